@@ -1,0 +1,1 @@
+"""Shared code of the study; see `osteo_utils/README.md` for the plan of the package."""

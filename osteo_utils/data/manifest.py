@@ -1,0 +1,281 @@
+"""One row for every file of a data set, and the stores of images and masks that the rows point into."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from osteo_utils.data import datasets, radiographs
+from osteo_utils.data.radiographs import STORE_SIDE, Unusable
+from osteo_utils.study import results, runtime
+
+LITTER = ("thumbs.db", "desktop.ini", "ehthumbs.db")
+BATCH = 64
+WHOLE_NUMBERS = ("label", "width", "height", "bytes", "pad_left", "pad_top", "row")
+
+
+def build_manifest(
+    root: Path, dataset: str, salt: str = "", store: Path | None = None, workers: int = 2
+) -> pd.DataFrame:
+    """The manifest (columns of the contract `manifest`): a row per file, sorted by `image_id`.
+
+    `row` counts the usable films (status `ok`) from 0 in that order; it and `label` are empty elsewhere. A
+    file of a class folder that cannot be used is `quarantined`, one that lies outside the two class folders is
+    `excluded`, both with the reason; the reason of a usable film is a remark, such as a wrong extension. With
+    `store` the films are written there in the same pass, as a uint8 array (n, 512, 512). `salt` goes into the
+    patients' pseudonyms, which come from `patients.csv` (image_id, patient) beside the class folders.
+    Raises ValueError for a bad folder, an unusable class or a bad patients.csv, OSError where the disk is full.
+    """
+    root = Path(root)
+    classes = {folder.name: name for name, folder in datasets.check_folder(root).items()}
+    files = _files_of(root)
+    rows: list[dict[str, Any]] = []
+    with _StoreWriter.opened(store, len(files)) as writer, ThreadPoolExecutor(workers) as pool:
+        for start in range(0, len(files), BATCH):
+            for row, stored in pool.map(
+                lambda name: _read(root, name, classes), files[start : start + BATCH]
+            ):
+                if stored is not None:
+                    row["row"] = writer.append(stored)
+                rows.append({"dataset": dataset, "role": "develop", **row})
+        frame = pd.DataFrame(rows).reindex(columns=list(results.CONTRACTS["manifest"].columns))
+        frame = frame.astype(dict.fromkeys(WHOLE_NUMBERS, "Int64"))
+        frame["patient"] = _pseudonyms(root, frame["image_id"], salt)
+        _require_both_classes(root, frame)
+    return frame
+
+
+def usable(manifest: pd.DataFrame) -> pd.DataFrame:
+    """The rows with status `ok`, with `label` and `row` as plain integers and a fresh index."""
+    chosen = manifest[manifest["status"] == "ok"].reset_index(drop=True)
+    return chosen.astype({"label": int, "row": int, "width": int, "height": int})
+
+
+def load_store(path: Path, manifest: pd.DataFrame) -> np.ndarray:
+    """The store, read-only and memory-mapped: uint8 (n, 512, 512).
+
+    Raises FileNotFoundError where it is missing, ValueError where it does not fit the manifest.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: not there; run notebook 01_data_download first")
+    images = np.load(path, mmap_mode="r")
+    expected = (int((manifest["status"] == "ok").sum()), STORE_SIDE, STORE_SIDE)
+    if images.shape != expected or images.dtype != np.uint8:
+        raise ValueError(
+            f"{path}: found {images.dtype} {images.shape}, expected uint8 {expected} as in the manifest; "
+            "run notebook 01_data_download again"
+        )
+    return images
+
+
+def store_masks(masks: Iterator[np.ndarray], manifest: pd.DataFrame, path: Path) -> int:
+    """Write masks as a uint8 array (n, 512, 512), fitted as the films are; returns n.
+
+    `masks` yields one mask per usable film, in the manifest's order, at the film's own size; whatever is not 0
+    is bone (1 in the store). Raises ValueError where a size or the number differs from the manifest's.
+    """
+    chosen = usable(manifest)
+    with _StoreWriter.opened(path, len(chosen)) as writer:
+        for film, mask in zip(chosen.itertuples(), masks, strict=True):
+            if mask.shape != (film.height, film.width):
+                raise ValueError(
+                    f"{film.image_id}: its mask is {mask.shape}, expected {(film.height, film.width)} as the film"
+                )
+            box = radiographs.content_box(film.width, film.height)
+            small = Image.fromarray((mask > 0).astype(np.uint8)).resize(
+                (box.width, box.height), Image.Resampling.NEAREST
+            )
+            stored = np.zeros((STORE_SIDE, STORE_SIDE), np.uint8)
+            stored[box.top : box.top + box.height, box.left : box.left + box.width] = np.asarray(small)
+            writer.append(stored)
+    return len(chosen)
+
+
+def store_truth_masks(root: Path, manifest: pd.DataFrame, path: Path) -> int:
+    """Write the bone masks that a data set knows by construction; returns how many, 0 where there are none.
+
+    The store is as that of `store_masks`. A film's mask is `truth_masks/<its name>.png`, not 0 = bone.
+    Raises FileNotFoundError where the data set has masks but lacks one of a usable film.
+    """
+    folder = Path(root) / "truth_masks"
+    if not folder.is_dir():
+        # Masks of an earlier data set of this study would be taken for the truth of this one.
+        path.unlink(missing_ok=True)
+        return 0
+    files = [(folder / image_id).with_suffix(".png") for image_id in usable(manifest)["image_id"]]
+    return store_masks((_read_mask(file) for file in files), manifest, path)
+
+
+class _StoreWriter:
+    """Appends squares to an .npy file whose length is known only at the end."""
+
+    def __init__(self, stream: BinaryIO | None) -> None:
+        self.stream, self.count = stream, 0
+        self.start = self._header()
+
+    @classmethod
+    @contextmanager
+    def opened(cls, path: Path | None, most: int) -> Iterator[_StoreWriter]:
+        """Writer to `path`, renamed from a temporary name when whole; to nowhere when `path` is None."""
+        if path is None:
+            yield cls(None)
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        needed, free = most * STORE_SIDE**2, shutil.disk_usage(path.parent).free
+        if needed > free:
+            raise OSError(
+                f"{path}: the store may need {needed / 1e9:.2f} GB, {free / 1e9:.2f} GB are free; "
+                "make room, or set OSTEO_HOME to a folder on a larger disk"
+            )
+        with results.atomic_path(path) as temporary, temporary.open("wb") as stream:
+            writer = cls(stream)
+            yield writer
+            stream.seek(0)
+            if writer._header() != writer.start:
+                raise RuntimeError(
+                    f"{path}: the header of the store changed its length; report this as a fault"
+                )
+
+    def append(self, square: np.ndarray) -> int:
+        """Write one square; returns its row."""
+        if self.stream:
+            self.stream.write(square.tobytes())
+        self.count += 1
+        return self.count - 1
+
+    def _header(self) -> int:
+        # NumPy leaves room in the header for any first length, so it can be written again at the end.
+        shape = (self.count, STORE_SIDE, STORE_SIDE)
+        if not self.stream:
+            return 0
+        np.lib.format.write_array_header_1_0(
+            self.stream, {"descr": "|u1", "fortran_order": False, "shape": shape}
+        )
+        return self.stream.tell()
+
+
+def _read(root: Path, image_id: str, classes: dict[str, str]) -> tuple[dict[str, Any], np.ndarray | None]:
+    path, folder = root / image_id, image_id.split("/")[0]
+    class_name = classes.get(folder, folder if "/" in image_id else "")
+    row: dict[str, Any] = {"image_id": image_id, "class_name": class_name, "reason": "", "status": "excluded"}
+    if folder not in classes:
+        row["reason"] = (
+            f"class folder {folder} is neither {' nor '.join(datasets.LABELS)}"
+            if class_name
+            else "lies beside the class folders"
+        )
+        return {**row, **_fingerprint(path)}, None
+    row |= {"label": datasets.LABELS[class_name], "status": "quarantined"}
+    if path.name.startswith(".") or path.name.lower() in LITTER:
+        return {**row, **_fingerprint(path), "reason": "hidden file of an operating system"}, None
+    try:
+        film = radiographs.decode(path)
+    except Unusable as reason:
+        return {**row, **_fingerprint(path), "reason": str(reason)}, None
+    stored, scale, pad_left, pad_top = radiographs.to_store(film.pixels)
+    row |= {"sha256": film.sha256, "pixel_sha256": film.pixel_sha256, "bytes": film.bytes}
+    row |= {"width": film.width, "height": film.height, "mode": film.mode, "format": film.format}
+    row |= {"scale": scale, "pad_left": pad_left, "pad_top": pad_top, "status": "ok", "reason": film.note}
+    return row, stored
+
+
+def _read_mask(path: Path) -> np.ndarray:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: not there; expected the bone mask of this film, draw the set again")
+    with Image.open(path) as mask:
+        return np.asarray(mask)
+
+
+def _fingerprint(path: Path) -> dict[str, Any]:
+    """Size and SHA-256 of a file that is not decoded; empty where it cannot be read."""
+    try:
+        return {"bytes": path.stat().st_size, "sha256": runtime.sha256_file(path)}
+    except OSError:
+        return {}
+
+
+def _files_of(root: Path) -> list[str]:
+    """`image_id` of every file below `root` but the companions of a data set, sorted."""
+    found = []
+    for entry in sorted(root.iterdir()):
+        if entry.name in datasets.COMPANIONS:
+            continue
+        if not entry.is_dir():
+            found.append(entry.name)
+            continue
+        for place, _, names in os.walk(entry, onerror=_raise):
+            found += [(Path(place) / name).relative_to(root).as_posix() for name in names]
+    for name in found:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise ValueError(f"{name!r}: this file name is not UTF-8 text; rename the file") from None
+    return sorted(found)
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _pseudonyms(root: Path, image_ids: pd.Series, salt: str) -> list[str]:
+    path = root / "patients.csv"
+    if not path.is_file():
+        return [""] * len(image_ids)
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    if list(table.columns) != ["image_id", "patient"] or table["image_id"].duplicated().any():
+        raise ValueError(
+            f"{path}: expected the columns image_id, patient and each image once, found {list(table.columns)}"
+        )
+    if unknown := sorted(set(table["image_id"]) - set(image_ids)):
+        raise ValueError(
+            f"{path}: names {len(unknown)} files that are not there, such as {unknown[0]!r}; "
+            "expected paths below the folder, such as normal/101.jpg"
+        )
+    # Without the file's own hash in it, a pseudonym could be found by trying out all numbers.
+    secret = f"{salt}|{runtime.sha256_file(path)}"
+    known = dict(table.itertuples(index=False))
+    names = [known.get(image_id, "") for image_id in image_ids]
+    return [hashlib.sha256(f"{secret}|{name}".encode()).hexdigest()[:16] if name else "" for name in names]
+
+
+def _require_both_classes(root: Path, frame: pd.DataFrame) -> None:
+    counts = frame.loc[frame["status"] == "ok", "class_name"].value_counts()
+    for name in datasets.LABELS:
+        if counts.get(name, 0) == 0:
+            reasons = frame.loc[frame["class_name"] == name, "reason"].value_counts()
+            raise ValueError(
+                f"{root}: no usable radiograph in {name}; "
+                + "; ".join(f"{count} x {reason}" for reason, count in reasons.head(5).items())
+            )
+
+
+def film(store: np.ndarray, row: Any) -> np.ndarray:
+    """One film of the image store without its padding; `row` has the manifest's width, height and row."""
+    box = radiographs.content_box(int(row.width), int(row.height))
+    return np.asarray(store[int(row.row), box.top : box.top + box.height, box.left : box.left + box.width])
+
+
+def grey_levels(store: np.ndarray, images: pd.DataFrame, bins: int = 64) -> pd.DataFrame:
+    """How bright the films of each class are: class_name, level (0 to 255), share, low, high.
+
+    `share` is the median over films of the share of pixels in a bin, `low` and `high` its quartiles.
+    """
+    edges = np.linspace(0, 256, bins + 1)
+    shares = np.array([np.histogram(film(store, row), edges)[0] for row in images.itertuples()], float)
+    shares /= shares.sum(axis=1, keepdims=True)
+    parts = []
+    for name, part in images.reset_index(drop=True).groupby("class_name"):
+        low, middle, high = np.quantile(shares[part.index], [0.25, 0.5, 0.75], axis=0)
+        level = (edges[1:] + edges[:-1]) / 2
+        parts.append(pd.DataFrame({"class_name": name, "level": level, "share": middle, "low": low, "high": high}))
+    return pd.concat(parts, ignore_index=True)

@@ -1,0 +1,325 @@
+"""Decode any radiograph into one grey image; what makes a file unusable; the views that models see."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pydicom
+from PIL import Image, ImageOps, UnidentifiedImageError
+from pydicom.pixels import apply_modality_lut, apply_voi_lut
+from scipy import ndimage
+
+STORE_SIDE = 512
+MIN_SIDE = 32
+MAX_PIXELS = 64_000_000
+MAX_BYTES = 1_000_000_000
+FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP")
+SUFFIXES = {
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".jpe": "JPEG",
+    ".jfif": "JPEG",
+    ".png": "PNG",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".bmp": "BMP",
+    ".gif": "GIF",
+    ".webp": "WEBP",
+    ".dcm": "DICOM",
+    ".dicom": "DICOM",
+}
+# A file named .dcm without the DICOM mark may be an image under a wrong name, or old DICOM without a preamble.
+IMAGE_STARTS = (b"\x89PNG", b"\xff\xd8", b"II*\0", b"MM\0*", b"BM", b"GIF8", b"RIFF")
+VIEWS = ("squeeze", "pad", "crop")
+
+
+class Unusable(ValueError):
+    """A file that cannot serve as a radiograph; the text says why, for the quarantine list."""
+
+
+@dataclass(frozen=True)
+class Radiograph:
+    """One decoded film: grey `pixels`, uint8 (height, width), bright where the film shows dense matter.
+
+    `mode` and `format` describe the file (`RGB`, `MONOCHROME1`; `JPEG`, `DICOM`), `bytes` and `sha256` its
+    content; `note` names an oddity that does not stand in the way, such as a wrong extension.
+    """
+
+    pixels: np.ndarray = field(repr=False)
+    mode: str
+    format: str
+    bytes: int
+    sha256: str
+    note: str = ""
+
+    @property
+    def height(self) -> int:
+        return self.pixels.shape[0]
+
+    @property
+    def width(self) -> int:
+        return self.pixels.shape[1]
+
+    @property
+    def pixel_sha256(self) -> str:
+        """SHA-256 of the shape and the grey pixels: equal for two files that show the same picture."""
+        shape = f"{self.height}x{self.width}:".encode()
+        return hashlib.sha256(shape + np.ascontiguousarray(self.pixels).tobytes()).hexdigest()
+
+
+class Box(NamedTuple):
+    """Where a film lies in its stored square, in pixels of the store."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+def read_bytes(path: Path) -> bytes:
+    """Content of a file; raises Unusable where it cannot be read, is empty or far too large."""
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise Unusable(f"too large: {size} bytes, expected at most {MAX_BYTES}")
+        data = path.read_bytes()
+    except PermissionError:
+        raise Unusable("not readable: permission denied") from None
+    except OSError as error:
+        raise Unusable(f"not readable: {error.strerror or error}") from None
+    if not data:
+        raise Unusable("zero bytes")
+    return data
+
+
+def decode(path: Path | str) -> Radiograph:
+    """Decode a JPEG, PNG, TIFF, BMP, GIF, WebP or DICOM file; raises Unusable with the reason."""
+    path = Path(path)
+    return decode_bytes(read_bytes(path), path.suffix)
+
+
+def decode_bytes(data: bytes, suffix: str = "") -> Radiograph:
+    """Decode the content of a file whose name ends in `suffix`; raises Unusable with the reason.
+
+    Alpha is laid over black, colour becomes luminance, EXIF orientation is applied. More than 8 bits are
+    scaled by the full range of the smallest usual bit depth (8, 10, 12, 14, 16) that holds the brightest
+    pixel, since image files do not record how many bits the detector used. DICOM goes through its modality
+    and display transforms (PS3.3 C.11.1, C.11.2) and is inverted where the photometric interpretation is
+    MONOCHROME1.
+    """
+    named = SUFFIXES.get(suffix.lower(), "")
+    is_dicom = data[128:132] == b"DICM" or (named == "DICOM" and not data.startswith(IMAGE_STARTS))
+    try:
+        pixels, mode, kind = _decode_dicom(data) if is_dicom else _decode_image(data)
+    except Unusable:
+        raise
+    # Damaged files make the decoding libraries fail in every possible way; each is a reason, none a crash.
+    except Exception as error:
+        raise Unusable(f"damaged or truncated: {error or type(error).__name__}") from error
+    height, width = pixels.shape
+    if min(height, width) < MIN_SIDE:
+        raise Unusable(f"too small: {width}x{height} pixels, expected at least {MIN_SIDE} on each side")
+    if pixels.min() == pixels.max():
+        raise Unusable(f"a single colour: every pixel is {pixels.flat[0]}")
+    note = f"named {suffix}, content is {kind}" if named != {"MPO": "JPEG"}.get(kind, kind) else ""
+    return Radiograph(pixels, mode, kind, len(data), hashlib.sha256(data).hexdigest(), note)
+
+
+def to_store(pixels: np.ndarray) -> tuple[np.ndarray, float, int, int]:
+    """Fit a film, uint8 (h, w), into the stored square: (uint8 (512, 512), scale, pad_left, pad_top).
+
+    The aspect is kept, the rest is 0. Resampling is Lanczos with a support that grows when shrinking.
+    """
+    height, width = pixels.shape
+    box = content_box(width, height)
+    stored = np.zeros((STORE_SIDE, STORE_SIDE), np.uint8)
+    small = Image.fromarray(pixels).resize((box.width, box.height), Image.Resampling.LANCZOS)
+    stored[box.top : box.top + box.height, box.left : box.left + box.width] = np.asarray(small)
+    return stored, STORE_SIDE / max(height, width), box.left, box.top
+
+
+def content_box(width: int, height: int) -> Box:
+    """Where a film of this size lies in the stored square; exact integers, so it needs no table."""
+    longest = max(width, height)
+    new_width, new_height = (
+        max(1, (2 * side * STORE_SIDE + longest) // (2 * longest)) for side in (width, height)
+    )
+    return Box((STORE_SIDE - new_height) // 2, (STORE_SIDE - new_width) // 2, new_height, new_width)
+
+
+def view(
+    stored: np.ndarray,
+    box: Box | Mapping[str, Any] | pd.Series,
+    kind: str,
+    size: int = 224,
+    mask: bool = False,
+) -> np.ndarray:
+    """One stored film, uint8 (512, 512), as the square that a model sees, uint8 (size, size).
+
+    `box` is the film's place, or its row of the manifest. `squeeze` stretches the film to the square, `pad`
+    shrinks the whole stored square, `crop` takes the centred square of the film's shorter side. A `mask`
+    keeps its values (nearest neighbour). Raises ValueError for another kind.
+    """
+    if kind not in VIEWS:
+        raise ValueError(f"view {kind!r} is unknown; expected one of {', '.join(VIEWS)}")
+    if not isinstance(box, Box):
+        box = content_box(int(box["width"]), int(box["height"]))
+    if kind == "pad":
+        box = Box(0, 0, STORE_SIDE, STORE_SIDE)
+    elif kind == "crop":
+        side = min(box.height, box.width)
+        box = Box(box.top + (box.height - side) // 2, box.left + (box.width - side) // 2, side, side)
+    # Cut first: resampling a part of a larger picture would let its black padding bleed into the edges.
+    part = np.ascontiguousarray(stored[box.top : box.top + box.height, box.left : box.left + box.width])
+    resampling = Image.Resampling.NEAREST if mask else Image.Resampling.BICUBIC
+    return np.asarray(Image.fromarray(part).resize((size, size), resampling))
+
+
+def views(
+    images: np.ndarray, manifest: pd.DataFrame, kind: str, size: int = 224, mask: bool = False
+) -> np.ndarray:
+    """The same view of every usable film: uint8 (n, size, size), in the order of the manifest.
+
+    `images` is the store (n_all, 512, 512), memory-mapped or not; rows whose status is not `ok` are skipped.
+    """
+    usable = manifest[manifest["status"] == "ok"]
+    result = np.empty((len(usable), size, size), np.uint8)
+    columns = (usable[name].astype(int) for name in ("row", "width", "height"))
+    for index, (row, width, height) in enumerate(zip(*columns, strict=True)):
+        result[index] = view(images[row], content_box(width, height), kind, size, mask)
+    return result
+
+
+def augment(image: np.ndarray, index: int, key: str, seed: int, mask: bool = False) -> np.ndarray:
+    """Augmented copy number `index` of an image, uint8 (s, s), the same each time for (seed, key, index).
+
+    0 is the image itself, 1 its mirror image; from 2 on a random rotation (within 10 degrees), zoom (0.9 to
+    1.1), shift (within 5 %), contrast (0.9 to 1.1), gamma (0.8 to 1.25) and, by coin, mirror image. With
+    `mask` the same warp by nearest neighbour and no change of grey values. Border pixels are reflected.
+    """
+    if image.ndim != 2 or image.dtype != np.uint8 or index < 0:
+        raise ValueError(
+            f"augment: expected uint8 (s, s) and index >= 0, found {image.dtype} {image.shape}, {index}"
+        )
+    if index == 0:
+        return image.copy()
+    if index == 1:
+        return image[:, ::-1].copy()
+    entropy = hashlib.sha256(f"{seed}|{key}|{index}".encode()).digest()
+    random = np.random.default_rng(np.random.SeedSequence(int.from_bytes(entropy, "big")))
+    angle = np.deg2rad(random.uniform(-10, 10))
+    zoom = random.uniform(0.9, 1.1)
+    shift = random.uniform(-0.05, 0.05, 2) * image.shape
+    contrast = random.uniform(0.9, 1.1)
+    gamma = np.exp(random.uniform(-1, 1) * np.log(1.25))
+    mirrored = random.random() < 0.5
+    matrix = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) / zoom
+    centre = (np.array(image.shape) - 1) / 2
+    source = image[:, ::-1] if mirrored else image
+    offset = centre - matrix @ (centre + shift)
+    warped = ndimage.affine_transform(source, matrix, offset, order=0 if mask else 1, mode="reflect")
+    if mask:
+        return warped
+    level = (np.arange(256) / 255) ** gamma
+    curve = np.clip((level - 0.5) * contrast + 0.5, 0, 1)
+    return np.rint(curve * 255).astype(np.uint8)[warped]
+
+
+def augment_all(
+    images: np.ndarray, keys: Sequence[str], index: int, seed: int, mask: bool = False
+) -> np.ndarray:
+    """Augmented copy number `index` of every image, uint8 (n, s, s); `keys` are their `image_id`s."""
+    if len(images) != len(keys):
+        raise ValueError(
+            f"augment_all: {len(images)} images but {len(keys)} keys; expected one key per image"
+        )
+    result = np.empty_like(images)
+    for position, (image, key) in enumerate(zip(images, keys, strict=True)):
+        result[position] = augment(image, index, key, seed, mask)
+    return result
+
+
+def _decode_image(data: bytes) -> tuple[np.ndarray, str, str]:
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError:
+        raise Unusable("not an image: expected JPEG, PNG, TIFF, BMP, GIF, WebP or DICOM") from None
+    except Image.DecompressionBombError:
+        raise Unusable(f"too many pixels: expected at most {MAX_PIXELS}") from None
+    _refuse_huge(image.width, image.height)
+    mode, kind = image.mode, image.format
+    # A phone's MPO file is a JPEG with a preview behind it; anywhere else a second frame is a second picture.
+    if kind != "MPO" and (frames := getattr(image, "n_frames", 1)) > 1:
+        raise Unusable(f"{frames} pictures in one file: expected one")
+    image.load()
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I") or image.mode == "F":
+        return _eight_bits(np.asarray(image)), mode, kind
+    if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
+        colours = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", colours.size, (0, 0, 0, 255)), colours)
+    if image.mode not in ("L", "1", "RGB"):
+        image = image.convert("RGB")
+    return np.asarray(image.convert("L")), mode, kind
+
+
+def _eight_bits(values: np.ndarray) -> np.ndarray:
+    if not np.isfinite(values).all():
+        raise Unusable("pixels that are not numbers: expected finite values")
+    low, high = float(values.min()), float(values.max())
+    if values.dtype.kind in "iu" and low >= 0 and high < 2**16:
+        low, high = 0.0, next(2.0**bits - 1 for bits in (8, 10, 12, 14, 16) if high < 2**bits)
+    if high == low:
+        raise Unusable(f"a single colour: every pixel is {low:g}")
+    return np.rint((values.astype(np.float64) - low) * (255 / (high - low))).astype(np.uint8)
+
+
+def _decode_dicom(data: bytes) -> tuple[np.ndarray, str, str]:
+    header = pydicom.dcmread(io.BytesIO(data), force=True)
+    if "PixelData" not in header:
+        raise Unusable("DICOM without a picture: no pixel data")
+    if (frames := int(header.get("NumberOfFrames") or 1)) > 1:
+        raise Unusable(f"{frames} pictures in one file: expected one")
+    _refuse_huge(int(header.Columns), int(header.Rows))
+    mode = str(header.PhotometricInterpretation)
+    values = header.pixel_array
+    if mode.startswith(("RGB", "YBR")):
+        return np.asarray(Image.fromarray(values).convert("L")), mode, "DICOM"
+    if not mode.startswith("MONOCHROME"):
+        raise Unusable(
+            f"DICOM with photometric interpretation {mode}: expected MONOCHROME1, MONOCHROME2 or RGB"
+        )
+    values = apply_modality_lut(values, header)
+    if header.get("VOILUTSequence") or header.get("WindowWidth") is not None:
+        level = _windowed(values, header)
+    else:
+        low, high = float(values.min()), float(values.max())
+        level = (values - low) / max(high - low, 1e-9)
+    return np.rint((1 - level if mode == "MONOCHROME1" else level) * 255).astype(np.uint8), mode, "DICOM"
+
+
+def _windowed(values: np.ndarray, header: pydicom.Dataset) -> np.ndarray:
+    """Display values in 0..1 after the first VOI transform of the file (PS3.3 C.11.2.1)."""
+    if header.get("VOILUTSequence"):
+        bits = int(header.VOILUTSequence[0].LUTDescriptor[2])
+        return np.clip(apply_voi_lut(values.astype(np.int64), header) / (2**bits - 1), 0, 1)
+    centre, width = (np.ravel(header[name].value)[0] for name in ("WindowCenter", "WindowWidth"))
+    centre, width = float(centre), float(width)
+    function = str(header.get("VOILUTFunction", "LINEAR"))
+    if function == "SIGMOID":
+        return 1 / (1 + np.exp(-4 * (values - centre) / width))
+    if function == "LINEAR":
+        centre, width = centre - 0.5, max(width - 1, 1e-9)
+    return np.clip((values - centre) / width + 0.5, 0, 1)
+
+
+def _refuse_huge(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise Unusable(f"too many pixels: {width}x{height}, expected at most {MAX_PIXELS}")

@@ -1,0 +1,250 @@
+"""How alike two radiographs are once one is laid over the other.
+
+A copy of a radiograph may be rescaled, squeezed, cropped, shifted, mirrored, slightly turned, or changed in
+brightness. Each film is therefore reduced to two small pictures of local contrast, one of the whole frame and
+one of the leg alone, and a pair is compared after an affine registration. Two different knees line up in
+outline but not in detail, so their correlation stays low.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from PIL import Image
+from scipy import fft, ndimage
+
+HEIGHT, WIDTH = 128, 64
+_SCALES = (0.59, 0.71, 0.84, 1.0, 1.19, 1.41, 1.68)
+_STEPS = [(tall, broad) for tall in _SCALES for broad in _SCALES if 0.5 < tall / broad < 2]
+_MIN_OVERLAP = 0.5
+
+
+@dataclass(frozen=True)
+class Portraits:
+    """Local-contrast pictures of n films.
+
+    `leg` (n, 128, 64) float32 is what decides; `coarse` (n, 3, 32, 16) float32, of frame, leg and core, finds
+    candidates; `boxes` (n, 4) holds the leg box as left, top, right, bottom in shares of the frame.
+    """
+
+    leg: np.ndarray
+    coarse: np.ndarray
+    boxes: np.ndarray
+
+
+def leg_box(film: np.ndarray) -> tuple[float, float, float, float]:
+    """The box (left, top, right, bottom), in pixels, of the largest bright object of a film (h, w).
+
+    Returns the whole film when nothing stands out, such as on an empty one.
+    """
+    height, width = film.shape
+    side = 96
+    small = np.asarray(Image.fromarray(film).resize((side, side), Image.Resampling.BOX), dtype=np.float32)
+    small = ndimage.median_filter(small, 3)
+    dark = np.percentile(small, 2)
+    # Half of Otsu's level above the background: Otsu alone keeps bone and loses the soft tissue.
+    bright = small > dark + 0.5 * (_otsu(small) - dark)
+    labels, count = ndimage.label(bright)
+    if count == 0:
+        return 0.0, 0.0, float(width), float(height)
+    largest = labels == 1 + np.argmax(ndimage.sum_labels(bright, labels, range(1, count + 1)))
+    rows = np.flatnonzero(largest.mean(axis=1) > 0.04)
+    columns = np.flatnonzero(largest.mean(axis=0) > 0.08)
+    if len(rows) < 8 or len(columns) < 8:
+        return 0.0, 0.0, float(width), float(height)
+    x, y = width / side, height / side
+    return columns[0] * x, rows[0] * y, (columns[-1] + 1) * x, (rows[-1] + 1) * y
+
+
+def portraits(films: list[np.ndarray]) -> Portraits:
+    """Reduce films, each grey uint8 (h, w), to local-contrast pictures of frame, leg, and the leg's core.
+
+    The core is the middle 80 % of the leg box: it is what a cropped copy shares with its source.
+    """
+    leg = np.empty((len(films), HEIGHT, WIDTH), np.float32)
+    coarse = np.empty((len(films), 3, HEIGHT // 4, WIDTH // 4), np.float32)
+    boxes = np.empty((len(films), 4), np.float64)
+    for index, film in enumerate(films):
+        height, width = film.shape
+        left, top, right, bottom = leg_box(film)
+        x, y = 0.1 * (right - left), 0.1 * (bottom - top)
+        leg[index] = _local_contrast(film, (left, top, right, bottom), (WIDTH, HEIGHT))
+        for number, box in enumerate(
+            (
+                (0, 0, width, height),
+                (left, top, right, bottom),
+                (left + x, top + y, right - x, bottom - y),
+            )
+        ):
+            coarse[index, number] = _local_contrast(film, box, (WIDTH // 4, HEIGHT // 4))
+        boxes[index] = left / width, top / height, right / width, bottom / height
+    return Portraits(leg, coarse, boxes)
+
+
+def search(fixed: np.ndarray, moving: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Scale and shift by Fourier correlation: one picture against many.
+
+    `fixed` (32, 16) and `moving` (m, 32, 16) are coarse leg pictures. Returns warps (m, 2, 3) from the fixed to
+    each moving picture, in pixels of the full leg picture, and the correlation (m,) at each one's peak. It is
+    normalised over the overlap (Padfield, IEEE Trans. Image Process. 2012), which is at least 40 % of the
+    smaller picture; so a part finds its place in the whole.
+    """
+    height, width = fixed.shape
+    shape = (height * 3 // 2, width * 3 // 2)
+    warped = [_warped(fixed - fixed.mean(), np.diag((*step, 1.0))[:2]) for step in _STEPS]
+    scaled = np.stack([seen for seen, _ in warped])
+    mask = np.stack([inside.reshape(height, width) for _, inside in warped]).astype(np.float32)
+    spectra, masks = np.conj(fft.rfft2(scaled, shape)), np.conj(fft.rfft2(mask, shape))
+    window = fft.rfft2(np.ones_like(fixed), shape)
+    energy = fft.irfft2(window * np.conj(fft.rfft2(scaled**2, shape)), shape)
+    overlap = fft.irfft2(window * masks, shape)
+    enough = overlap >= 0.4 * mask.sum(axis=(1, 2), keepdims=True)
+    warps, peaks = np.zeros((len(moving), 2, 3)), np.empty(len(moving))
+    for index, picture in enumerate(moving):
+        picture = picture - picture.mean()
+        product = fft.irfft2(fft.rfft2(picture, shape) * spectra, shape)
+        other_energy = fft.irfft2(fft.rfft2(picture**2, shape) * masks, shape)
+        surfaces = np.where(enough, product / np.sqrt(np.maximum(energy * other_energy, 1e-3)), -1)
+        step, *shift = np.unravel_index(np.argmax(surfaces), surfaces.shape)
+        peaks[index] = surfaces[(step, *shift)]
+        for axis in range(2):
+            moved = shift[axis] - shape[axis] if shift[axis] > shape[axis] // 2 else shift[axis]
+            warps[index, axis, axis] = 1 / _STEPS[step][axis]
+            warps[index, axis, 2] = moved * (HEIGHT // height)
+    return warps, peaks
+
+
+def correlation(
+    fixed: np.ndarray, moving: np.ndarray, starts: Sequence[np.ndarray], floor: float = 0.6
+) -> float:
+    """Best correlation, −1 to 1, of two leg pictures (128, 64) after an affine registration.
+
+    From each of the `starts`, warps (2, 3) as `search` and `frame_start` give them, the fit is refined with
+    Gauss-Newton steps (inverse compositional: Baker and Matthews, IJCV 2004), first at half size. Only the
+    overlap counts; a fit that keeps less than half of the picture, or turns or stretches it beyond what a copy
+    shows, is void. Below `floor` at half size the pair is given up.
+    """
+    best = _pearson(fixed.ravel(), moving.ravel())
+    if best > 0.97:
+        return best
+    if not starts:
+        return best
+    small_fixed, small_moving = _halved(fixed), _halved(moving)
+    tried = [_refine(small_fixed, small_moving, start * (1, 1, 0.5), steps=4) for start in starts]
+    warp, score = max(tried, key=lambda fit: fit[1])
+    if score >= floor - 0.15:
+        warp, score = _refine(small_fixed, small_moving, warp, steps=10)
+    if score < floor:
+        return max(best, score)
+    return max(best, _refine(fixed, moving, warp * (1, 1, 2), steps=7)[1])
+
+
+def frame_start(fixed_box: np.ndarray, moving_box: np.ndarray) -> np.ndarray:
+    """The warp (2, 3) between two leg pictures that holds when both frames show the same field.
+
+    Boxes as in `Portraits.boxes`; mirror the moving one first where the moving picture is mirrored.
+    """
+    warp = np.zeros((2, 3))
+    for axis, (low, high, size) in enumerate(((1, 3, HEIGHT), (0, 2, WIDTH))):
+        moving_size = moving_box[high] - moving_box[low]
+        scale = (fixed_box[high] - fixed_box[low]) / moving_size
+        offset = (fixed_box[low] + fixed_box[high] - moving_box[low] - moving_box[high]) / 2
+        warp[axis, axis], warp[axis, 2] = scale, offset / moving_size * size
+    return warp
+
+
+def _otsu(picture: np.ndarray) -> float:
+    counts, edges = np.histogram(picture, bins=64)
+    centres = (edges[:-1] + edges[1:]) / 2
+    below = np.cumsum(counts)
+    above = below[-1] - below
+    mass = np.cumsum(counts * centres)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        between = below * above * (mass / below - (mass[-1] - mass) / above) ** 2
+    return (
+        float(centres[np.nanargmax(between[:-1])]) if np.isfinite(between[:-1]).any() else float(centres[0])
+    )
+
+
+def _local_contrast(film: np.ndarray, box: tuple[float, ...], size: tuple[int, int]) -> np.ndarray:
+    """Difference of Gaussians over its local strength: the same for a brighter or a flatter copy."""
+    small = Image.fromarray(film).resize(size, Image.Resampling.BICUBIC, box=tuple(map(float, box)))
+    picture = np.asarray(small, dtype=np.float32)
+    low, high = np.percentile(picture, (1, 99))
+    picture = np.clip((picture - low) * (255 / max(high - low, 1)), 0, 255)
+    pixel = size[1] / HEIGHT
+    around = max(6.0 * pixel, 2.0)
+    fine = ndimage.gaussian_filter(picture, max(pixel, 0.5))
+    band = fine - ndimage.gaussian_filter(picture, max(3.0 * pixel, 2.0))
+    strength = np.sqrt(ndimage.gaussian_filter(band * band, around))
+    return band / (strength + 3.0)
+
+
+def _pearson(a: np.ndarray, b: np.ndarray) -> float:
+    a, b = a - a.mean(), b - b.mean()
+    size = float(np.sqrt((a @ a) * (b @ b)))
+    return float(a @ b) / size if size > 0 else 0.0
+
+
+def _halved(picture: np.ndarray) -> np.ndarray:
+    return (picture[::2, ::2] + picture[1::2, ::2] + picture[::2, 1::2] + picture[1::2, 1::2]) / 4
+
+
+@cache
+def _grid(height: int, width: int) -> np.ndarray:
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    rows = [y.ravel() - (height - 1) / 2, x.ravel() - (width - 1) / 2, np.ones(height * width, np.float32)]
+    return np.stack(rows)
+
+
+def _warped(picture: np.ndarray, warp: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The picture seen through the warp, 0 outside, and which pixels lie inside."""
+    height, width = picture.shape
+    y, x = warp.astype(np.float32) @ _grid(height, width)
+    y += (height - 1) / 2
+    x += (width - 1) / 2
+    inside = (y >= 0) & (y <= height - 1) & (x >= 0) & (x <= width - 1)
+    seen = ndimage.map_coordinates(picture, (y, x), order=1, mode="constant")
+    return seen.reshape(height, width), inside
+
+
+def _refine(fixed: np.ndarray, moving: np.ndarray, warp: np.ndarray, steps: int) -> tuple[np.ndarray, float]:
+    """Gauss-Newton on the six numbers of the warp; returns the best warp seen and its correlation."""
+    slopes = np.gradient(fixed)
+    grid = _grid(*fixed.shape)
+    jacobian = np.concatenate([slope.ravel() * grid for slope in slopes])
+    target = fixed.ravel()
+    full = np.vstack([warp, (0, 0, 1)])
+    best, kept = -1.0, warp
+    for _ in range(steps):
+        seen, inside = _warped(moving, full[:2])
+        if inside.mean() < _MIN_OVERLAP or not _plausible(full):
+            break
+        a, b = target[inside], seen.ravel()[inside]
+        a, b = a - a.mean(), b - b.mean()
+        strength_a, strength_b = float(a @ a), float(b @ b)
+        score = float(a @ b) / max((strength_a * strength_b) ** 0.5, 1e-9)
+        if score < best - 0.05:
+            break
+        if score > best:
+            gained, best, kept = score - best, score, full[:2].copy()
+            if gained < 1e-3:
+                break
+        slope = jacobian[:, inside]
+        residual = b * (strength_a / max(strength_b, 1e-9)) ** 0.5 - a
+        normal = (slope @ slope.T).astype(np.float64)
+        normal[np.diag_indices(6)] = normal.diagonal() * (1 + 1e-3) + 1e-6
+        change = np.eye(3)
+        change[:2] += np.linalg.solve(normal, slope @ residual).reshape(2, 3)
+        full = full @ np.linalg.inv(change)
+    return kept, best
+
+
+def _plausible(warp: np.ndarray) -> bool:
+    scales = warp[[0, 1], [0, 1]]
+    return bool(
+        (scales > 0.5).all() and (scales < 2.0).all() and abs(warp[0, 1]) < 0.5 and abs(warp[1, 0]) < 0.2
+    )

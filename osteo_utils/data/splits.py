@@ -1,0 +1,73 @@
+"""Protocols to folds: who is trained on, who is scored, and the mistakes that can be made on the way."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+PROTOCOLS = ("grouped", "grouped_all", "by_file", "augment_first", "resubstitution", "tuned_on_test")
+LEFT_OUT = -1
+
+
+def make_folds(
+    images: pd.DataFrame, protocol: str, n_folds: int, seed: int, views: int = 1
+) -> pd.DataFrame:
+    """Deal images to folds: columns protocol, seed, image_id, view, fold (-1 = left out).
+
+    `images` has one row per image: image_id, label (0 or 1), group, conflict (0 or 1). `grouped` and
+    `tuned_on_test` keep groups together and leave out groups with both labels; `grouped_all` keeps those,
+    whole; `by_file` ignores groups; `augment_first` deals `views` views of each image as if each were an
+    image; `resubstitution` has a single fold 0, on which everything is trained and scored. The result
+    depends on the seed and not on the order of the rows. Raises ValueError for an impossible request.
+    """
+    if protocol not in PROTOCOLS:
+        raise ValueError(f"unknown protocol {protocol!r}; expected one of {', '.join(PROTOCOLS)}")
+    table = images[["image_id", "label", "group", "conflict"]].sort_values("image_id", ignore_index=True)
+    if table.image_id.duplicated().any():
+        raise ValueError(f"image {table.image_id[table.image_id.duplicated()].iloc[0]} stands twice; expected one row each")
+    n_views = views if protocol == "augment_first" else 1
+    samples = pd.concat([table.assign(view=view) for view in range(n_views)], ignore_index=True)
+    samples["fold"] = LEFT_OUT
+    if protocol == "resubstitution":
+        samples["fold"] = 0
+    elif protocol in ("by_file", "augment_first"):
+        _check_possible(samples.label, samples.index.to_series(), n_folds, protocol)
+        splitter = StratifiedKFold(n_folds, shuffle=True, random_state=seed)
+        samples["fold"] = _numbers(splitter.split(samples, samples.label), len(samples))
+    else:
+        kept = samples if protocol == "grouped_all" else samples[samples.conflict == 0]
+        _check_possible(kept.label, kept.group, n_folds, protocol)
+        splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
+        folds = _numbers(splitter.split(kept, kept.label, kept.group), len(kept))
+        samples.loc[kept.index, "fold"] = folds
+    return samples.assign(protocol=protocol, seed=seed)[["protocol", "seed", "image_id", "view", "fold"]]
+
+
+def check_no_leak(folds: pd.Series, groups: pd.Series) -> None:
+    """Raise ValueError when a group lies in two folds; both are indexed by image_id, -1 is no fold."""
+    scored = folds[folds != LEFT_OUT]
+    spread = scored.groupby(groups.loc[scored.index]).nunique()
+    if (spread > 1).any():
+        group = spread[spread > 1].index[0]
+        where = ", ".join(scored.index[groups.loc[scored.index] == group][:4])
+        raise ValueError(f"group {group} lies in more than one fold ({where}); make the folds again with 02_eda")
+
+
+def _check_possible(labels: pd.Series, units: pd.Series, n_folds: int, protocol: str) -> None:
+    counts = {int(label): int(units[labels == label].nunique()) for label in (0, 1)}
+    fewest = min(counts.values())
+    if fewest < n_folds:
+        what = "images" if protocol in ("by_file", "augment_first") else "groups"
+        way_out = f"n_folds of at most {fewest} would work" if fewest >= 2 else "more images of that class are needed"
+        raise ValueError(
+            f"{protocol}: {n_folds} folds need at least {n_folds} {what} of each class; found {counts[0]} normal and "
+            f"{counts[1]} osteoporosis; {way_out}"
+        )
+
+
+def _numbers(split: object, n: int) -> np.ndarray:
+    folds = np.full(n, LEFT_OUT)
+    for number, (_, scored) in enumerate(split):
+        folds[scored] = number
+    return folds

@@ -1,0 +1,1 @@
+"""What the predictions prove: metrics with intervals, combined models, planted mistakes, the paper's claims."""

@@ -1,0 +1,214 @@
+"""What the paper says, as data; what arithmetic allows; verdicts by rule.
+
+`python -m osteo_utils.evidence.claims report.txt` checks any printed classification report of two classes.
+"""
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from osteo_utils.evidence.measures import wilson
+from osteo_utils.evidence.printed import arithmetic, matrices_printing_as, parse_report, plural
+from osteo_utils.study.results import Estimate
+
+REPRODUCED, WITHIN, NOT_REPRODUCED = "reproduced", "within interval", "not reproduced"
+IMPOSSIBLE, UNDECIDABLE = "arithmetically impossible as described", "undecidable"
+SYNTHETIC = "not applicable: synthetic"
+__all__ = ["VERDICTS", "arithmetic", "load", "matrices_printing_as", "parse_report", "verdicts"]
+VERDICTS = (REPRODUCED, WITHIN, NOT_REPRODUCED, IMPOSSIBLE, UNDECIDABLE, SYNTHETIC)
+
+
+def load() -> dict[str, Any]:
+    """Read the paper's claims (`claims.yaml` of this package)."""
+    return yaml.safe_load(resources.files(__package__).joinpath("claims.yaml").read_text("utf-8"))
+
+
+def verdicts(
+    metrics: Mapping[str, Estimate], facts: Mapping[str, Any], claims: Mapping[str, Any] | None = None
+) -> list[dict[str, str]]:
+    """Judge every claim by its rule: one dict of id, where, claim, paper, ours, verdict, why.
+
+    `facts` holds dataset (name) and synthetic (bool); n_files, n_groups and n_conflicts stand in for the
+    metrics `data/files`, `data/groups` and `data/conflicts` where those are missing. On a synthetic set only
+    arithmetic is judged. Raises KeyError for a rule that does not exist, ValueError for missing facts.
+    """
+    if missing := [name for name in ("dataset", "synthetic") if name not in facts]:
+        raise ValueError(
+            f"facts lack {missing}; expected at least the data set's name and whether it is synthetic"
+        )
+    paper = load() if claims is None else claims
+    known = {
+        f"data/{name}": Estimate(value=facts[f"n_{name}"])
+        for name in ("files", "groups", "conflicts")
+        if facts.get(f"n_{name}") is not None
+    } | dict(metrics)
+    return [_judge(claim, known, facts, paper) for claim in paper["claims"]]
+
+
+def _judge(
+    claim: Mapping[str, Any],
+    metrics: Mapping[str, Estimate],
+    facts: Mapping[str, Any],
+    paper: Mapping[str, Any],
+) -> dict[str, str]:
+    remarks, impossible = [], False
+    if claim["rule"] == "arithmetic_then_measured":
+        checked = arithmetic(parse_report(claim["report"]), paper["images"], paper["class_sizes"])
+        impossible = bool(checked.contradictions)
+        remarks = checked.contradictions + checked.remarks
+    values = {other["id"]: other["paper"] for other in paper["claims"]}
+    for member in claim.get("better_than", []):
+        if claim["paper"] < values[member]:
+            remarks.append(
+                f"the combination's {claim['paper']:.0%} lies below the {values[member]:.0%} of its own member "
+                f"({member})"
+            )
+    verdict, why = RULES[claim["rule"]](claim, metrics)
+    if facts["synthetic"]:
+        verdict = SYNTHETIC
+        why = f"the set {facts['dataset']!r} is drawn by a computer and says nothing about patients"
+    if impossible:
+        verdict = IMPOSSIBLE
+    sentences = [*remarks, why]
+    return {
+        "id": claim["id"],
+        "where": claim["where"],
+        "claim": claim["claim"],
+        "paper": "" if claim["paper"] is None else _number(claim["paper"], claim["unit"]),
+        "ours": _ours(claim, metrics),
+        "verdict": verdict,
+        "why": " ".join(f"{text[0].upper()}{text[1:]}." for text in sentences),
+    }
+
+
+def _measured(claim: Mapping[str, Any], metrics: Mapping[str, Estimate]) -> tuple[str, str]:
+    name, paper, unit = claim["tests"][0], claim["paper"], claim["unit"]
+    ours = metrics.get(name)
+    if ours is None or ours.low is None or ours.high is None:
+        return UNDECIDABLE, f"the metric {name} with its interval is missing; run its notebook for this study"
+    between = f"our interval {_number(ours.low, unit)} to {_number(ours.high, unit)}"
+    basis = f"({name}; {ours.n_files} files of {ours.n_groups} groups)"
+    if ours.low <= paper <= ours.high:
+        verdict, why = WITHIN, f"the paper's {_number(paper, unit)} lies inside {between} {basis}"
+    elif ours.value >= paper:
+        verdict, why = REPRODUCED, f"{between} lies above the paper's {_number(paper, unit)} {basis}"
+    else:
+        gap = _number(paper - ours.value, "points")
+        verdict = NOT_REPRODUCED
+        why = f"{between} lies below the paper's {_number(paper, unit)}, our value {gap} {basis}"
+    if unit == "points":
+        clear = "above zero" if ours.low > 0 else "below zero" if ours.high < 0 else "on both sides of zero"
+        why += f". The interval of the difference lies {clear}"
+    careless = metrics.get(name.replace("/grouped/", "/by_file/"))
+    if careless is not None and "/grouped/" in name:
+        why += f". Split by file instead: {_number(careless.value, unit)}"
+    return verdict, why
+
+
+def _count(claim: Mapping[str, Any], metrics: Mapping[str, Estimate]) -> tuple[str, str]:
+    files, conflicts = metrics.get("data/files"), metrics.get("data/conflicts")
+    if files is None:
+        return UNDECIDABLE, "the metric data/files is missing; run notebook 01 for this study"
+    why = f"the set holds {files.value:,.0f} images, the paper {claim['paper']:,}. Who labelled them is not in the files"
+    if conflicts is not None and conflicts.value:
+        found = plural(int(conflicts.value), "group of copies carries", "groups of copies carry")
+        why += f", and {found} both labels, so at least as many labels are wrong"
+    return (REPRODUCED if files.value == claim["paper"] else NOT_REPRODUCED), why
+
+
+def _different_images(claim: Mapping[str, Any], metrics: Mapping[str, Estimate]) -> tuple[str, str]:
+    files, groups = metrics.get("data/files"), metrics.get("data/groups")
+    if files is None or groups is None:
+        return UNDECIDABLE, "the metrics data/files and data/groups are missing; run notebooks 01 and 02"
+    if groups.value >= files.value:
+        return (
+            REPRODUCED,
+            f"the audit finds no copies among {files.value:,.0f} files, so any split keeps knees apart",
+        )
+    copies = (
+        f"{files.value:,.0f} files show {groups.value:,.0f} groups, so a split by file puts copies of one knee on "
+        "both sides; the paper does not say how it split"
+    )
+    # Where it can be had, the split that differs in the grouping alone: same files, conflicts kept.
+    by_file = metrics.get("leakage/by_file/accuracy")
+    name = next((n for n in ("grouped_all", "grouped") if f"leakage/{n}/accuracy" in metrics), None)
+    honest = metrics.get(f"leakage/{name}/accuracy")
+    if by_file is None or honest is None or honest.high is None:
+        return (
+            UNDECIDABLE,
+            f"{copies}. What that is worth was not measured (leakage/by_file/accuracy, notebook 07)",
+        )
+    gain = (
+        f"{copies}. The same network scores {_number(by_file.value, 'accuracy')} split by file and "
+        f"{_number(honest.value, 'accuracy')} (at most {_number(honest.high, 'accuracy')}) under {name}"
+    )
+    return (NOT_REPRODUCED if by_file.value > honest.high else UNDECIDABLE), gain
+
+
+RULES = {
+    "measured": _measured,
+    "arithmetic_then_measured": _measured,
+    "count": _count,
+    "different_images": _different_images,
+}
+
+
+def _ours(claim: Mapping[str, Any], metrics: Mapping[str, Estimate]) -> str:
+    if claim["rule"] == "different_images":
+        shown = [(name.removeprefix("data/"), metrics.get(name)) for name in claim["tests"][:3]]
+        return ", ".join(f"{found.value:,.0f} {label}" for label, found in shown if found is not None)
+    found = metrics.get(claim["tests"][0])
+    if found is None:
+        return ""
+    if found.low is None:
+        return _number(found.value, claim["unit"])
+    low, high = _number(found.low, claim["unit"]), _number(found.high, claim["unit"])
+    return f"{_number(found.value, claim['unit'])} ({low} to {high})"
+
+
+def _number(value: float, unit: str) -> str:
+    if unit == "images":
+        return f"{value:,.0f} images"
+    return f"{100 * value:.1f} %" if unit == "accuracy" else f"{100 * value:+.1f} points"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Check a printed classification report; prints the result, returns 0, or 2 for one it cannot read."""
+    parser = argparse.ArgumentParser(prog="python -m osteo_utils.evidence.claims", description=main.__doc__)
+    parser.add_argument(
+        "report", help="text file with the report as scikit-learn prints it, or - for standard input"
+    )
+    parser.add_argument("--images", type=int, help="size of the data set that the report is a hold-out of")
+    parser.add_argument("--class-sizes", type=int, nargs=2, metavar=("NEGATIVE", "POSITIVE"))
+    asked = parser.parse_args(arguments)
+    try:
+        text = sys.stdin.read() if asked.report == "-" else Path(asked.report).read_text("utf-8")
+        report = parse_report(text)
+    except (OSError, ValueError) as error:
+        print(f"{asked.report}: {error}", file=sys.stderr)
+        return 2
+    checked = arithmetic(report, asked.images, asked.class_sizes)
+    print(f"{len(checked.matrices)} confusion matrices print like this (rows truth, columns prediction):")
+    for matrix in checked.matrices:
+        right, total = int(np.trace(matrix)), int(matrix.sum())
+        low, high = wilson(right, total)
+        print(
+            f"  {matrix.tolist()}  accuracy {right}/{total} = {right / total:.4f}, 95 % {low:.4f} to {high:.4f}"
+        )
+    for title, lines in (("Remarks", checked.remarks), ("Contradictions", checked.contradictions)):
+        print(f"{title}:" + ("" if lines else " none"))
+        for line in lines:
+            print(f"  - {line}")
+    if asked.images is None:
+        print("Not checked: whether it fits the data set's size; give --images N.")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

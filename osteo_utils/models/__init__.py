@@ -1,0 +1,1 @@
+"""Networks: their weights, trunk and tail, training, bone masks, explanations."""

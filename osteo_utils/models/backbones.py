@@ -1,0 +1,203 @@
+"""VGG16 and ResNet50, cut into a frozen trunk and a trainable tail, and the cache of trunk activations.
+
+Trunk and tail put together equal the network of `keras.applications` without its classification layers,
+followed by global average pooling and one dense unit.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+
+import keras
+import numpy as np
+from filelock import FileLock
+from numpy.lib.format import open_memmap
+
+from osteo_utils.models.weights import Weights
+from osteo_utils.study import results, runtime
+
+# The last layer of the trunk. A further cut is a further line here.
+CUTS = {
+    "vgg16": {"last_block": "block5_conv2", "last_stage": "block4_pool"},
+    "resnet50": {"last_block": "conv5_block2_out", "last_stage": "conv4_block6_out"},
+}
+FLOAT16_MAX = float(np.finfo(np.float16).max)
+SECONDS_BETWEEN_REPORTS = 15
+
+
+def preprocess(images: np.ndarray) -> np.ndarray:
+    """Grey images, uint8 (n, s, s), as both networks expect them: float32 (n, s, s, 3).
+
+    Keras's caffe mode: blue, green, red, each less its ImageNet mean, on the scale 0 to 255.
+    """
+    if images.ndim != 3 or images.dtype != np.uint8:
+        raise ValueError(
+            f"preprocess: got {images.dtype} {images.shape}; expected uint8 (images, rows, columns)"
+        )
+    colour = np.repeat(images[..., None], 3, axis=-1).astype(np.float32)
+    return keras.applications.imagenet_utils.preprocess_input(
+        colour, data_format="channels_last", mode="caffe"
+    )
+
+
+def trunk(backbone: str, weights: Weights, image_size: int = 224, cut: str = "last_block") -> keras.Model:
+    """The frozen part: preprocessed images (n, s, s, 3) → activations (n, h, w, c) after the cut's layer."""
+    model = keras.models.model_from_json(_parts(backbone, cut, image_size)[0])
+    model.trainable = False
+    _set_weights(model, weights, backbone)
+    return model
+
+
+def tail(
+    backbone: str,
+    weights: Weights,
+    dropout: float = 0.0,
+    seed: int = 0,
+    image_size: int = 224,
+    cut: str = "last_block",
+) -> keras.Model:
+    """The part that learns: activations (n, h, w, c) → logit of osteoporosis (n, 1); not compiled.
+
+    The convolutions start from `weights` and are trainable; BatchNorm keeps its ImageNet statistics and
+    scale, as batches of this size would only blur them. Layers `pool` (global average), `dropout` (a share
+    in [0, 1)) and `head` (one dense unit, drawn with `seed`) follow.
+    """
+    base = keras.models.model_from_json(_parts(backbone, cut, image_size)[1])
+    _set_weights(base, weights, backbone)
+    for layer in base.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = False
+    pooled = keras.layers.GlobalAveragePooling2D(name="pool")(base.output)
+    dropped = keras.layers.Dropout(dropout, seed=seed, name="dropout")(pooled)
+    initial = keras.initializers.GlorotUniform(seed=seed)
+    logit = keras.layers.Dense(1, kernel_initializer=initial, name="head")(dropped)
+    return keras.Model(base.input, logit, name=f"{backbone}_tail")
+
+
+def features(tail_model: keras.Model) -> keras.Model:
+    """A tail's pooled features: activations → (n, 2048) for ResNet50, (n, 512) for VGG16; shares its layers."""
+    return keras.Model(tail_model.input, tail_model.get_layer("pool").output)
+
+
+def maps(tail_model: keras.Model) -> keras.Model:
+    """A tail's last feature maps, before pooling: activations → (n, h, w, c); shares its layers."""
+    return keras.Model(tail_model.input, tail_model.get_layer("pool").input)
+
+
+def activations(
+    images: np.ndarray,
+    backbone: str,
+    weights: Weights,
+    directory: Path,
+    cache_gb: float = 8.0,
+    cut: str = "last_block",
+    batch_size: int = 32,
+    note: str = "",
+) -> np.memmap:
+    """Trunk activations of uint8 images (n, s, s): float16 (n, h, w, c), read-only, row i for image i.
+
+    Computed once per content: the file's name carries a hash of the images, the weights, the cut and `note`.
+    The file appears under its name only when it is whole. Raises ValueError, before anything is computed,
+    where the folder would grow beyond `cache_gb` (10⁹ bytes each) or the disk is too full, and where an
+    activation does not fit into float16.
+    """
+    key = runtime.hash_of(
+        {
+            "images": images,
+            "weights": weights.sha256,
+            "preprocessing": "caffe",
+            "store": "float16",
+            "note": note,
+        }
+    )[:16]
+    path = Path(directory) / f"{backbone}-{cut}-{key}.npy"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):
+        if not path.is_file():
+            for left in path.parent.glob(f".{path.stem}.*.npy"):
+                left.unlink()
+            shape = (len(images), *output_shape(backbone, cut, images.shape[1]))
+            _check_room(path, int(np.prod(shape)) * 2, cache_gb)
+            model = trunk(backbone, weights, images.shape[1], cut)
+            with results.atomic_path(path) as temporary:
+                _fill(temporary, model, images, shape, batch_size, f"{backbone} trunk")
+    return np.load(path, mmap_mode="r")
+
+
+def output_shape(backbone: str, cut: str, image_size: int) -> tuple[int, ...]:
+    """Height, width and channels of the activations at a cut."""
+    return _parts(backbone, cut, image_size)[2]
+
+
+def _check_room(path: Path, needed: int, cache_gb: float) -> None:
+    held = 0
+    for file in path.parent.glob("*.npy"):
+        # Another writer may rename its file between the listing and the look at it.
+        with suppress(FileNotFoundError):
+            held += file.stat().st_size
+    if held + needed > cache_gb * 1e9:
+        raise ValueError(
+            f"{path.name} needs {needed:,} bytes and {path.parent} holds {held:,} already; cache_gb = {cache_gb} "
+            f"allows {int(cache_gb * 1e9):,}. Raise cache_gb to at least {(held + needed) / 1e9:.2f}, or delete "
+            "files of that folder: they are made again when needed"
+        )
+    free = shutil.disk_usage(path.parent).free
+    if needed > free:
+        raise ValueError(
+            f"{path.name} needs {needed:,} bytes, the disk of {path.parent} has {free:,} free; make room, or set "
+            "OSTEO_HOME to a larger disk (cache_gb does not help here)"
+        )
+
+
+def _fill(
+    path: Path, model: keras.Model, images: np.ndarray, shape: tuple[int, ...], batch_size: int, name: str
+) -> None:
+    store = open_memmap(path, "w+", np.float16, shape)
+    started = reported = time.monotonic()
+    for start in range(0, len(images), batch_size):
+        batch = np.asarray(images[start : start + batch_size])
+        # The last batch is filled up, as another shape would have the backend compile the trunk again.
+        missing = min(batch_size, len(images)) - len(batch)
+        filled = np.pad(batch, ((0, missing), (0, 0), (0, 0)))
+        values = model.predict_on_batch(preprocess(filled))[: len(batch)]
+        largest = float(np.abs(values).max())
+        if not largest <= FLOAT16_MAX:
+            raise ValueError(
+                f"{name}: an activation of images {start} to {start + len(batch) - 1} is {largest:g}; float16 holds "
+                f"at most {FLOAT16_MAX:g}. Check the weights, or cut the network elsewhere"
+            )
+        store[start : start + len(batch)] = values
+        now = time.monotonic()
+        if now - reported > SECONDS_BETWEEN_REPORTS:
+            done = start + len(batch)
+            print(
+                f"{name}: {done} of {len(images)} images, {done / (now - started):.1f} images/s", flush=True
+            )
+            reported = now
+    store.flush()
+
+
+@lru_cache(maxsize=16)
+def _parts(backbone: str, cut: str, image_size: int) -> tuple[str, str, tuple[int, ...]]:
+    """Trunk and tail as JSON, and the shape between them; kept, as building the whole network takes longer than a short fit."""
+    layer = CUTS.get(backbone, {}).get(cut)
+    if layer is None:
+        known = {name: list(cuts) for name, cuts in CUTS.items()}
+        raise ValueError(f"backbone {backbone!r} with cut {cut!r}: not known; expected one of {known}")
+    build = {"vgg16": keras.applications.VGG16, "resnet50": keras.applications.ResNet50}[backbone]
+    whole = build(weights=None, include_top=False, input_shape=(image_size, image_size, 3))
+    border = whole.get_layer(layer).output
+    first, second = keras.Model(whole.input, border), keras.Model(border, whole.output)
+    return first.to_json(), second.to_json(), tuple(border.shape[1:])
+
+
+def _set_weights(model: keras.Model, weights: Weights, backbone: str) -> None:
+    if weights.backbone != backbone:
+        raise ValueError(f"weights of {weights.backbone} given to {backbone}; load those of {backbone}")
+    for layer in model.layers:
+        for variable in layer.variables:
+            variable.assign(weights.tensors[f"{layer.name}/{variable.name}"])

@@ -1,0 +1,104 @@
+"""Films as the networks meet them: usable images, variant, square view, augmented views, trunk activations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from osteo_utils.data import radiographs
+from osteo_utils.models import backbones, segmentation
+from osteo_utils.models.weights import Weights
+from osteo_utils.study import results, runtime
+
+TEST_VIEWS = 2
+
+
+@dataclass(frozen=True)
+class Activations:
+    """Trunk activations of the same images in several views; view 0 is the image itself, view 1 its mirror.
+
+    `views` are float16 arrays (n, height, width, channels), memory-mapped, in the order of the table that
+    `usable_images` returns; `key` identifies their content.
+    """
+
+    backbone: str
+    variant: str
+    image_size: int
+    views: tuple[np.ndarray, ...]
+    key: str
+
+    @property
+    def test_views(self) -> tuple[np.ndarray, ...]:
+        """The views that a prediction is averaged over: the image and, where cached, its mirror."""
+        return self.views[:TEST_VIEWS]
+
+
+def usable_images(run: results.Run) -> pd.DataFrame:
+    """The images that take part: manifest and audit side by side, in the order of `images.npy`.
+
+    Columns of the manifest, then group and conflict; `label` is an integer.
+    """
+    manifest = run.read(run.paths.manifest, "manifest")
+    audit = run.read(run.paths.audit, "audit")
+    usable = manifest[(manifest.status == "ok") & manifest.label.notna()]
+    table = usable.merge(
+        audit[["image_id", "group", "conflict"]], on="image_id", how="left", validate="one_to_one"
+    )
+    if table.group.isna().any():
+        raise ValueError(
+            f"audit.csv has no row for {table.image_id[table.group.isna()].iloc[0]}; run 02_eda again"
+        )
+    return table.astype({"label": int, "group": int, "conflict": int, "row": int}).sort_values(
+        "row", ignore_index=True
+    )
+
+
+def square_films(run: results.Run, images: pd.DataFrame, variant: str, view: str, size: int) -> np.ndarray:
+    """The films as squares, uint8 (n, size, size): whole, or with all but the bone taken away.
+
+    A film whose mask was flagged as implausible in `tables/masks.csv` stays whole.
+    """
+    stored = np.load(run.depends_on(run.paths.images), mmap_mode="r")
+    if variant == "full":
+        return radiographs.views(stored, images, view, size)
+    masks = np.load(run.depends_on(run.paths.masks), mmap_mode="r")
+    plausible = run.read(run.paths.tables / "masks.csv").set_index("image_id").plausible.astype(bool)
+    cut_out = np.empty((len(images), *stored.shape[1:]), np.uint8)
+    for position, (image_id, row) in enumerate(zip(images.image_id, images.row, strict=True)):
+        film = np.asarray(stored[row])
+        cut_out[position] = segmentation.apply_mask(film, masks[row]) if plausible[image_id] else film
+    return radiographs.views(cut_out, images.assign(row=np.arange(len(images))), view, size)
+
+
+def square_masks(run: results.Run, images: pd.DataFrame, view: str, size: int) -> np.ndarray:
+    """The bone masks in the geometry of the squares, uint8 (n, size, size); all zero where a mask was flagged."""
+    masks = np.load(run.depends_on(run.paths.masks), mmap_mode="r")
+    plausible = run.read(run.paths.tables / "masks.csv").set_index("image_id").plausible.astype(bool)
+    squares = radiographs.views(masks, images, view, size, mask=True)
+    return squares * plausible[images.image_id].to_numpy(np.uint8)[:, None, None]
+
+
+def augmented(films: np.ndarray, image_ids: pd.Series, index: int, seed: int) -> np.ndarray:
+    """View `index` of each film, same shape: 0 itself, 1 its mirror, from 2 on a random one of its own."""
+    if index == 0:
+        return films
+    return radiographs.augment_all(films, image_ids.tolist(), index, seed)
+
+
+def trunk_views(
+    run: results.Run, images: pd.DataFrame, backbone: str, variant: str, weights: Weights, n_views: int
+) -> Activations:
+    """Activations of `n_views` views of every film, from the trunk cache or computed now."""
+    parameters = run.p
+    films = square_films(run, images, variant, parameters.view, parameters.image_size)
+    views = []
+    for index in range(n_views):
+        squares = augmented(films, images.image_id, index, parameters.seed)
+        views.append(
+            backbones.activations(squares, backbone, weights, run.paths.trunk, cache_gb=parameters.cache_gb)
+        )
+    key = runtime.hash_of([Path(view.filename).stem for view in views])
+    return Activations(backbone, variant, parameters.image_size, tuple(views), key)

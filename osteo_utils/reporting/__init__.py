@@ -1,0 +1,1 @@
+"""Reporting: figures and reports drawn from saved results only."""

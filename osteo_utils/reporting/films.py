@@ -1,0 +1,86 @@
+"""Figures that show films (radiographs): grey, true aspect, mask as a contour, heat as a translucent map.
+
+Films of a real set must not be published, so whoever saves these figures says `film=True`.
+"""
+
+from collections.abc import Sequence
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+
+from osteo_utils.reporting.style import canvas, look
+
+CONTOUR = "#F0E442"
+HEAT_MAP = "inferno"
+
+
+def _checked(name: str, given: Sequence[np.ndarray | None] | None, images: Sequence[np.ndarray]) -> list:
+    if given is None:
+        return [None] * len(images)
+    if len(given) != len(images):
+        raise ValueError(f"grid: {len(images)} images but {len(given)} {name}; expected one for each image.")
+    for number, (part, image) in enumerate(zip(given, images, strict=True)):
+        if part is not None and np.shape(part) != np.shape(image):
+            raise ValueError(
+                f"grid: {name}[{number}] has shape {np.shape(part)}, its image {np.shape(image)}."
+            )
+    return list(given)
+
+
+def grid(
+    images: Sequence[np.ndarray],
+    titles: Sequence[str],
+    where: str,
+    ncols: int,
+    masks: Sequence[np.ndarray | None] | None = None,
+    heat: Sequence[np.ndarray | None] | None = None,
+    title: str = "Films",
+) -> Figure:
+    """Draw films side by side in grey with their true aspect, `ncols` a row.
+
+    `images` are 2-D arrays (uint8 drawn on 0-255, anything else on its own range); `masks` (1 = bone) become
+    yellow contour lines; `heat` (0-1, the image's own shape) a translucent map with its scale beside it. None
+    in either list leaves that film bare. ValueError when counts or shapes do not fit.
+    """
+    images = [np.asarray(image) for image in images]
+    if not images or any(image.ndim != 2 for image in images):
+        raise ValueError(f"grid: expected 2-D films, found shapes {[image.shape for image in images]}.")
+    if len(titles) != len(images):
+        raise ValueError(f"grid: {len(images)} images but {len(titles)} titles; expected one for each image.")
+    if ncols < 1:
+        raise ValueError(f"grid: ncols is {ncols}; expected 1 or more.")
+    outlines, maps = _checked("masks", masks, images), _checked("heat", heat, images)
+    ncols = min(ncols, len(images))
+    nrows = -(-len(images) // ncols)
+    # Each row is as high as its tallest film at the common width, so that no film is stretched.
+    shapes = [image.shape[0] / image.shape[1] for image in images]
+    heights = [max(shapes[first : first + ncols]) for first in range(0, len(images), ncols)]
+    mapped = any(warmth is not None for warmth in maps)
+    film_width = min(max(1.75, 4.0 / ncols), 9.0 / ncols)
+    words = 0.12 + 0.15 * max(text.count("\n") + 1 for text in titles)
+    with look():
+        height = sum(film_width * share + words for share in heights)
+        figure = canvas(film_width * ncols + (0.7 if mapped else 0), height, title, where)
+        panels = figure.subplots(nrows, ncols, squeeze=False, height_ratios=heights).ravel()
+        for panel, image, text, outline, warmth in zip(panels, images, titles, outlines, maps, strict=False):
+            low, high = (0, 255) if image.dtype == np.uint8 else (image.min(), image.max())
+            panel.imshow(image, cmap="gray", vmin=low, vmax=high, aspect="equal", gid="film")
+            if warmth is not None:
+                # Transparency follows the map: where the network does not look, the film stays untouched.
+                strength = np.clip(warmth, 0, 1)
+                alpha = 0.65 * np.sqrt(strength)
+                panel.imshow(strength, cmap=HEAT_MAP, vmin=0, vmax=1, alpha=alpha, aspect="equal", gid="heat")
+            if outline is not None and np.any(outline) and not np.all(outline):
+                panel.contour(np.asarray(outline, float), levels=[0.5], colors=[CONTOUR], linewidths=0.9)
+            panel.set_title(text, fontsize=7.5, loc="left", pad=3)
+            panel.set_anchor("N")
+        for panel in panels:
+            panel.set_axis_off()
+        if mapped:
+            scale = mpl.cm.ScalarMappable(mpl.colors.Normalize(0, 1), HEAT_MAP)
+            bar = figure.colorbar(scale, ax=list(panels), shrink=0.6, aspect=30, pad=0.01, ticks=[0, 1])
+            bar.ax.set_yticklabels(["none", "most"], fontsize=7.5)
+            bar.set_label("class activation", fontsize=7.5)
+            bar.outline.set_visible(False)
+    return figure

@@ -1,0 +1,99 @@
+"""What notebook 08 lays side by side: our headline numbers, the paper's, its Fig. 5 taken apart, and the run times."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from osteo_utils.evidence import claims
+from osteo_utils.reporting.style import NAMES
+from osteo_utils.reporting.tables import MODELS, Metrics
+from osteo_utils.reporting.wording import METRICS, PROTOCOLS
+
+Runs = Mapping[str, Mapping[str, Any]]
+
+
+def facts(metrics: Metrics, runs: Runs) -> dict[str, Any]:
+    """What the rules of `claims` must know of the data: name, whether synthetic, files and groups."""
+    dataset = runs["01_data_download"]["parameters"]["dataset"]
+    counts = {f"n_{name}": int(metrics[f"data/{name}"].value) for name in ("files", "groups", "conflicts")}
+    return {"dataset": dataset, "synthetic": dataset == "phantom", **counts}
+
+
+def headline(metrics: Metrics) -> pd.DataFrame:
+    """Accuracy and AUROC of each model under `grouped`, whole and segmented, with the paper's number where it has one.
+
+    Columns name, metric, value, low, high, paper, n_files, n_groups; a row for each metric that was saved.
+    """
+    printed = {
+        claim["tests"][0]: claim["paper"] for claim in claims.load()["claims"] if claim["unit"] == "accuracy"
+    }
+    rows = []
+    for score in ("accuracy", "auroc"):
+        for model in MODELS:
+            for variant, words in (("", ""), ("-segmented", ", bone alone")):
+                name = f"{model}{variant}/grouped/{score}"
+                if name in metrics:
+                    found = metrics[name]
+                    rows.append(
+                        {
+                            "name": f"{NAMES[model]}{words}: {METRICS[score]}",
+                            "metric": name,
+                            "value": found.value,
+                            "low": found.low,
+                            "high": found.high,
+                            "paper": printed.get(name),
+                            "n_files": found.n_files,
+                            "n_groups": found.n_groups,
+                        }
+                    )
+    return pd.DataFrame(rows).astype({"paper": float})
+
+
+def printed_report() -> pd.DataFrame:
+    """The classification report of the paper's Fig. 5, as printed."""
+    report = claims.parse_report(_fig5())
+    return pd.DataFrame(report.rows, columns=["class", "precision", "recall", "f1-score", "support"])
+
+
+def fig5_matrices() -> pd.DataFrame:
+    """Every confusion matrix of whole images that prints as Fig. 5 does: counts and accuracy."""
+    columns = ["normal, right", "normal, wrong", "osteoporosis, wrong", "osteoporosis, right"]
+    found = claims.matrices_printing_as(claims.parse_report(_fig5()))
+    table = pd.DataFrame([matrix.ravel() for matrix in found], columns=columns)
+    return table.assign(
+        images=table.sum(axis=1), accuracy=[matrix.trace() / matrix.sum() for matrix in found]
+    )
+
+
+def _fig5() -> str:
+    return next(claim["report"] for claim in claims.load()["claims"] if "report" in claim)
+
+
+def by_split(metrics: Metrics, score: str = "accuracy") -> pd.DataFrame:
+    """One metric of each model under each split as text with interval: one row a model, one column a split."""
+    cells = {
+        NAMES[model]: {
+            NAMES[protocol]: str(metrics[f"{model}/{protocol}/{score}"])
+            for protocol in PROTOCOLS
+            if f"{model}/{protocol}/{score}" in metrics
+        }
+        for model in MODELS
+    }
+    return pd.DataFrame(cells).T.fillna("not saved")
+
+
+def run_times(runs: Runs) -> pd.DataFrame:
+    """Seconds, peak memory and hashes of code and parameters, one row a notebook."""
+    rows = {
+        notebook: {
+            "seconds": about["seconds"],
+            "peak memory (GiB)": about["peak_memory_gib"],
+            "code": about["code_sha256"][:12],
+            "parameters": about["parameters_sha256"][:12],
+        }
+        for notebook, about in runs.items()
+    }
+    return pd.DataFrame(rows).T

@@ -1,0 +1,218 @@
+"""The report of a study as one HTML file and a PDF, made from saved results only.
+
+python -m osteo_utils.reporting.report STUDY [--no-films] [--destination DIR]
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import io
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import typst
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from PIL import Image
+
+from osteo_utils.evidence import claims
+from osteo_utils.reporting.contents import document
+from osteo_utils.study import config, runtime
+from osteo_utils.study.paths import StudyPaths
+from osteo_utils.study.results import atomic_path, load_metrics, read_json, write_text
+
+HERE = Path(__file__).parent
+SOURCES = tuple(name for name in config.NOTEBOOKS if not name.startswith("08"))
+LARGEST_SVG = 150_000
+LARGEST_PNG = 500_000
+FIGURE_DPI, CSS_DPI, PAGE_INCHES = 160, 96, 8.1
+_RUN_KEYS = ("parameters", "parameters_sha256", "code_sha256", "inputs", "versions", "seconds", "finished")
+
+
+def recorded_runs(study: str) -> dict[str, dict[str, Any]]:
+    """What each notebook before the report recorded of itself; FileNotFoundError names the one to run."""
+    runs = {}
+    for notebook in SOURCES:
+        path = StudyPaths(study).metrics / f"{notebook}.json"
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{path}: not there; run the notebook {notebook} of the study {study!r} first "
+                f"(./run_all.sh {study} runs all that is missing)"
+            )
+        about = read_json(path).get("_run")
+        if not isinstance(about, dict) or any(key not in about for key in _RUN_KEYS):
+            raise ValueError(f"{path}: expected '_run' with {', '.join(_RUN_KEYS)}; run {notebook} again")
+        runs[notebook] = about
+    return runs
+
+
+def check_consistency(study: str) -> None:
+    """Refuse a mixture: metrics of notebooks that did not read the same files or parameters.
+
+    Raises ValueError that lists every contradiction and the notebooks to run again.
+    """
+    runs = recorded_runs(study)
+    problems, again = [], set()
+    for name in sorted({name for about in runs.values() for name in about["inputs"]}):
+        recorded = {
+            notebook: about["inputs"][name] for notebook, about in runs.items() if name in about["inputs"]
+        }
+        path = next((p for p in _places(study, name) if p.is_file()), None)
+        if path is None:
+            if len(set(recorded.values())) > 1:
+                problems.append(f"{name}: {', '.join(recorded)} read different versions of it")
+                again.update(recorded)
+            continue
+        current = runtime.sha256_file(path)
+        stale = [notebook for notebook, found in recorded.items() if found != current]
+        if stale:
+            problems.append(f"{name}: {', '.join(stale)} read another version than the one that is there now")
+            again.update(stale)
+    shared: dict[str, dict[str, list[str]]] = {}
+    for notebook, about in runs.items():
+        for name, value in about["parameters"].items():
+            shared.setdefault(name, {}).setdefault(json.dumps(value), []).append(notebook)
+    for name, by_value in shared.items():
+        if len(by_value) > 1:
+            told = "; ".join(f"{value} in {', '.join(notebooks)}" for value, notebooks in by_value.items())
+            problems.append(f"parameter {name}: {told}")
+            usual = max(by_value.values(), key=len)
+            again.update(
+                notebook
+                for notebooks in by_value.values()
+                if notebooks is not usual
+                for notebook in notebooks
+            )
+    if problems:
+        listed = "\n  ".join(problems)
+        order = ", ".join(sorted(again))
+        raise ValueError(f"study {study!r}: the results are a mixture.\n  {listed}\nRun again: {order}")
+
+
+def _places(study: str, name: str) -> list[Path]:
+    paths = StudyPaths(study)
+    return [paths.interim / name, paths.reports / name]
+
+
+def render(study: str, films: bool = True, destination: Path | None = None) -> dict[str, Path]:
+    """Write `report.html` (one file) and `report.pdf`; returns their paths under "html" and "pdf".
+
+    `films=False` leaves out every figure that shows a film. `destination` is a folder; without it the study's own
+    under reports/. FileNotFoundError or ValueError when results are missing or a mixture.
+    """
+    check_consistency(study)
+    paths = StudyPaths(study)
+    if not paths.claims.is_file():
+        raise FileNotFoundError(
+            f"{paths.claims}: not there; run the notebook 08_report, which judges the claims"
+        )
+    content = document(
+        paths, load_metrics(paths.reports), recorded_runs(study), read_json(paths.claims), films
+    )
+    folder = Path(destination) if destination else paths.reports
+    html, pdf = folder / "report.html", folder / "report.pdf"
+    write_text(html, as_html(content))
+    with atomic_path(pdf) as temporary:
+        as_pdf(content, temporary)
+    return {"html": html, "pdf": pdf}
+
+
+def as_html(content: dict[str, Any]) -> str:
+    """The document as one self-contained HTML page: style and figures are inside it."""
+    jinja = Environment(
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    jinja.filters["embedded"] = embedded
+    jinja.filters["tone"] = tone
+    jinja.filters["shown_width"] = shown_width
+    return jinja.get_template("report.html.j2").render(content)
+
+
+def embedded(path: str) -> str:
+    """A PNG, or the SVG beside it where that is small, as a data address."""
+    drawing = Path(path).with_suffix(".svg")
+    if drawing.is_file() and drawing.stat().st_size <= LARGEST_SVG:
+        return "data:image/svg+xml;base64," + base64.b64encode(drawing.read_bytes()).decode()
+    kind, data = _compact(Path(path))
+    return f"data:image/{kind};base64," + base64.b64encode(data).decode()
+
+
+def shown_width(path: str) -> int:
+    """Width in CSS pixels at which a figure's letters have the size that they were drawn with."""
+    with Image.open(path) as picture:
+        return round(picture.width * CSS_DPI / picture.info.get("dpi", (FIGURE_DPI,))[0])
+
+
+def _compact(path: Path) -> tuple[str, bytes]:
+    data = path.read_bytes()
+    if len(data) <= LARGEST_PNG:
+        return "png", data
+    with Image.open(path) as picture:
+        small = picture.convert("RGB")
+        small.thumbnail((1600, 4000))
+        packed = io.BytesIO()
+        small.save(packed, "JPEG", quality=88)
+    return "jpeg", packed.getvalue()
+
+
+def tone(verdict: str) -> str:
+    """How a verdict is coloured: good, bad or open; its words are always printed beside the colour."""
+    if verdict not in claims.VERDICTS:
+        raise ValueError(
+            f"claims.json: the verdict {verdict!r} is unknown; expected one of {', '.join(claims.VERDICTS)}"
+        )
+    if verdict in (claims.REPRODUCED, claims.WITHIN):
+        return "good"
+    return "bad" if verdict in (claims.NOT_REPRODUCED, claims.IMPOSSIBLE) else "open"
+
+
+def as_pdf(content: dict[str, Any], path: Path) -> None:
+    """Set the document as PDF at `path`, with the fonts that typst carries; needs no network."""
+    with tempfile.TemporaryDirectory() as workshop:
+        folder = Path(workshop)
+        shutil.copy(HERE / "report.typ", folder)
+        printed = json.loads(json.dumps(content))
+        blocks = [block for section in printed["sections"] for block in section["blocks"]]
+        for number, block in enumerate(block for block in blocks if block["kind"] == "figure"):
+            kind, data = _compact(Path(block["path"]))
+            # A narrow figure must not be blown up to the width of the page.
+            block["width"] = min(1.0, shown_width(block["path"]) / (CSS_DPI * PAGE_INCHES))
+            block["path"] = f"figure{number}.{kind}"
+            (folder / block["path"]).write_bytes(data)
+        for row in (row for block in blocks if block["kind"] == "claims" for row in block["rows"]):
+            row["tone"] = tone(row["verdict"])
+        (folder / "document.json").write_text(json.dumps(printed), "utf-8")
+        fonts = typst.Fonts(include_system_fonts=False)
+        typst.compile(folder / "report.typ", output=path, root=folder, font_paths=fonts)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit code (1 with a message when the report cannot be made)."""
+    parser = argparse.ArgumentParser(
+        prog="python -m osteo_utils.reporting.report", description=__doc__.split("\n")[0]
+    )
+    parser.add_argument("study", help="name of the study, as under reports/")
+    parser.add_argument("--no-films", action="store_true", help="leave out every figure that shows a film")
+    parser.add_argument("--destination", type=Path, help="folder to write into; the study's own without it")
+    chosen = parser.parse_args(arguments)
+    try:
+        made = render(chosen.study, films=not chosen.no_films, destination=chosen.destination)
+    except (FileNotFoundError, ValueError) as error:
+        print(f"report: {error}", file=sys.stderr)
+        return 1
+    for path in made.values():
+        print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

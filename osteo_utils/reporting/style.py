@@ -1,0 +1,184 @@
+"""One look for every figure: palette, names, page with title and `where` line.
+
+Colours after Okabe and Ito (2008), "Color Universal Design"; one colour means one thing in every figure.
+"""
+
+import io
+import textwrap
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import wraps
+from typing import Any, ParamSpec
+
+import matplotlib as mpl
+import matplotlib.style
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+PALETTE: dict[str, str] = {
+    "normal": "#0072B2",
+    "osteoporosis": "#D55E00",
+    "vgg16": "#E69F00",
+    "resnet50": "#009E73",
+    "ensemble": "#CC79A7",
+    "grouped": "#1A1A1A",
+    "grouped_all": "#8C8C8C",
+    "by_file": "#56B4E9",
+    "paper": "#000000",
+    "neutral": "#595959",
+}
+NAMES: dict[str, str] = {
+    "vgg16": "VGG16",
+    "resnet50": "ResNet50",
+    "ensemble": "Ensemble",
+    "leakage": "The small network",
+    "grouped": "grouped (honest)",
+    "grouped_all": "grouped, conflicts kept",
+    "by_file": "split by file",
+    "augment_first": "augmented before splitting",
+    "resubstitution": "scored on training images too",
+    "tuned_on_test": "tuned on the test fold",
+}
+GRID = "#E5E5E5"
+STYLE: dict[str, object] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.labelsize": 9,
+    "axes.titlesize": 9,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#404040",
+    "axes.linewidth": 0.8,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.7,
+    "xtick.color": "#404040",
+    "ytick.color": "#404040",
+    "xtick.labelcolor": "#202020",
+    "ytick.labelcolor": "#202020",
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "lines.linewidth": 1.8,
+    "figure.dpi": 110,
+    "savefig.dpi": 180,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "osteo",
+}
+_TITLE_INCHES, _WHERE_INCHES, _PAD_INCHES, _LETTERS_PER_INCH = 0.26, 0.155, 0.14, 19
+_Arguments = ParamSpec("_Arguments")
+
+
+class Page(Figure):
+    """A figure that pyplot does not know: nothing is shown twice in a notebook, nothing piles up in memory."""
+
+    def savefig(self, *args: Any, **kwargs: Any) -> None:
+        """Save in the project's style, whatever style the caller has set."""
+        with look():
+            super().savefig(*args, **kwargs)
+
+    def _repr_png_(self) -> bytes:
+        picture = io.BytesIO()
+        self.savefig(picture, format="png", dpi=STYLE["figure.dpi"], bbox_inches="tight")
+        return picture.getvalue()
+
+
+def use_style() -> None:
+    """Set the project's figure style for all that is drawn from now on."""
+    mpl.rcParams.update(STYLE)
+
+
+def look() -> AbstractContextManager[None]:
+    """The project's style for a `with` block, on top of Matplotlib's defaults and of nothing else."""
+    return mpl.style.context(["default", STYLE])
+
+
+def styled(draw: Callable[_Arguments, Figure]) -> Callable[_Arguments, Figure]:
+    """Make a drawing function draw in the project's style, whatever style the caller has set."""
+
+    @wraps(draw)
+    def inside(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> Figure:
+        with look():
+            return draw(*args, **kwargs)
+
+    return inside
+
+
+def canvas(width: float, height: float, title: str, where: str) -> Figure:
+    """An empty figure of `width` by `height` inches below its title and its `where` line."""
+    lines = textwrap.wrap(where, int(width * _LETTERS_PER_INCH)) or [""]
+    head = _TITLE_INCHES + _WHERE_INCHES * len(lines) + _PAD_INCHES
+    total = height + head
+    figure = Page(figsize=(width, total), layout="constrained")
+    figure.get_layout_engine().set(rect=(0, 0, 1, height / total), w_pad=0.05, h_pad=0.04)
+    left = 0.06 / width
+    figure.text(left, 1 - 0.05 / total, title, ha="left", va="top", fontsize=10.5, fontweight="bold")
+    figure.text(
+        left,
+        1 - (0.05 + _TITLE_INCHES) / total,
+        "\n".join(lines),
+        ha="left",
+        va="top",
+        fontsize=7.5,
+        color=PALETTE["neutral"],
+        linespacing=1.25,
+        gid="where",
+    )
+    return figure
+
+
+def require(frame: pd.DataFrame, columns: list[str], drawing: str) -> None:
+    """Raise ValueError unless `frame` has these columns and at least one row."""
+    missing = [name for name in columns if name not in frame.columns]
+    if missing:
+        raise ValueError(
+            f"{drawing}: the table has no column {', '.join(missing)}; "
+            f"expected {', '.join(columns)}, found {', '.join(map(str, frame.columns))}."
+        )
+    if frame.empty:
+        raise ValueError(f"{drawing}: the table has no rows, so there is nothing to draw.")
+
+
+def colour_of(name: str) -> str:
+    """The palette's colour for a protocol's name, or for a class or model named in `name`; grey when none is."""
+    if name in PALETTE:
+        return PALETTE[name]
+    plain = name.lower().replace("-", "").replace(" ", "")
+    found = [key for key in ("ensemble", "vgg16", "resnet50", "osteoporosis", "normal") if key in plain]
+    return PALETTE[found[0]] if found else PALETTE["neutral"]
+
+
+def classes_of(frame: pd.DataFrame) -> list[str]:
+    """The class names of a table: normal, osteoporosis, then all others by name."""
+    present = list(dict.fromkeys(frame["class_name"].astype(str)))
+    known = [name for name in ("normal", "osteoporosis") if name in present]
+    return known + sorted(set(present) - set(known))
+
+
+def legend_above(axes: Axes, columns: int = 3) -> None:
+    """Put the legend in one line between the `where` line and the axes, out of the way of the data."""
+    axes.legend(
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        ncols=columns,
+        borderaxespad=0.3,
+        handlelength=1.8,
+        borderpad=0,
+    )
+
+
+def paper_line(axes: Axes, value: float, horizontal: bool) -> None:
+    """Draw the paper's value (0-1) as a dotted line with its name outside the axes."""
+    draw = axes.axhline if horizontal else axes.axvline
+    draw(value, color=PALETTE["paper"], linewidth=1.1, linestyle=(0, (1, 1.4)), zorder=1.5, gid="paper")
+    axes.annotate(
+        f"paper: {value:.0%}",
+        (1, value) if horizontal else (value, 1),
+        xycoords=("axes fraction", "data") if horizontal else ("data", "axes fraction"),
+        xytext=(4, 0) if horizontal else (0, 3),
+        textcoords="offset points",
+        ha="left" if horizontal else "center",
+        va="center" if horizontal else "bottom",
+        fontsize=8,
+    )

@@ -1,0 +1,119 @@
+"""Tables of the report: from metrics, and from the CSV files that the notebooks saved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from osteo_utils.reporting.style import NAMES
+from osteo_utils.reporting.wording import METRICS, PROTOCOLS
+from osteo_utils.study.results import Estimate, read_table
+
+Block = dict[str, Any]
+Metrics = Mapping[str, Estimate]
+MODELS = ("vgg16", "resnet50", "ensemble")
+MAKERS = {
+    "data/files": "01_data_download",
+    "data/": "02_eda",
+    "segmentation/": "03_segmentation",
+    "vgg16/": "04_vgg16",
+    "resnet50/": "05_resnet50",
+    "ensemble/": "06_ensemble",
+    "leakage/": "07_leakage_lab",
+}
+MAIN_METRICS = ("auroc", "accuracy", "balanced_accuracy", "sensitivity", "specificity", "f1")
+
+
+def said(estimate: Estimate) -> str:
+    """A metric as text: value with its 95 % interval; a count as a whole number."""
+    if estimate.low is None:
+        return f"{estimate.value:,.0f}" if float(estimate.value).is_integer() else f"{estimate.value:.3f}"
+    return f"{estimate.value:.3f} ({estimate.low:.3f}–{estimate.high:.3f})"
+
+
+def needed(metrics: Metrics, name: str) -> Estimate:
+    """The metric `name`; ValueError that names the notebook to run when it is missing."""
+    if name not in metrics:
+        maker = next(
+            (notebook for start, notebook in MAKERS.items() if name.startswith(start)), "its notebook"
+        )
+        raise ValueError(f"metrics: there is no {name!r}; run {maker} again, which writes it")
+    return metrics[name]
+
+
+def protocol_table(metrics: Metrics, model: str) -> Block | None:
+    """Main metrics of a model under every protocol that was run, each with its interval; None when it has none."""
+    found = [name.split("/") for name in metrics if name.startswith(f"{model}/") and name.count("/") == 2]
+    protocols = [name for name in PROTOCOLS if any(parts[1] == name for parts in found)]
+    shown = [name for name in MAIN_METRICS if any(parts[2] == name for parts in found)]
+    rows = []
+    for protocol in protocols:
+        cells = [metrics.get(f"{model}/{protocol}/{metric}") for metric in shown]
+        sizes = next((cell for cell in cells if cell is not None and cell.n_files is not None), None)
+        rows.append(
+            [NAMES.get(protocol, protocol), _count(sizes, "n_files"), _count(sizes, "n_groups")]
+            + ["not saved" if cell is None else said(cell) for cell in cells]
+        )
+    if not rows:
+        return None
+    heads = ["protocol", "files", "groups", *(METRICS[metric] for metric in shown)]
+    return table(f"{_model_name(model)} by protocol: value and 95 % interval.", heads, rows)
+
+
+def _model_name(model: str) -> str:
+    base, _, variant = model.partition("-")
+    return NAMES.get(base, base) + (f" on {variant} films" if variant else "")
+
+
+def _count(estimate: Estimate | None, name: str) -> str:
+    count = getattr(estimate, name, None)
+    return "" if count is None else f"{count:,}"
+
+
+def other_metrics(metrics: Metrics, prefix: str, caption: str) -> Block | None:
+    """Every metric of a model or topic that `protocol_table` does not print; None when there is none."""
+    rows = [
+        [name, said(value), value.unit, _count(value, "n_files"), _count(value, "n_groups"), value.note]
+        for name, value in sorted(metrics.items())
+        if name.split("/")[0].removesuffix("-segmented") == prefix
+        and not (
+            name.count("/") == 2 and name.split("/")[2] in MAIN_METRICS and name.split("/")[1] in PROTOCOLS
+        )
+    ]
+    return table(caption, ["metric", "value", "unit", "files", "groups", "note"], rows) if rows else None
+
+
+def table(caption: str, heads: list[str], rows: list[list[str]]) -> Block:
+    """A table block without the columns that are empty throughout."""
+    kept = [place for place in range(len(heads)) if any(row[place] != "" for row in rows)]
+    return {
+        "kind": "table",
+        "caption": caption,
+        "columns": [heads[place] for place in kept],
+        "rows": [[row[place] for place in kept] for row in rows],
+        "folded": False,
+        "numeric": [all(row[place][:1] in "0123456789-−" for row in rows) for place in kept],
+    }
+
+
+def saved_table(path: Path, caption: str, longest: int = 40, start: int = 10) -> Block:
+    """A CSV of the study as a block; a long one is cut, and says so."""
+    frame = read_table(path)
+    shown = frame.head(start) if len(frame) > longest else frame
+    rows = [[_cell(value) for value in row] for row in shown.itertuples(index=False)]
+    if len(shown) < len(frame):
+        caption += f" First {start} of {len(frame)} rows; the rest is in tables/{path.name}."
+    if not rows:
+        return {"kind": "text", "text": f"{caption} The table tables/{path.name} has no rows."}
+    return table(caption, [str(name).replace("_", " ") for name in frame.columns], rows)
+
+
+def _cell(value: Any) -> str:
+    if value is None or (isinstance(value, float) and pd.isna(value)):
+        return ""
+    if isinstance(value, float):
+        return f"{value:,.0f}" if value.is_integer() and abs(value) >= 2 else f"{value:.3f}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

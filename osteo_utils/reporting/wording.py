@@ -1,0 +1,169 @@
+"""The words of the report that no number can change: what a section, a protocol and a metric are."""
+
+from dataclasses import dataclass
+
+NOTICE = (
+    "For research and teaching only. Nothing here is a medical device, and no number here may guide the care of "
+    "a patient."
+)
+SYNTHETIC = (
+    "The films of this study are synthetic: they are drawn from a seed, with the label known by construction. "
+    "Its numbers show that every step works and how much each mistake is worth here; they say nothing about "
+    "patients or about the paper's result."
+)
+PROTOCOLS: dict[str, str] = {
+    "grouped": "Stratified folds with no group on both sides; groups that carry both labels are left out of "
+    "training and scoring. The honest split, and the source of every headline number.",
+    "grouped_all": "The same folds with the groups that carry both labels kept in.",
+    "by_file": "Stratified by file, groups ignored, so that one knee can be in training and in test: what most "
+    "public notebooks do.",
+    "augment_first": "Several views of each image are made first and then dealt to folds as if they were images.",
+    "resubstitution": "Scored on all images, those trained on included.",
+    "tuned_on_test": "Epoch and threshold are chosen on the test fold itself.",
+}
+METRICS: dict[str, str] = {
+    "auroc": "AUROC",
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "precision": "precision",
+    "npv": "negative predictive value",
+    "f1": "F1",
+    "mcc": "Matthews correlation",
+    "auprc": "area under precision and recall",
+    "brier": "Brier score",
+    "files": "files",
+    "groups": "groups",
+    "conflicts": "conflicts",
+    "quarantined": "files that cannot be used",
+    "dice": "Dice overlap",
+    "iou": "intersection over union",
+}
+LIMITS: list[str] = [
+    "One data set. Nothing here was tested on films of another hospital, detector or population.",
+    "Groups are found by the films alone, as copies of one another. Two films of one patient that are no copies "
+    "count as two groups, so that even the honest split can be too kind.",
+    "The intervals resample groups and keep the fitted models. They hold the luck of the sample, not the luck of "
+    "training; only several split seeds show the latter.",
+    "The paper gives no code, no split and no training settings. A number of ours that differs from its number "
+    "does not show how its number came about.",
+]
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """A figure or table that a section expects: pattern of its name and what it shows."""
+
+    pattern: str
+    caption: str
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the report: its title, its opening, and the exhibits that belong into it."""
+
+    key: str
+    title: str
+    opening: str
+    figures: tuple[Exhibit, ...] = ()
+    films: tuple[Exhibit, ...] = ()
+    tables: tuple[Exhibit, ...] = ()
+
+
+def _model(key: str, name: str, opening: str, *beside: Exhibit) -> Section:
+    return Section(
+        key,
+        name,
+        opening,
+        figures=(
+            Exhibit(f"{key}*curve*", f"{name}: accuracy by epoch, the counterpart of the paper's Fig. 3."),
+            Exhibit(f"{key}*confusion*", f"{name}: labels against predictions, the counterpart of Fig. 4."),
+            Exhibit(f"{key}*roc*", f"{name}: receiver operating characteristic."),
+            Exhibit(f"{key}_*", f"{name}: {{name}}.", optional=True),
+        ),
+        films=(
+            Exhibit(
+                f"{key}*activation*", f"{name}: class activation maps on films of test folds, bone outlined."
+            ),
+            Exhibit(f"{key}*views*", "One film as training sees it.", optional=True),
+        ),
+        tables=(
+            Exhibit(
+                f"{key}*classification*", f"{name}: classification report, in the form of the paper's Fig. 5."
+            ),
+            *beside,
+            Exhibit(f"{key}*overview*", f"{name} by protocol, recipe and variant.", optional=True),
+            Exhibit(f"{key}_*", f"{name}: {{name}}.", optional=True),
+        ),
+    )
+
+
+SECTIONS: tuple[Section, ...] = (
+    Section(
+        "data",
+        "The data",
+        "An image is one file; a group is the images that show the same knee; a conflict is a group that carries "
+        "both labels.",
+        figures=(
+            Exhibit("*class*count*", "Images of each class."),
+            Exhibit("*group*", "Images that show the same knee."),
+            Exhibit("*size*", "Sizes of the files."),
+            Exhibit("*intensity*", "Grey levels of the two classes."),
+            Exhibit("*fold*", "Classes in each fold."),
+        ),
+        films=(
+            Exhibit("*sample*", "Films of both classes, as in the paper's Fig. 2."),
+            Exhibit("*dup*", "Films found to show the same knee.", optional=True),
+            Exhibit("*conflict*", "The same knee under both labels.", optional=True),
+        ),
+        tables=(
+            Exhibit("*flow*", "From files to scored images."),
+            Exhibit("data_*", "{name}.", optional=True),
+        ),
+    ),
+    Section(
+        "segmentation",
+        "Bone masks",
+        "Classical segmentation separates bone from the rest of the film; the segmented variant of each model sees "
+        "bone alone.",
+        figures=(Exhibit("*mask*", "How much of a film is bone.", optional=True),),
+        films=(
+            Exhibit("*mask*", "Bone masks as contours on films."),
+            Exhibit("*segment*", "Bone masks.", True),
+        ),
+        tables=(Exhibit("*segment*", "Bone masks in numbers.", True), Exhibit("*mask*", "Bone masks.", True)),
+    ),
+    _model("vgg16", "VGG16", "The first model of the paper (its Fig. 3 and 4)."),
+    _model(
+        "resnet50",
+        "ResNet50",
+        "The second model of the paper (its Fig. 5).",
+        Exhibit("paper_fig5", "The classification report that the paper prints as Fig. 5."),
+        Exhibit("fig5_matrices*", "All confusion matrices of whole images that print as Fig. 5 does."),
+    ),
+    Section(
+        "ensemble",
+        "The two combined",
+        "Averaging and stacking of the two, on whole and on segmented films.",
+        figures=(
+            Exhibit("ensemble*roc*", "The two models and their combination."),
+            Exhibit("ensemble*", "The combination: {name}.", optional=True),
+        ),
+        tables=(Exhibit("ensemble*", "The combination in numbers.", optional=True),),
+    ),
+    Section(
+        "leakage",
+        "One mistake at a time",
+        "One small network, the same in every row, under each protocol: what differs between the rows is the split "
+        "and the mistake alone.",
+        figures=(
+            Exhibit(
+                "leakage*accuracy*", "The same network under each protocol, beside the paper's accuracy."
+            ),
+            Exhibit("leakage*", "Leakage: {name}.", optional=True),
+        ),
+        tables=(Exhibit("leakage*", "Leakage in numbers.", optional=True),),
+    ),
+)

@@ -1,0 +1,1 @@
+"""Folders, parameters, seeds and results: what every other wing stands on."""

@@ -1,0 +1,263 @@
+"""Tables with columns and keys, metrics, and the `Run` that a notebook opens.
+
+Whatever is written goes to a temporary name first and is renamed when whole, so that a kill leaves
+either the old file or the new one.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pandas as pd
+
+from osteo_utils.study import config, paths, runtime
+
+
+@dataclass(frozen=True)
+class Contract:
+    """Columns and primary key of a table that rooms exchange."""
+
+    columns: tuple[str, ...]
+    key: tuple[str, ...]
+
+
+CONTRACTS = {
+    "manifest": Contract(
+        tuple(
+            "image_id dataset role class_name label patient sha256 pixel_sha256 width height mode format bytes "
+            "scale pad_left pad_top row status reason".split()
+        ),
+        ("image_id",),
+    ),
+    "audit": Contract(("image_id", "group", "relation", "nearest", "distance", "conflict"), ("image_id",)),
+    "folds": Contract(
+        ("protocol", "seed", "image_id", "view", "fold"), ("protocol", "seed", "image_id", "view")
+    ),
+    "predictions": Contract(
+        tuple("image_id view protocol recipe variant seed fold group y_true y_prob".split()),
+        ("image_id", "view", "protocol", "recipe", "variant", "seed"),
+    ),
+    "history": Contract(
+        tuple("protocol recipe variant seed fold epoch loss accuracy val_loss val_accuracy seconds".split()),
+        ("protocol", "recipe", "variant", "seed", "fold", "epoch"),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its interval, what it was computed from, and its unit.
+
+    `low` and `high` bound the 95 % interval; both are None for a count, which has no sampling error.
+    """
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    n_files: int | None = None
+    n_groups: int | None = None
+    unit: str = ""
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if (self.low is None) != (self.high is None):
+            raise ValueError(f"Estimate {self.value}: give both ends of the interval or neither")
+        if not math.isfinite(self.value):
+            raise ValueError(f"Estimate: the value is {self.value}; expected a finite number")
+
+    def __str__(self) -> str:
+        if self.low is None:
+            return f"{self.value:g}"
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Give a temporary sibling of `path`; rename it to `path` when the block ends without an error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}{path.suffix}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text whole or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, "utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON whole or not at all; NaN and infinity are refused."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file; a missing or broken one is named."""
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: not there; run the notebook that writes it first") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: not valid JSON ({error}); delete it and run its notebook again") from error
+
+
+def check_table(frame: pd.DataFrame, contract: str, name: str = "table") -> None:
+    """Raise ValueError unless `frame` has exactly the contract's columns and a unique, complete key."""
+    wanted = CONTRACTS[contract]
+    missing = [column for column in wanted.columns if column not in frame.columns]
+    extra = [column for column in frame.columns if column not in wanted.columns]
+    if missing or extra:
+        raise ValueError(
+            f"{name}: columns of a {contract} table are wrong: missing {missing}, unknown {extra}"
+        )
+    keys = frame[list(wanted.key)]
+    if keys.isna().any(axis=None):
+        raise ValueError(
+            f"{name}: the key {wanted.key} has an empty value in row {keys.isna().any(axis=1).idxmax()}"
+        )
+    repeated = keys.duplicated()
+    if repeated.any():
+        raise ValueError(
+            f"{name}: the key {wanted.key} stands twice: {list(map(str, keys[repeated].iloc[0]))}"
+        )
+
+
+def write_table(path: Path, frame: pd.DataFrame, contract: str | None = None) -> None:
+    """Write a CSV (UTF-8, one header row) whole or not at all, checked against its contract."""
+    if contract:
+        check_table(frame, contract, path.name)
+        frame = frame[list(CONTRACTS[contract].columns)]
+    with atomic_path(path) as temporary:
+        frame.to_csv(temporary, index=False, lineterminator="\n")
+
+
+def read_table(path: Path, contract: str | None = None) -> pd.DataFrame:
+    """Read a CSV of the study; a missing one is named, a wrong one refused."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: not there; run the notebook that writes it first")
+    # An image called "NA.png" or a class called "null" is a name, not a missing value.
+    text = dict.fromkeys(("image_id", "nearest", "reason", "patient", "class_name"), str)
+    frame = pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=text)
+    if contract:
+        check_table(frame, contract, path.name)
+    return frame
+
+
+def load_metrics(reports: Path) -> dict[str, Estimate]:
+    """All metrics of a study's folder `reports/<study>`, by name; a name written twice is refused."""
+    found: dict[str, Estimate] = {}
+    for path in sorted((reports / "metrics").glob("*.json")):
+        for name, entry in read_json(path).items():
+            if name == "_run":
+                continue
+            if name in found:
+                raise ValueError(f"{path.name}: the metric {name!r} stands in another metrics file as well")
+            found[name] = Estimate(**entry)
+    return found
+
+
+@dataclass
+class Run:
+    """One notebook at work: its parameters, its folders, and what it has to say."""
+
+    notebook: str
+    parameters: dict[str, Any]
+    paths: paths.StudyPaths
+    threads: int
+    started: float = field(default_factory=time.perf_counter)
+    metrics: dict[str, Estimate] = field(default_factory=dict)
+    inputs: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def p(self) -> SimpleNamespace:
+        """The parameters, as attributes."""
+        return SimpleNamespace(**self.parameters)
+
+    def read(self, path: Path, contract: str | None = None) -> pd.DataFrame:
+        """Read a table of an earlier notebook and note its hash as an input of this one."""
+        frame = read_table(path, contract)
+        self.depends_on(path)
+        return frame
+
+    def depends_on(self, path: Path) -> Path:
+        """Note the hash of a file that this notebook's results depend on; returns the path."""
+        if not path.is_file():
+            raise FileNotFoundError(f"{path}: not there; run the notebook that writes it first")
+        self.inputs[_short_name(path, self.paths)] = runtime.sha256_file(path)
+        return path
+
+    def metric(self, name: str, estimate: Estimate) -> Estimate:
+        """Keep a metric for `metrics/<notebook>.json`; returns it."""
+        self.metrics[name] = estimate
+        return estimate
+
+    def table(self, name: str, frame: pd.DataFrame) -> pd.DataFrame:
+        """Write `tables/<name>.csv`; returns the frame for display."""
+        write_table(self.paths.tables / f"{name}.csv", frame)
+        return frame
+
+    def figure(self, figure: Any, name: str, film: bool = False) -> Any:
+        """Save a figure as PNG and SVG, under `figures/films/` when it shows a radiograph; returns it."""
+        folder = self.paths.films if film else self.paths.figures
+        for suffix, options in ((".png", {"dpi": 160}), (".svg", {"metadata": {"Date": None}})):
+            with atomic_path(folder / f"{name}{suffix}") as temporary:
+                figure.savefig(temporary, bbox_inches="tight", **options)
+        return figure
+
+    def finish(self) -> None:
+        """Write `metrics/<notebook>.json` and say how long the notebook took."""
+        seconds = time.perf_counter() - self.started
+        # The place of a stranger's films is their own business; the manifest's hash says what was read.
+        parameters = {name: value for name, value in self.parameters.items() if name != "data_dir"}
+        about = {
+            "notebook": self.notebook,
+            "parameters": parameters,
+            "parameters_sha256": runtime.hash_of(parameters),
+            "code_sha256": runtime.notebook_code_hash(paths.notebooks_dir() / f"{self.notebook}.ipynb"),
+            "inputs": self.inputs,
+            "versions": runtime.versions(),
+            "threads": self.threads,
+            "seconds": round(seconds, 1),
+            "peak_memory_gib": round(runtime.peak_memory_gib(), 2),
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        content = {name: asdict(estimate) for name, estimate in self.metrics.items()}
+        write_json(self.paths.metrics / f"{self.notebook}.json", {**content, "_run": about})
+        print(f"{self.notebook}: {len(self.metrics)} metrics saved, {seconds:.0f} s")
+
+
+def start(notebook: str, namespace: Mapping[str, Any]) -> Run:
+    """Open a notebook's run: check its parameters, fix seeds and threads, print the versions.
+
+    `namespace` is the notebook's `globals()`. Raises ValueError on an unknown or wrong parameter.
+    """
+    parameters = config.from_namespace(notebook, namespace)
+    threads = runtime.prepare(parameters["seed"])
+    shown = runtime.versions()
+    print(f"{notebook} · study {parameters['study']} · seed {parameters['seed']} · {threads} threads")
+    print(
+        " · ".join(
+            f"{name} {version}" for name, version in shown.items() if name in ("python", "keras", "backend")
+        )
+    )
+    return Run(notebook, parameters, paths.StudyPaths(parameters["study"]), threads)
+
+
+def _short_name(path: Path, study: paths.StudyPaths) -> str:
+    for root in (study.interim, study.reports):
+        if path.is_relative_to(root):
+            return path.relative_to(root).as_posix()
+    return path.name

@@ -1,0 +1,181 @@
+"""Threads, seeds, determinism, versions and hashes: what makes two runs comparable."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.metadata
+import json
+import logging
+import os
+import platform
+import random
+import resource
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from osteo_utils.study import paths
+
+REPORTED_PACKAGES = (
+    "keras",
+    "tensorflow-cpu",
+    "tensorflow",
+    "jax",
+    "torch",
+    "numpy",
+    "scipy",
+    "pandas",
+    "scikit-learn",
+    "scikit-image",
+    "papermill",
+    "snakemake",
+)
+
+
+def prepare(seed: int, threads: int | None = None) -> int:
+    """Fix seeds, determinism switches and thread counts; returns the number of threads.
+
+    Call it before Keras is imported: the backends read these variables once, when they start.
+    `threads` defaults to `$OSTEO_THREADS`, else to every core this process may use.
+    """
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = threads or int(os.environ.get("OSTEO_THREADS", available))
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+    os.environ["TF_DETERMINISTIC_OPS"] = "1"
+    os.environ["TF_NUM_INTRAOP_THREADS"] = str(threads)
+    os.environ["TF_NUM_INTEROP_THREADS"] = "1"
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    os.environ["OSTEO_THREADS"] = str(threads)
+    # A notebook builds one small model per fold; TensorFlow would advise against it each time.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    seed_everything(seed)
+    return threads
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, NumPy's global state and, where it is loaded already, Keras."""
+    random.seed(seed)
+    # Libraries that still read the global state (imagehash, some of scikit-image) must repeat as well.
+    np.random.seed(seed % 2**32)  # noqa: NPY002
+    if "keras" in sys.modules:
+        sys.modules["keras"].utils.set_random_seed(seed)
+
+
+def derived_seed(*parts: object) -> int:
+    """A seed in [0, 2**31) that depends on all of `parts` and on nothing else."""
+    return int(hash_of([str(part) for part in parts])[:8], 16) % 2**31
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, the platform and the packages that numbers depend on."""
+    found = {"python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}"}
+    for name in REPORTED_PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    found["backend"] = os.environ.get("KERAS_BACKEND", "tensorflow")
+    return found
+
+
+def peak_memory_gib() -> float:
+    """Largest resident memory of this process so far, in GiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**30 if sys.platform == "darwin" else 2**20)
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, as hex."""
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def hash_of(value: Any) -> str:
+    """SHA-256 of a value made of dicts, lists, strings, numbers and NumPy arrays, as hex.
+
+    Two values with the same content give the same hash, whatever the order of their keys.
+    """
+    digest = hashlib.sha256()
+
+    def replace_arrays(item: Any) -> Any:
+        if isinstance(item, np.ndarray):
+            data = np.ascontiguousarray(item)
+            inner = hashlib.sha256(f"{data.dtype}{data.shape}".encode())
+            inner.update(data.tobytes() if data.dtype == object else memoryview(data).cast("B"))
+            return {"ndarray": inner.hexdigest()}
+        if isinstance(item, np.generic):
+            return item.item()
+        if isinstance(item, Path):
+            return str(item)
+        raise TypeError(
+            f"hash_of: cannot hash a {type(item).__name__}; give numbers, strings, lists, dicts or arrays"
+        )
+
+    digest.update(json.dumps(value, sort_keys=True, default=replace_arrays, ensure_ascii=False).encode())
+    return digest.hexdigest()
+
+
+def code_hash(sources: Iterable[Path]) -> str:
+    """Hash of what the code in `sources` (`.py` or `.ipynb`) does: comments, docstrings, layout and prose left out."""
+    return hash_of({path.name: _meaning(path) for path in sorted(set(sources))})
+
+
+def rooms_used_by(notebook: Path) -> list[Path]:
+    """Every module of the package that a notebook's code imports, directly or through another room."""
+    package = paths.code_root() / "osteo_utils"
+    waiting, found = [notebook], set()
+    while waiting:
+        for module in _imported_modules(waiting.pop()):
+            room = package.parent.joinpath(*module.split(".")).with_suffix(".py")
+            if room.is_file() and room not in found:
+                found.add(room)
+                waiting.append(room)
+    return sorted(found)
+
+
+def notebook_code_hash(notebook: Path) -> str:
+    """Hash of a notebook's code cells and of every room that they reach.
+
+    The cell tagged `parameters` is left out: its values are hashed as parameters.
+    """
+    return code_hash([notebook, *rooms_used_by(notebook)])
+
+
+def _tree(path: Path) -> ast.Module:
+    text = path.read_text("utf-8")
+    if path.suffix == ".ipynb":
+        cells = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
+        cells = [cell for cell in cells if "parameters" not in cell["metadata"].get("tags", [])]
+        text = "\n".join("".join(cell["source"]) for cell in cells)
+    try:
+        return ast.parse(text)
+    except SyntaxError as error:
+        raise ValueError(
+            f"{path.name}: line {error.lineno} is not Python ({error.msg}); mend it and run again"
+        ) from error
+
+
+def _meaning(path: Path) -> str:
+    tree = _tree(path)
+    for node in ast.walk(tree):
+        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        if documented and path.suffix == ".py" and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:]
+    return ast.dump(tree)
+
+
+def _imported_modules(path: Path) -> set[str]:
+    modules = set()
+    for node in ast.walk(_tree(path)):
+        if isinstance(node, ast.Import):
+            modules.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            modules.add(node.module)
+            modules.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return {module for module in modules if module.split(".")[0] == "osteo_utils"}

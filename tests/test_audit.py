@@ -1,0 +1,203 @@
+"""The audit: planted copies are found, different knees are kept apart, conflicts and chains are said."""
+
+import hashlib
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from osteo_utils.data import audit, phantom, radiographs
+from osteo_utils.study import results
+
+N_KNEES = 14
+
+
+def jpeg(film: np.ndarray, quality: int = 50) -> np.ndarray:
+    buffer = io.BytesIO()
+    Image.fromarray(film).save(buffer, "JPEG", quality=quality)
+    return np.asarray(Image.open(buffer))
+
+
+def resized(film: np.ndarray, width: float, height: float) -> np.ndarray:
+    size = round(film.shape[1] * width), round(film.shape[0] * height)
+    return np.asarray(Image.fromarray(film).resize(size, Image.Resampling.BICUBIC))
+
+
+def turned(film: np.ndarray, degrees: float) -> np.ndarray:
+    return np.asarray(Image.fromarray(film).rotate(degrees, Image.Resampling.BICUBIC))
+
+
+def cropped(film: np.ndarray, share: float) -> np.ndarray:
+    y, x = (round(side * share) for side in film.shape)
+    return film[y:-y, x:-x]
+
+
+def dimmer(film: np.ndarray) -> np.ndarray:
+    return (film * 0.6 + 30).astype(np.uint8)
+
+
+ALTERATIONS = {
+    "recompressed": jpeg,
+    "half size": lambda film: resized(film, 0.5, 0.5),
+    "squeezed": lambda film: resized(film, 1.0, 0.6),
+    "mirrored": lambda film: film[:, ::-1],
+    "brightness and contrast": dimmer,
+    "gamma": lambda film: (255 * (film / 255) ** 0.7).astype(np.uint8),
+    "padded": lambda film: np.pad(film, ((20, 5), (40, 60))),
+    "white border": lambda film: np.pad(film, ((0, 12), (0, 0)), constant_values=255),
+    "cropped": lambda film: cropped(film, 0.06),
+    "turned": lambda film: turned(film, 2.0),
+    "mirrored, smaller, recompressed": lambda film: jpeg(resized(film[:, ::-1], 0.6, 0.6)),
+}
+
+
+def manifest_of(films: list[np.ndarray], labels: list[int]) -> tuple[np.ndarray, pd.DataFrame]:
+    """A store and manifest of films, as notebook 01 would write them."""
+    stored, rows = [], []
+    for row, (film, label) in enumerate(zip(films, labels, strict=True)):
+        film = np.ascontiguousarray(film)
+        square, scale, left, top = radiographs.to_store(film)
+        digest = hashlib.sha256(str(film.shape).encode() + film.tobytes()).hexdigest()
+        stored.append(square)
+        rows.append(
+            {
+                **{"image_id": f"{phantom.CLASSES[label]}/{row:03d}.png", "label": label, "row": row},
+                **{"class_name": phantom.CLASSES[label], "status": "ok", "sha256": digest},
+                **{"pixel_sha256": digest, "width": film.shape[1], "height": film.shape[0]},
+                **{"scale": scale, "pad_left": left, "pad_top": top},
+            }
+        )
+    return np.stack(stored), pd.DataFrame(rows)
+
+
+@pytest.fixture(scope="module")
+def knees() -> list[np.ndarray]:
+    """Different synthetic knees: no two of them are the same."""
+    return list(phantom.draw(5, N_KNEES, size=320, copies=0.0).images)
+
+
+@pytest.fixture(scope="module")
+def planted(knees: list[np.ndarray]) -> pd.DataFrame:
+    """Every knee once, and one altered copy of each of the first knees; `of` is the knee, `how` the change."""
+    copies = [change(film) for change, film in zip(ALTERATIONS.values(), knees, strict=False)]
+    images, manifest = manifest_of(knees + copies, [0] * len(knees + copies))
+    table = audit.audit(images, manifest)
+    table["of"] = [*range(N_KNEES), *range(len(copies))]
+    table["how"] = [""] * N_KNEES + list(ALTERATIONS)
+    return table
+
+
+@pytest.mark.parametrize("how", ALTERATIONS)
+def test_a_copy_is_found_however_it_was_altered(planted: pd.DataFrame, how: str) -> None:
+    copy = planted[planted.how == how].iloc[0]
+    original = planted[(planted.of == copy.of) & (planted.how == "")].iloc[0]
+    assert copy.group == original.group
+    assert copy.relation == original.relation == "perceptual"
+    assert copy.nearest == original.image_id
+    assert 0 <= copy.distance < 0.13
+
+
+def test_different_knees_are_not_joined(planted: pd.DataFrame) -> None:
+    assert planted.groupby("group").of.nunique().eq(1).all()
+    alone = planted[planted.of >= len(ALTERATIONS)]
+    assert alone.relation.eq("unique").all()
+
+
+def test_a_set_with_known_copies_is_grouped_as_it_was_drawn() -> None:
+    drawn = phantom.draw(3, 16, size=256, copies=0.5, conflicts=0.5)
+    images, manifest = manifest_of(list(drawn.images), drawn.table.label.tolist())
+    table = audit.audit(images, manifest).merge(manifest[["image_id", "row"]]).sort_values("row")
+    truth = drawn.table.knee.to_numpy()
+    same = truth[:, None] == truth[None]
+    group = table.group.to_numpy()
+    assert np.array_equal(group[:, None] == group[None], same)
+    assert np.array_equal(table.conflict, drawn.table.conflict)
+
+
+def test_exact_and_pixel_copies_need_no_picture(knees: list[np.ndarray]) -> None:
+    images, manifest = manifest_of([knees[0], knees[0], knees[1], knees[1]], [0, 0, 0, 0])
+    manifest.loc[3, "sha256"] = "the same pixels in another container"
+    table = audit.audit(images, manifest)
+    assert table.relation.tolist() == ["exact", "exact", "pixel", "pixel"]
+    assert table.group.tolist() == [0, 0, 1, 1]
+    assert table.distance.tolist() == [0, 0, 0, 0]
+
+
+def test_both_labels_in_a_group_are_a_conflict_of_the_whole_group(knees: list[np.ndarray]) -> None:
+    images, manifest = manifest_of([knees[0], knees[1], jpeg(knees[0]), dimmer(knees[0])], [0, 0, 0, 1])
+    table = audit.audit(images, manifest).set_index("image_id")
+    assert table.conflict.to_dict() == {
+        "normal/000.png": 1,
+        "normal/001.png": 0,
+        "normal/002.png": 1,
+        "osteoporosis/003.png": 1,
+    }
+
+
+def test_the_audit_fits_its_contract_and_does_not_depend_on_the_order_of_rows(
+    knees: list[np.ndarray],
+) -> None:
+    images, manifest = manifest_of([*knees[:4], jpeg(knees[2])], [0, 1, 0, 1, 1])
+    table = audit.audit(images, manifest)
+    results.check_table(table, "audit")
+    pd.testing.assert_frame_equal(table, audit.audit(images, manifest.sample(frac=1, random_state=1)))
+
+
+def test_quarantined_and_unlabelled_rows_stay_out(knees: list[np.ndarray]) -> None:
+    images, manifest = manifest_of(knees[:4], [0, 0, 1, 1])
+    manifest["label"] = manifest.label.astype(float)
+    manifest.loc[1, "status"], manifest.loc[2, "label"] = "quarantined", np.nan
+    assert audit.audit(images, manifest).image_id.tolist() == ["normal/000.png", "osteoporosis/003.png"]
+
+
+def test_a_chain_of_unlike_films_is_called_a_chain(knees: list[np.ndarray]) -> None:
+    images, manifest = manifest_of(knees[:3], [0, 0, 0])
+    names = manifest.image_id
+    links = pd.DataFrame(
+        {"first": names[:2], "second": names[1:].tolist(), "mirrored": False, "similarity": [0.95, 0.9]}
+    )
+    table = audit.audit(images, manifest, links)
+    assert table.group.tolist() == [0, 0, 0]
+    inspected = audit.inspect_groups(table, images, manifest)
+    assert inspected.verdict.tolist() == ["chained"]
+    images, manifest = manifest_of([knees[0], jpeg(knees[0]), dimmer(knees[0])], [0, 0, 0])
+    inspected = audit.inspect_groups(audit.audit(images, manifest), images, manifest)
+    assert inspected.verdict.tolist() == ["consistent"]
+
+
+def test_a_mirrored_match_needs_more_than_the_other_knee_reaches() -> None:
+    manifest = manifest_of([np.eye(64, dtype=np.uint8) * 255] * 2, [0, 1])[1]
+    manifest["pixel_sha256"] = manifest["sha256"] = ["a", "b"]
+    pair = {"first": ["normal/000.png"], "second": ["osteoporosis/001.png"], "similarity": [0.9]}
+    empty = np.zeros((2, 512, 512), np.uint8)
+    plain = audit.audit(empty, manifest, pd.DataFrame({**pair, "mirrored": [False]}))
+    mirror = audit.audit(empty, manifest, pd.DataFrame({**pair, "mirrored": [True]}))
+    assert plain.group.tolist() == [0, 0]
+    assert mirror.group.tolist() == [0, 1]
+    assert len(audit.other_side(pd.DataFrame({**pair, "mirrored": [True]}))) == 1
+
+
+def test_counts_and_flow_on_a_set_counted_by_hand() -> None:
+    manifest = pd.DataFrame(
+        {
+            "image_id": ["n/1", "n/2", "n/3", "o/1", "o/2", "n/broken"],
+            "class_name": ["normal"] * 3 + ["osteoporosis"] * 2 + ["normal"],
+            "sha256": ["a", "a", "b", "c", "d", "e"],
+        }
+    )
+    table = pd.DataFrame(
+        {
+            "image_id": ["n/1", "n/2", "n/3", "o/1", "o/2"],
+            "group": [0, 0, 1, 1, 2],
+            "relation": ["exact", "exact", "perceptual", "perceptual", "unique"],
+            "conflict": [0, 0, 1, 1, 0],
+        }
+    )
+    counts = audit.counts(manifest, table)
+    assert counts["all"].tolist() == [5, 3, 4, 2, 2, 0, 2, 1, 2, 2]
+    assert counts.loc["groups (distinct knees)", ["normal", "osteoporosis"]].tolist() == [2, 2]
+    flow = audit.flow(manifest, table)
+    assert flow.files.tolist() == [6, 1, 5, 1, 1, 2, 3]
+    assert flow.knees.dropna().tolist() == [3, 1, 2]

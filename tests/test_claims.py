@@ -1,0 +1,247 @@
+"""What Fig. 5 allows, and each verdict reached and left by changing one number."""
+
+import copy
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import classification_report
+
+from osteo_utils.evidence import claims
+from osteo_utils.study.results import Estimate
+
+FIG5 = """Classification Report:
+        precision  recall  f1-score  support
+normal        0.97    0.99    0.98    372
+osteoporosis  0.99    0.98    0.98    474
+accuracy                      0.98    846
+macro avg     0.98    0.98    0.98    846
+weighted avg  0.98    0.98    0.98    846
+"""
+REAL = {"dataset": "knee744", "synthetic": False}
+
+
+def estimate(value, low=None, high=None):
+    return Estimate(value, low, high, 700, 600)
+
+
+def as_measured():
+    """Metrics of a real study that reproduces nothing but VGG16."""
+    return {
+        "data/files": estimate(744),
+        "data/groups": estimate(610),
+        "data/conflicts": estimate(20),
+        "vgg16/grouped/accuracy": estimate(0.77, 0.74, 0.80),
+        "resnet50/grouped/accuracy": estimate(0.82, 0.79, 0.85),
+        "resnet50/by_file/accuracy": estimate(0.86, 0.83, 0.89),
+        "ensemble-segmented/grouped/accuracy": estimate(0.81, 0.78, 0.84),
+        "comparison/resnet50-vgg16/grouped/accuracy": estimate(0.05, 0.02, 0.08),
+        "leakage/by_file/accuracy": estimate(0.88, 0.85, 0.91),
+        "leakage/grouped_all/accuracy": estimate(0.76, 0.73, 0.79),
+    }
+
+
+def judged(metrics=None, facts=REAL, paper=None):
+    found = claims.verdicts(as_measured() if metrics is None else metrics, facts, paper)
+    return {row["id"]: row for row in found}
+
+
+def errors(matrices):
+    return [(int(matrix[0, 1]), int(matrix[1, 0])) for matrix in matrices]
+
+
+def test_exactly_three_matrices_print_as_figure_5():
+    report = claims.parse_report(FIG5)
+    assert report.supports == (372, 474)
+    assert errors(claims.matrices_printing_as(report)) == [(4, 11), (5, 10), (5, 11)]
+
+
+def test_no_matrix_of_372_and_372_images_prints_as_figure_5():
+    assert claims.matrices_printing_as(claims.parse_report(FIG5), (372, 372)) == []
+
+
+def test_scikit_learn_prints_all_three_matrices_as_figure_5_and_a_neighbour_differently():
+    def printed(wrong_normal, wrong_osteoporosis):
+        y = np.r_[np.zeros(372, int), np.ones(474, int)]
+        called = y.copy()
+        called[:wrong_normal], called[372 : 372 + wrong_osteoporosis] = 1, 0
+        text = classification_report(y, called, target_names=["normal", "osteoporosis"])
+        return claims.parse_report(text)
+
+    assert all(printed(*pair) == claims.parse_report(FIG5) for pair in [(4, 11), (5, 10), (5, 11)])
+    assert not any(
+        printed(*pair) == claims.parse_report(FIG5) for pair in [(4, 10), (4, 12), (6, 11), (5, 12)]
+    )
+
+
+@given(st.data(), st.integers(1, 40), st.integers(1, 40), st.integers(1, 3))
+@settings(max_examples=25, deadline=None)
+def test_a_matrix_is_always_among_those_that_print_as_its_own_report(data, n0, n1, digits):
+    e0, e1 = data.draw(st.integers(0, n0)), data.draw(st.integers(0, n1))
+    y = np.r_[np.zeros(n0, int), np.ones(n1, int)]
+    called = np.r_[np.arange(n0) < e0, np.arange(n1) >= e1].astype(int)
+    text = classification_report(
+        y, called, labels=[0, 1], target_names=["a", "b"], zero_division=0, digits=digits
+    )
+    assert (e0, e1) in errors(claims.matrices_printing_as(claims.parse_report(text)))
+
+
+def test_figure_5_cannot_be_a_hold_out_of_744_images():
+    checked = claims.arithmetic(claims.parse_report(FIG5), 744, (372, 372))
+    assert len(checked.contradictions) == 1
+    assert "846 > 744" in checked.contradictions[0]
+    assert any("with 372 + 372 images none prints" in remark for remark in checked.remarks)
+    assert any("372 normal" in remark and "none is left" in remark for remark in checked.remarks)
+    assert claims.arithmetic(claims.parse_report(FIG5), 5000).contradictions == []
+
+
+def test_a_report_that_contradicts_itself_is_found():
+    wrong_total = FIG5.replace("846", "845")
+    assert "add up to 846" in claims.arithmetic(claims.parse_report(wrong_total)).contradictions[0]
+    wrong_recall = FIG5.replace("0.97    0.99    0.98", "0.97    0.90    0.98")
+    assert "no confusion matrix" in claims.arithmetic(claims.parse_report(wrong_recall)).contradictions[0]
+
+
+def test_a_text_without_two_classes_is_refused():
+    with pytest.raises(ValueError, match="expected two classes"):
+        claims.parse_report("accuracy 98 %")
+    with pytest.raises(ValueError, match="expected two classes"):
+        claims.parse_report(FIG5 + "osteopenia 0.50 0.50 0.50 10\n")
+
+
+def test_the_six_claims_are_there_with_the_papers_values():
+    paper = claims.load()
+    assert {c["id"]: c["paper"] for c in paper["claims"]} == {
+        "C1": 744, "C2": None, "C3": 0.78, "C4": 0.98, "C5": 0.96, "C6": 0.20,
+    }  # fmt: skip
+    assert claims.parse_report(paper["claims"][3]["report"]) == claims.parse_report(FIG5)
+    assert all(len(c["quote"].split()) <= 12 for c in paper["claims"])
+
+
+def test_the_verdicts_of_a_real_study():
+    found = judged()
+    assert {name: row["verdict"] for name, row in found.items()} == {
+        "C1": "reproduced",
+        "C2": "not reproduced",
+        "C3": "within interval",
+        "C4": "arithmetically impossible as described",
+        "C5": "not reproduced",
+        "C6": "not reproduced",
+    }
+    assert list(found["C1"]) == ["id", "where", "claim", "paper", "ours", "verdict", "why"]
+    assert found["C3"]["ours"] == "77.0 % (74.0 % to 80.0 %)"
+    assert found["C6"]["ours"] == "+5.0 points (+2.0 points to +8.0 points)"
+    assert found["C2"]["ours"] == "744 files, 610 groups, 20 conflicts"
+    assert "20 groups of copies carry both labels" in found["C1"]["why"]
+    assert "Split by file instead: 86.0 %" in found["C4"]["why"]
+    assert "846 > 744" in found["C4"]["why"]
+    assert "79.0 % to 85.0 % lies below the paper's 98.0 %" in found["C4"]["why"]
+    assert "96% lies below the 98% of its own member (C4)" in found["C5"]["why"]
+    assert "lies above zero" in found["C6"]["why"]
+
+
+@pytest.mark.parametrize(
+    ("claim", "metric", "value", "verdict"),
+    [
+        ("C1", "data/files", estimate(740), "not reproduced"),
+        ("C2", "data/groups", estimate(744), "reproduced"),
+        ("C2", "leakage/by_file/accuracy", estimate(0.77, 0.74, 0.80), "undecidable"),
+        ("C3", "vgg16/grouped/accuracy", estimate(0.85, 0.82, 0.88), "reproduced"),
+        ("C3", "vgg16/grouped/accuracy", estimate(0.70, 0.67, 0.73), "not reproduced"),
+        ("C3", "vgg16/grouped/accuracy", estimate(0.75, 0.72, 0.78), "within interval"),
+        (
+            "C4",
+            "resnet50/grouped/accuracy",
+            estimate(0.99, 0.985, 0.995),
+            "arithmetically impossible as described",
+        ),
+        ("C5", "ensemble-segmented/grouped/accuracy", estimate(0.95, 0.93, 0.97), "within interval"),
+        ("C5", "ensemble-segmented/grouped/accuracy", estimate(0.98, 0.97, 0.99), "reproduced"),
+        ("C6", "comparison/resnet50-vgg16/grouped/accuracy", estimate(0.18, 0.12, 0.24), "within interval"),
+        ("C6", "comparison/resnet50-vgg16/grouped/accuracy", estimate(0.30, 0.25, 0.35), "reproduced"),
+    ],
+)
+def test_one_number_turns_one_verdict(claim, metric, value, verdict):
+    before, after = judged(), judged(as_measured() | {metric: value})
+    assert after[claim]["verdict"] == verdict
+    for other in before.keys() - {claim}:
+        assert after[other]["verdict"] == before[other]["verdict"]
+
+
+@pytest.mark.parametrize(
+    ("claim", "metric"),
+    [
+        ("C1", "data/files"), ("C2", "data/groups"), ("C2", "leakage/by_file/accuracy"),
+        ("C3", "vgg16/grouped/accuracy"), ("C5", "ensemble-segmented/grouped/accuracy"),
+        ("C6", "comparison/resnet50-vgg16/grouped/accuracy"),
+    ],
+)  # fmt: skip
+def test_a_missing_metric_is_undecidable_and_named(claim, metric):
+    metrics = as_measured()
+    del metrics[metric]
+    row = judged(metrics)[claim]
+    assert row["verdict"] == "undecidable"
+    assert metric in row["why"]
+
+
+def test_arithmetic_alone_turns_the_verdict_on_resnet50():
+    paper = copy.deepcopy(claims.load())
+    paper["images"] = 5000
+    assert judged(paper=paper)["C4"]["verdict"] == "not reproduced"
+    good = as_measured() | {"resnet50/grouped/accuracy": estimate(0.975, 0.965, 0.985)}
+    assert judged(good, paper=paper)["C4"]["verdict"] == "within interval"
+
+
+def test_on_a_synthetic_set_only_arithmetic_has_a_verdict_and_our_number_is_still_shown():
+    found = judged(facts={"dataset": "phantom", "synthetic": True})
+    assert found["C4"]["verdict"] == "arithmetically impossible as described"
+    assert {found[name]["verdict"] for name in ("C1", "C2", "C3", "C5", "C6")} == {
+        "not applicable: synthetic"
+    }
+    assert found["C3"]["ours"] == "77.0 % (74.0 % to 80.0 %)"
+    assert "lies below the paper" not in found["C4"]["why"]
+
+
+def test_facts_stand_in_for_missing_counts_and_must_say_what_the_set_is():
+    metrics = {name: value for name, value in as_measured().items() if not name.startswith("data/")}
+    facts = REAL | {"n_files": 744, "n_groups": 610, "n_conflicts": 0}
+    assert judged(metrics, facts)["C1"]["verdict"] == "reproduced"
+    with pytest.raises(ValueError, match="synthetic"):
+        claims.verdicts({}, {"dataset": "knee744"})
+
+
+def test_every_verdict_that_a_rule_gives_is_a_known_one_even_without_any_metric():
+    assert {row["verdict"] for row in claims.verdicts({}, REAL)} <= set(claims.VERDICTS)
+
+
+def test_the_command_line_prints_the_matrices_the_intervals_and_the_contradiction(tmp_path, capsys):
+    path = tmp_path / "report.txt"
+    path.write_text(FIG5)
+    assert claims.main([str(path), "--images", "744", "--class-sizes", "372", "372"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("confusion matrices print like this (rows") == 1
+    for matrix in ("[[368, 4], [11, 463]]", "[[367, 5], [10, 464]]", "[[367, 5], [11, 463]]"):
+        assert matrix in shown
+    # Wilson's interval of 831 of 846.
+    assert "831/846 = 0.9823, 95 % 0.9710 to 0.9892" in shown
+    assert "846 > 744" in shown
+
+
+def test_the_module_runs_as_a_command():
+    command = [sys.executable, "-m", "osteo_utils.evidence.claims", "-"]
+    done = subprocess.run(command, input=FIG5, capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert "Contradictions: none" in done.stdout
+    assert "give --images N" in done.stdout
+
+
+def test_the_command_line_refuses_what_it_cannot_read(tmp_path, capsys):
+    path = tmp_path / "report.txt"
+    path.write_text("98 %")
+    assert claims.main([str(path)]) == 2
+    assert "expected two classes" in capsys.readouterr().err
+    assert claims.main([str(tmp_path / "none.txt")]) == 2
+    assert "none.txt" in capsys.readouterr().err

@@ -1,0 +1,282 @@
+"""Metrics against scikit-learn, tests against published examples, intervals against what groups allow."""
+
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn import metrics as sk
+
+from osteo_utils.evidence import evaluation
+from osteo_utils.evidence.measures import METRICS, delong, draw_groups, holm, measure, wilson
+
+# DeLong, DeLong and Clarke-Pearson (1988), as printed in the SAS/STAT example on comparing ROC curves:
+# albumin, total protein, K-G score and outcome of 43 patients.
+OVARIAN = np.array(
+    """3.0 5.8 10 0 3.2 6.3 5 1 3.9 6.8 3 1 2.8 4.8 6 0 3.2 5.8 3 1 0.9 4.0 5 0 2.5 5.7 8 0 1.6 5.6 5 1
+    3.8 5.7 5 1 3.7 6.7 6 1 3.2 5.4 4 1 3.8 6.6 6 1 4.1 6.6 5 1 3.6 5.7 5 1 4.3 7.0 4 1 3.6 6.7 4 0
+    2.3 4.4 6 1 4.2 7.6 4 0 4.0 6.6 6 0 3.5 5.8 6 1 3.8 6.8 7 1 3.0 4.7 8 0 4.5 7.4 5 1 3.7 7.4 5 1
+    3.1 6.6 6 1 4.1 8.2 6 1 4.3 7.0 5 1 4.3 6.5 4 1 3.2 5.1 5 1 2.6 4.7 6 1 3.3 6.8 6 0 1.7 4.0 7 0
+    3.7 6.1 5 1 3.3 6.3 7 1 4.2 7.7 6 1 3.5 6.2 5 1 2.9 5.7 9 0 2.1 4.8 7 1 2.8 6.2 8 0 4.0 7.0 7 1
+    3.3 5.7 6 1 3.7 6.9 5 1 3.6 6.6 5 1""".split(),
+    dtype=float,
+).reshape(-1, 4)
+
+SKLEARN = {
+    "auroc": lambda y, p, w: sk.roc_auc_score(y, p, sample_weight=w),
+    "accuracy": lambda y, p, w: sk.accuracy_score(y, p >= 0.5, sample_weight=w),
+    "balanced_accuracy": lambda y, p, w: sk.balanced_accuracy_score(y, p >= 0.5, sample_weight=w),
+    "sensitivity": lambda y, p, w: sk.recall_score(y, p >= 0.5, sample_weight=w),
+    "specificity": lambda y, p, w: sk.recall_score(y, p >= 0.5, pos_label=0, sample_weight=w),
+    "precision": lambda y, p, w: sk.precision_score(y, p >= 0.5, sample_weight=w, zero_division=0),
+    "npv": lambda y, p, w: sk.precision_score(y, p >= 0.5, pos_label=0, sample_weight=w, zero_division=0),
+    "f1": lambda y, p, w: sk.f1_score(y, p >= 0.5, sample_weight=w, zero_division=0),
+    "mcc": lambda y, p, w: sk.matthews_corrcoef(y, p >= 0.5, sample_weight=w),
+    "auprc": lambda y, p, w: sk.average_precision_score(y, p, sample_weight=w),
+    "brier": lambda y, p, w: sk.brier_score_loss(y, p, sample_weight=w),
+}
+
+
+def table(y_true, y_prob, groups=None, seed=0, prefix="i"):
+    """Predictions of one arm with one image per entry; a group per image unless told otherwise."""
+    n = len(y_true)
+    return pd.DataFrame(
+        {
+            "image_id": [f"{prefix}{i}" for i in range(n)], "view": 0, "protocol": "grouped", "recipe": "none",
+            "variant": "full", "seed": seed, "fold": np.arange(n) % 5,
+            "group": np.arange(n) if groups is None else groups, "y_true": y_true, "y_prob": y_prob,
+        }
+    )  # fmt: skip
+
+
+def noisy(n, rng, skill=1.0):
+    y = rng.permutation(np.arange(n) % 2)
+    return y, 1 / (1 + np.exp(-(skill * (2 * y - 1) + rng.normal(size=n))))
+
+
+@given(seed=st.integers(0, 2**32 - 1), n=st.integers(4, 60), steps=st.sampled_from([2, 5, 1000]))
+@settings(max_examples=12, deadline=None)
+def test_every_metric_equals_scikit_learn_under_any_weights_and_ties(seed, n, steps):
+    rng = np.random.default_rng(seed)
+    y, p = rng.permutation(np.arange(n) % 2), rng.integers(0, steps + 1, n) / steps
+    weights = rng.integers(0, 4, (3, n))
+    weights[:, [np.argmax(y == 0), np.argmax(y == 1)]] += 1
+    ours = measure(y, p, METRICS, weights)
+    for name, theirs in SKLEARN.items():
+        assert ours[name] == pytest.approx([theirs(y, p, w) for w in weights], abs=1e-12), name
+
+
+def test_a_missing_class_a_wrong_probability_and_an_unknown_metric_are_refused():
+    with pytest.raises(ValueError, match="expected both 0 and 1"):
+        measure([1, 1], [0.2, 0.3])
+    with pytest.raises(ValueError, match=r"outside \[0, 1\]"):
+        measure([0, 1], [0.2, np.nan])
+    with pytest.raises(ValueError, match="not known"):
+        measure([0, 1], [0.2, 0.3], ["area"])
+
+
+def test_groups_are_drawn_whole_and_every_stratum_keeps_its_size():
+    groups = np.array(["a", "a", "b", "c", "c", "d", "e", "e"])
+    y = np.array([0, 0, 0, 1, 1, 1, 0, 1])
+    drawn, column = draw_groups(groups, y, 300, seed=1)
+    weights = drawn[:, column]
+    assert (weights[:, 0] == weights[:, 1]).all()
+    assert (drawn[:, column[[0, 2]]].sum(axis=1) == 2).all()
+    assert (drawn[:, column[[3, 5]]].sum(axis=1) == 2).all()
+    assert (drawn[:, column[6]] == 1).all(), "the one conflict group is its own stratum"
+    assert set(np.unique(drawn[:, column[0]])) == {0, 1, 2}
+
+
+def test_the_interval_of_an_accuracy_agrees_with_the_binomial_one():
+    rng = np.random.default_rng(3)
+    y, p = noisy(800, rng)
+    ours = evaluation.summarise(table(y, p), ["accuracy"], n_resamples=4000)["accuracy"]
+    low, high = wilson(round(ours.value * 800), 800)
+    assert ours.value == pytest.approx(sk.accuracy_score(y, p >= 0.5))
+    assert (ours.low, ours.high) == pytest.approx((low, high), abs=0.006)
+    assert (ours.n_files, ours.n_groups) == (800, 800)
+
+
+def test_copies_of_each_film_add_no_evidence():
+    rng = np.random.default_rng(4)
+    y, p = noisy(200, rng)
+    once = evaluation.summarise(table(y, p), ["auroc"], seed=5)["auroc"]
+    groups = np.tile(np.arange(200), 4)
+    copied = evaluation.summarise(table(np.tile(y, 4), np.tile(p, 4), groups), ["auroc"], seed=5)["auroc"]
+    assert (copied.low, copied.high) == pytest.approx((once.low, once.high), abs=1e-12)
+    assert (copied.n_files, copied.n_groups) == (800, 200)
+
+
+def test_the_value_over_seeds_is_the_mean_and_the_seeds_share_their_groups():
+    rng = np.random.default_rng(6)
+    y, p = noisy(120, rng)
+    worse = np.clip(p * 0.5 + 0.25 + rng.normal(0, 0.1, 120), 0, 1)
+    two = pd.concat([table(y, p, seed=0), table(y, worse, seed=1)])
+    value = evaluation.summarise(two, ["auroc"])["auroc"].value
+    assert value == pytest.approx((sk.roc_auc_score(y, p) + sk.roc_auc_score(y, worse)) / 2)
+    one = evaluation.summarise(table(y, p), ["accuracy"], seed=2)["accuracy"]
+    same = evaluation.summarise(pd.concat([table(y, p, seed=s) for s in (0, 1)]), ["accuracy"], seed=2)[
+        "accuracy"
+    ]
+    assert (same.low, same.high) == (one.low, one.high), "seeds with own draws would have narrowed this"
+
+
+def test_the_order_of_the_rows_changes_nothing():
+    y, p = noisy(90, np.random.default_rng(7))
+    frame = table(y, p)
+    assert evaluation.summarise(frame) == evaluation.summarise(frame.sample(frac=1, random_state=1))
+
+
+def test_two_thousand_resamples_of_744_predictions_take_seconds_at_most():
+    y, p = noisy(744, np.random.default_rng(8))
+    started = time.process_time()
+    evaluation.summarise(table(y, p), ["auroc", "accuracy", "brier"])
+    assert time.process_time() - started < 3
+
+
+def test_a_mixture_of_arms_and_a_double_image_are_refused():
+    y, p = noisy(10, np.random.default_rng(9))
+    frame = table(y, p)
+    with pytest.raises(ValueError, match="mix recipe"):
+        evaluation.summarise(pd.concat([frame, frame.assign(recipe="last_block")]))
+    with pytest.raises(ValueError, match="10 predictions are there twice"):
+        evaluation.summarise(pd.concat([frame, frame]))
+    with pytest.raises(ValueError, match=r"lack the columns \['group'\]"):
+        evaluation.summarise(frame.drop(columns="group"))
+
+
+def test_a_group_has_one_vote_and_groups_with_both_labels_have_none():
+    frame = table([0, 0, 1, 0, 1], [0.2, 0.6, 0.9, 0.1, 0.3], ["a", "a", "b", "c", "c"])
+    votes = evaluation.group_vote(frame)
+    assert votes.set_index("group")["y_prob"].to_dict() == {"a": pytest.approx(0.4), "b": 0.9}
+    assert votes.attrs["conflict_groups"] == 1
+    accuracy = evaluation.summarise(votes, ["accuracy"], n_resamples=50)["accuracy"]
+    assert (accuracy.value, accuracy.n_files, accuracy.n_groups) == (1.0, 3, 2)
+    assert accuracy.note == "1 groups with both labels left out"
+
+
+def test_a_paired_difference_is_narrower_than_an_unpaired_one_and_finds_a_real_gap():
+    rng = np.random.default_rng(10)
+    y = rng.permutation(np.arange(400) % 2)
+    hard = rng.normal(size=400)
+    good = 1 / (1 + np.exp(-(2 * (2 * y - 1) + 2 * hard)))
+    poor = 1 / (1 + np.exp(-(1.6 * (2 * y - 1) + 2 * hard)))
+    gap = evaluation.difference(table(y, good), table(y, poor), "auroc")
+    assert gap.estimate.value == pytest.approx(sk.roc_auc_score(y, good) - sk.roc_auc_score(y, poor))
+    assert gap.estimate.low > 0
+    assert gap.p_value == pytest.approx(2 / 2001)
+    alone = evaluation.summarise(table(y, good), ["auroc"])["auroc"]
+    assert gap.estimate.high - gap.estimate.low < 0.7 * (alone.high - alone.low)
+    back = evaluation.difference(table(y, poor), table(y, good), "auroc").estimate
+    assert (back.value, back.low, back.high) == pytest.approx(
+        (-gap.estimate.value, -gap.estimate.high, -gap.estimate.low)
+    )
+
+
+def test_a_model_does_not_differ_from_itself_and_other_images_cannot_be_paired():
+    y, p = noisy(60, np.random.default_rng(11))
+    same = evaluation.difference(table(y, p), table(y, p).sample(frac=1, random_state=0))
+    assert (same.estimate.low, same.estimate.high, same.p_value) == (0, 0, 1)
+    with pytest.raises(ValueError, match="same images"):
+        evaluation.difference(table(y, p), table(y, p, prefix="j"))
+
+
+def test_the_paired_p_value_is_not_small_more_often_than_it_says():
+    rng = np.random.default_rng(12)
+    small = 0
+    for _ in range(60):
+        y = rng.permutation(np.arange(100) % 2)
+        signal = 0.8 * (2 * y - 1)
+        first = 1 / (1 + np.exp(-(signal + rng.normal(size=100))))
+        second = 1 / (1 + np.exp(-(signal + rng.normal(size=100))))
+        small += evaluation.difference(table(y, first), table(y, second), "auroc", 200).p_value < 0.05
+    assert small <= 9, "5 % of 60 are 3; ten or more have a chance below one in a thousand"
+
+
+def test_mcnemar_counts_groups_and_gives_the_exact_binomial_p_value():
+    # Ten discordant groups, nine in favour of a: two-sided exact p = 2 (1 + 10) / 2**10.
+    y = np.ones(30, int)
+    y[:5] = 0
+    right = np.where(y == 1, 0.9, 0.1)
+    a, b = right.copy(), right.copy()
+    b[:9], a[9] = 1 - b[:9], 1 - a[9]
+    found = evaluation.mcnemar_by_group(table(y, a), table(y, b))
+    assert (found.only_a_right, found.only_b_right, found.n_groups) == (9, 1, 30)
+    assert found.p_value == pytest.approx(22 / 1024)
+    twice = [pd.concat([table(y, v), table(y, v, prefix="copy")]) for v in (a, b)]
+    assert evaluation.mcnemar_by_group(*twice) == found, "a copy of every film must not double the evidence"
+    assert evaluation.mcnemar_by_group(table(y, a), table(y, a)).p_value == 1
+
+
+@pytest.mark.parametrize(
+    ("test", "area", "gap", "error", "p_value"),
+    [(0, 0.7366, 0.0108, 0.0953, 0.9102), (1, 0.6478, -0.0780, 0.1046, 0.4561)],
+)
+def test_delong_gives_the_published_numbers_for_the_ovarian_cancer_data(test, area, gap, error, p_value):
+    y, kg = OVARIAN[:, 3], 10 - OVARIAN[:, 2]
+    assert sk.roc_auc_score(y, OVARIAN[:, test]) == pytest.approx(area, abs=5e-5)
+    assert delong(y, OVARIAN[:, test], kg) == pytest.approx((gap, error, p_value), abs=5.1e-5)
+
+
+def test_delong_refuses_one_row_of_a_class():
+    with pytest.raises(ValueError, match="two rows of each class"):
+        delong([0, 1, 1], [0.1, 0.2, 0.3], [0.3, 0.2, 0.1])
+
+
+def test_holm_multiplies_the_smallest_p_value_by_the_number_of_tests():
+    # 0.01 x 3, then max(0.03, 0.03 x 2), then max(0.06, 0.04 x 1).
+    assert holm({"a": 0.04, "b": 0.01, "c": 0.03}) == pytest.approx({"a": 0.06, "b": 0.03, "c": 0.06})
+    assert holm({}) == {}
+
+
+def test_wilson_gives_the_interval_of_newcombes_example():
+    # Newcombe, Statistics in Medicine 17 (1998), table I: 81 of 263.
+    assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+
+
+def test_the_report_prints_as_the_papers_figure_5_for_one_of_its_matrices():
+    # Errors 5 of 372 normal and 11 of 474 osteoporosis.
+    y = np.r_[np.zeros(372, int), np.ones(474, int)]
+    p = np.r_[np.full(367, 0.1), np.full(5, 0.9), np.full(11, 0.1), np.full(463, 0.9)]
+    report = evaluation.classification_report_frame(table(y, p))
+    assert report.loc["normal"].round(2).tolist() == [0.97, 0.99, 0.98, 372]
+    assert report.loc["osteoporosis"].round(2).tolist() == [0.99, 0.98, 0.98, 474]
+    assert report.loc["accuracy", ["f1-score", "support"]].round(2).tolist() == [0.98, 846]
+    assert report["precision"].isna().tolist() == [False, False, True, False, False]
+    assert evaluation.confusion(table(y, p)).tolist() == [[367, 5], [11, 463]]
+
+
+def test_the_curve_is_scikit_learns_staircase_with_a_band_around_it():
+    y, p = noisy(300, np.random.default_rng(13))
+    points = evaluation.roc_points(table(y, np.round(p, 2)), n_resamples=200, points=21)
+    false, true, _ = sk.roc_curve(y, np.round(p, 2), drop_intermediate=False)
+    expected = [true[false <= at + 1e-12].max() for at in points["fpr"]]
+    assert points["tpr"].to_numpy() == pytest.approx(expected)
+    assert points["tpr"].is_monotonic_increasing
+    assert points["tpr"].between(points["low"], points["high"]).mean() > 0.9
+    assert points["tpr"].iloc[-1] == 1
+
+
+def test_calibration_bins_hold_everything_and_the_error_is_the_weighted_gap():
+    y, p = [0, 1, 1, 1], [0.05, 0.05, 0.95, 1.0]
+    found = evaluation.calibration_table(table(y, p), bins=10)
+    assert found["bin"].tolist() == [0, 9]
+    assert found["count"].tolist() == [2, 2]
+    assert found["observed"].tolist() == [0.5, 1.0]
+    assert (found["low"].iloc[0], found["high"].iloc[0]) == pytest.approx(wilson(1, 2))
+    # Gaps 0.45 and 0.025, two images each.
+    assert evaluation.expected_calibration_error(table(y, p)) == pytest.approx((0.45 + 0.025) / 2)
+
+
+def test_copies_do_not_narrow_a_calibration_bin():
+    groups = [0, 1] * 50
+    found = evaluation.calibration_table(table([0, 1] * 50, [0.55] * 100, groups))
+    assert (found["low"].iloc[0], found["high"].iloc[0]) == pytest.approx(wilson(1, 2))
+
+
+def test_a_threshold_can_differ_from_row_to_row():
+    frame = table([0, 1, 0, 1], [0.4, 0.6, 0.6, 0.8]).assign(cut=[0.5, 0.5, 0.7, 0.7])
+    assert evaluation.summarise(frame, ["accuracy"], 20, threshold="cut")["accuracy"].value == 1
+    assert evaluation.summarise(frame, ["accuracy"], 20)["accuracy"].value == 0.75

@@ -1,0 +1,83 @@
+"""A class activation map is the gradient's own account of the logit, and the shares are counted by hand."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from osteo_utils.models import explain
+
+
+@pytest.fixture
+def network():
+    """Feature maps, head and the logit as a function of the maps: pooling, then one dense unit."""
+    generator = np.random.default_rng(11)
+    maps, kernel, bias = generator.normal(size=(2, 3, 4, 5)), generator.normal(size=(5, 1)), 0.7
+    return maps, kernel, bias, lambda values: values.mean(axis=(1, 2)) @ kernel[:, 0] + bias
+
+
+def test_map_equals_grad_cam_by_finite_differences(network):
+    maps, kernel, _, logit = network
+    step, gradient = 1e-4, np.zeros_like(maps)
+    for index in np.ndindex(maps.shape):
+        up, down = maps.copy(), maps.copy()
+        up[index] += step
+        down[index] -= step
+        gradient[index] = (logit(up) - logit(down))[index[0]] / (2 * step)
+    # Grad-CAM (Selvaraju et al. 2017): channel weights are the summed gradients; here without its ReLU.
+    channel_weights = gradient.sum(axis=(1, 2))
+    grad_cam = np.einsum("nhwc,nc->nhw", maps, channel_weights)
+    np.testing.assert_allclose(explain.class_activation_map(maps, kernel), grad_cam, rtol=1e-4, atol=1e-5)
+
+
+def test_mean_of_the_map_is_the_logit_less_the_bias(network):
+    maps, kernel, bias, logit = network
+    cam = explain.class_activation_map(maps, kernel)
+    np.testing.assert_allclose(cam.mean(axis=(1, 2)), logit(maps) - bias, rtol=1e-5)
+
+
+def test_upsampling_puts_each_cell_over_its_own_pixels():
+    cam = np.zeros((1, 2, 2), np.float32)
+    cam[0, 0, 1] = 4
+    # Centres of cells lie at 0.5 and 1.5 of two; pixel centres of four at 0.25, 0.75, 1.25 and 1.75.
+    across, down = np.array([0, 0.25, 0.75, 1]), np.array([1, 0.75, 0.25, 0])
+    np.testing.assert_allclose(explain.upsample(cam, 4)[0], 4 * np.outer(down, across), atol=1e-6)
+
+
+@given(st.integers(1, 5), st.integers(5, 24), st.floats(-3, 3))
+def test_upsampling_keeps_a_constant_and_the_symmetry(cells, size, level):
+    flat = np.full((1, cells, cells), level, np.float32)
+    np.testing.assert_allclose(explain.upsample(flat, size), level, atol=1e-5)
+    cam = np.random.default_rng(cells).normal(size=(1, cells, cells)).astype(np.float32)
+    turned = explain.upsample(cam[:, ::-1, ::-1], size)
+    np.testing.assert_allclose(turned, explain.upsample(cam, size)[:, ::-1, ::-1], atol=1e-5)
+
+
+def test_shares_counted_by_hand():
+    cam = np.array([[[3.0, 1.0], [-9.0, 0.0]]])
+    bone = np.array([[[1, 0], [1, 0]]])
+    share, area = explain.share_inside(cam, bone)
+    assert share == pytest.approx([0.75]) and area == pytest.approx([0.5])
+    film = np.array([[[1, 0], [1, 1]]])
+    share, area = explain.share_inside(cam, bone, film)
+    assert share == pytest.approx([1.0]) and area == pytest.approx([2 / 3])
+
+
+def test_even_evidence_gives_the_share_of_the_area():
+    bone = np.random.default_rng(5).random((3, 16, 16)) < 0.3
+    share, area = explain.share_inside(np.ones((3, 16, 16)), bone)
+    np.testing.assert_allclose(share, area)
+
+
+def test_no_positive_evidence_has_no_share():
+    share, _ = explain.share_inside(-np.ones((1, 2, 2)), np.ones((1, 2, 2)))
+    assert np.isnan(share).all()
+
+
+def test_shapes_that_do_not_fit_are_named():
+    with pytest.raises(ValueError, match=r"kernel \(4, 1\); expected"):
+        explain.class_activation_map(np.zeros((1, 2, 2, 3)), np.zeros((4, 1)))
+    with pytest.raises(ValueError, match="expected the same shape"):
+        explain.share_inside(np.zeros((1, 4, 4)), np.zeros((1, 2, 2)))
+    with pytest.raises(ValueError, match=r"expected \(n, h, w\)"):
+        explain.upsample(np.zeros((2, 2)), 4)

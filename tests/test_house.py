@@ -1,0 +1,67 @@
+"""The plan of the package: which room may import which, and that the written plan is the real one."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from osteo_utils.study import paths
+
+PACKAGE = paths.code_root() / "osteo_utils"
+WINGS = ["study", "data", "models", "evidence", "reporting"]
+ROOMS = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
+
+
+def imported(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module)
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return names
+
+
+def rooms_imported(path: Path) -> set[Path]:
+    found = {PACKAGE.parent.joinpath(*name.split(".")).with_suffix(".py") for name in imported(path)}
+    return {room for room in found if room in ROOMS}
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.relative_to(PACKAGE).as_posix())
+def test_a_wing_imports_only_wings_above_it(room: Path) -> None:
+    wing = WINGS.index(room.parent.name)
+    below = {other.parent.name for other in rooms_imported(room) if WINGS.index(other.parent.name) > wing}
+    assert not below, f"{room.name} imports from {below}"
+
+
+def test_inside_a_wing_arrows_run_one_way() -> None:
+    def reaches(start: Path, goal: Path, seen: set[Path]) -> bool:
+        if start in seen:
+            return False
+        seen.add(start)
+        return any(other == goal or reaches(other, goal, seen) for other in rooms_imported(start))
+
+    circles = [room.name for room in ROOMS if reaches(room, room, set())]
+    assert not circles
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.relative_to(PACKAGE).as_posix())
+def test_no_room_imports_a_backend(room: Path) -> None:
+    roots = {name.split(".")[0] for name in imported(room)}
+    assert not roots & {"tensorflow", "torch", "jax"}
+
+
+def test_the_written_plan_names_every_room_and_no_other() -> None:
+    plan = (PACKAGE / "README.md").read_text("utf-8")
+    named = set()
+    wing = ""
+    for line in plan.splitlines():
+        if line.startswith("|") and line.count("|") == 4:
+            first, second, _ = (cell.strip() for cell in line.strip("|").split("|"))
+            wing = first.strip("`") or wing
+            named.update((wing, room) for room in re.findall(r"`(\w+)`", second))
+    assert {entry for entry in named if entry[0] in WINGS} == {
+        (room.parent.name, room.stem) for room in ROOMS
+    }

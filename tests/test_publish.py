@@ -1,0 +1,91 @@
+"""What may be shown leaves the machine, and nothing else."""
+
+import json
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from publish import LARGEST_FILE, publish
+
+
+def executed(path: Path, *cells: nbformat.NotebookNode) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(nbformat.v4.new_notebook(cells=list(cells)), str(path))
+
+
+class TestPublish:
+    @pytest.fixture
+    def reports(self, tmp_path: Path) -> Path:
+        folder = tmp_path / "reports" / "some"
+        for name, text in {
+            "claims.json": "[]",
+            "metrics/02_eda.json": "{}",
+            "tables/films.csv": "image_id,label\nnormal/miller.png,0\n",
+            "tables/metrics.csv": "model,auroc\nvgg16,0.8\n",
+            "predictions/vgg16.csv": "image_id,y_prob\nnormal/miller.png,0.1\n",
+            "figures/roc.svg": "<svg/>",
+            "figures/films/samples.png": "a film",
+            "figures/films/deeper/more.png": "a film",
+            "notes.txt": "not on the list",
+            "logs/02.log": "not on the list",
+        }.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text)
+        executed(folder / "notebooks" / "02_eda.ipynb", nbformat.v4.new_code_cell("films()"))
+        return folder
+
+    def published(self, reports: Path, dataset: str, private: tuple[Path, ...] = ()) -> set[str]:
+        def render(folder: Path, films: bool) -> None:
+            (folder / "report.html").write_text(f"films: {films}")
+
+        done = publish(reports, reports.parent / "published" / "some", dataset, render, private)
+        return {name.as_posix() for name in done.files}
+
+    NUMBERS = frozenset(
+        ["claims.json", "metrics/02_eda.json", "tables/metrics.csv", "figures/roc.svg", "report.html"]
+    )
+    NAMING = frozenset(["tables/films.csv", "predictions/vgg16.csv"])
+    FILMS = frozenset(["figures/films/samples.png", "notebooks/02_eda.ipynb"])
+
+    def test_of_a_real_set_no_film_and_no_executed_notebook(self, reports: Path) -> None:
+        assert self.published(reports, "knee744") == self.NUMBERS | self.NAMING
+        assert (reports.parent / "published/some/report.html").read_text() == "films: False"
+
+    def test_of_a_strangers_folder_no_file_name_either(self, reports: Path) -> None:
+        assert self.published(reports, "folder") == self.NUMBERS
+
+    def test_of_a_synthetic_set_films_too(self, reports: Path) -> None:
+        assert self.published(reports, "phantom") == self.NUMBERS | self.NAMING | self.FILMS
+
+    def test_a_data_set_that_is_not_known_counts_as_real(self, reports: Path) -> None:
+        assert not self.FILMS & self.published(reports, "something new")
+
+    def test_what_an_earlier_run_published_does_not_stay(self, reports: Path) -> None:
+        self.published(reports, "phantom")
+        assert not self.FILMS & self.published(reports, "knee744")
+        assert list((reports.parent / "published").iterdir()) == [reports.parent / "published/some"]
+
+    def test_a_large_file_is_left_out(self, reports: Path) -> None:
+        (reports / "predictions" / "huge.csv").write_bytes(b"0" * (LARGEST_FILE + 1))
+        assert "predictions/huge.csv" not in self.published(reports, "knee744")
+
+    def test_a_text_that_names_a_folder_of_this_machine_is_refused(self, reports: Path) -> None:
+        self.published(reports, "knee744")
+        (reports / "tables" / "metrics.csv").write_text("model\n/home/someone/films/a.png\n")
+        with pytest.raises(RuntimeError, match=r"tables/metrics\.csv: names /home/someone"):
+            self.published(reports, "knee744", (Path("/home/someone"),))
+        assert "vgg16" in (reports.parent / "published/some/tables/metrics.csv").read_text()
+
+    def test_papermills_own_paths_are_taken_out(self, reports: Path) -> None:
+        path = reports / "notebooks" / "02_eda.ipynb"
+        content = json.loads(path.read_text())
+        content["metadata"]["papermill"] = {"input_path": "/home/someone/a.ipynb", "duration": 3.0}
+        path.write_text(json.dumps(content))
+        self.published(reports, "phantom", (Path("/home/someone"),))
+        copy = json.loads((reports.parent / "published/some/notebooks/02_eda.ipynb").read_text())
+        assert copy["metadata"]["papermill"] == {"duration": 3.0}
+
+    def test_a_study_that_has_not_run_cannot_be_published(self, tmp_path: Path) -> None:
+        with pytest.raises(FileNotFoundError, match="run the study first"):
+            self.published(tmp_path / "reports" / "none", "phantom")

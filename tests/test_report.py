@@ -1,0 +1,298 @@
+"""The report of a fabricated study: it prints what is saved, all of it, and refuses a mixture."""
+
+import json
+import re
+import shutil
+import zlib
+from html import unescape
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from osteo_utils.evidence import claims
+from osteo_utils.reporting import figures, films, findings, report
+from osteo_utils.study import results, runtime
+from osteo_utils.study.paths import StudyPaths
+
+STUDY = "made_up"
+WHERE = "n = 40 files in 30 groups · made up · grouped"
+LAB = {"grouped": 0.70, "grouped_all": 0.68, "by_file": 0.80, "augment_first": 0.95, "resubstitution": 0.93}
+PARAMETERS = {
+    "01_data_download": {"dataset": "phantom"},
+    "02_eda": {"n_folds": 5, "split_seeds": [0]},
+    "04_vgg16": {"epochs": 3, "split_seeds": [0], "bootstrap_resamples": 200},
+    "05_resnet50": {"epochs": 3, "split_seeds": [0], "bootstrap_resamples": 200},
+}
+
+
+def estimate(value: float, spread: float = 0.05) -> results.Estimate:
+    return results.Estimate(value, value - spread, value + spread, n_files=40, n_groups=30)
+
+
+def numbers() -> dict[str, dict[str, results.Estimate]]:
+    models = {}
+    for notebook, model, value in (("04_vgg16", "vgg16", 0.75), ("05_resnet50", "resnet50", 0.81)):
+        models[notebook] = {
+            f"{model}/{protocol}/{metric}": estimate(value + extra)
+            for protocol, extra in (("grouped", 0.0), ("by_file", 0.07))
+            for metric in ("auroc", "accuracy", "sensitivity")
+        }
+        models[notebook][f"{model}/grouped/none/auroc"] = estimate(value - 0.04)
+        models[notebook][f"{model}-segmented/grouped/auroc"] = estimate(value - 0.02)
+    return {
+        "01_data_download": {"data/files": results.Estimate(40)},
+        "02_eda": {"data/groups": results.Estimate(30), "data/conflicts": results.Estimate(2)},
+        "03_segmentation": {"segmentation/dice": estimate(0.9371, 0.01)},
+        **models,
+        "06_ensemble": {
+            "ensemble/grouped/auroc": estimate(0.83),
+            "ensemble/grouped/accuracy": estimate(0.82),
+            "comparison/resnet50-vgg16/grouped/accuracy": estimate(0.061, 0.03),
+        },
+        "07_leakage_lab": {f"leakage/{name}/accuracy": estimate(value, 0.03) for name, value in LAB.items()},
+    }
+
+
+def save(figure: figures.Figure, folder: Path, name: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    figure.savefig(folder / f"{name}.png", dpi=60)
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder like a project's, with one finished study that no notebook made."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OSTEO_HOME", str(home))
+        paths = StudyPaths(STUDY)
+        results.write_text(paths.manifest, "image_id\na\n")
+        for notebook, metrics in numbers().items():
+            parameters = {"study": STUDY, "seed": 1, **PARAMETERS.get(notebook, {})}
+            about = {
+                "notebook": notebook,
+                "parameters": parameters,
+                "parameters_sha256": runtime.hash_of(parameters),
+                "code_sha256": runtime.hash_of(notebook),
+                "inputs": {}
+                if notebook.startswith("01")
+                else {"manifest.csv": runtime.sha256_file(paths.manifest)},
+                "versions": {"python": "3.11.9", "keras": "3.15.1"},
+                "seconds": 61.5,
+                "peak_memory_gib": 1.25,
+                "finished": "2024-05-21T10:00:00+00:00",
+            }
+            content = {name: vars(value) for name, value in metrics.items()}
+            results.write_json(paths.metrics / f"{notebook}.json", {**content, "_run": about})
+        judged = claims.verdicts(
+            results.load_metrics(paths.reports), {"dataset": "phantom", "synthetic": True}
+        )
+        results.write_json(paths.claims, judged)
+        frame = pd.DataFrame(
+            {"class": ["normal", "osteoporosis"], "precision": [0.8, 0.75], "support": [20, 20]}
+        )
+        results.write_table(paths.tables / "vgg16_classification_report.csv", frame)
+        matrix = np.array([[15, 5], [4, 16]])
+        save(figures.confusion(matrix, WHERE, "VGG16"), paths.figures, "vgg16_confusion")
+        save(figures.confusion(matrix, WHERE, "Unassigned"), paths.figures, "zzz_unassigned")
+        film = np.tile(np.arange(40, dtype=np.uint8), (60, 1))
+        save(films.grid([film], ["normal/1.png"], WHERE, 1), paths.films, "samples")
+    return home
+
+
+@pytest.fixture
+def paths(template: Path, home: Path) -> StudyPaths:
+    """A fresh copy of the fabricated study that a test may spoil."""
+    shutil.copytree(template, home, dirs_exist_ok=True)
+    return StudyPaths(STUDY)
+
+
+def change(path: Path, *keys: str, to: object) -> None:
+    content = json.loads(path.read_text())
+    inner = content
+    for key in keys[:-1]:
+        inner = inner[key]
+    inner[keys[-1]] = to
+    path.write_text(json.dumps(content))
+
+
+def page(paths: StudyPaths, **options: bool) -> str:
+    return report.render(STUDY, **options)["html"].read_text("utf-8")
+
+
+def test_the_report_prints_every_claim_with_its_verdict_and_reason(paths: StudyPaths) -> None:
+    html = page(paths)
+    text = unescape(html)
+    for row in json.loads(paths.claims.read_text()):
+        assert row["verdict"] in text
+        assert row["why"] in text
+        assert f"<strong>{row['id']}</strong>" in html
+
+
+def test_every_metric_is_printed_with_its_interval_and_follows_the_saved_number(paths: StudyPaths) -> None:
+    html = page(paths)
+    for name, value in results.load_metrics(paths.reports).items():
+        shown = (
+            f"{value.value:.3f} ({value.low:.3f}–{value.high:.3f})"
+            if value.low is not None
+            else f"{value.value:.0f}"
+        )
+        assert shown in html, name
+    assert "0.912 (0.901–0.923)" not in html
+    for key, value in (("value", 0.912), ("low", 0.901), ("high", 0.923)):
+        change(paths.metrics / "05_resnet50.json", "resnet50/grouped/auroc", key, to=value)
+    changed = page(paths)
+    assert changed.count("0.912 (0.901–0.923)") == 2, "once in the summary, once in the table"
+
+
+def test_the_summary_is_three_sentences_with_the_worst_protocol_found_not_assumed(paths: StudyPaths) -> None:
+    html = page(paths)
+    section = html[html.index('<section id="summary">') : html.index('<section id="claims">')]
+    sentences = re.findall(r"<p>(.*?)</p>", section)
+    assert len(sentences) == 3
+    assert "40 files that show 30 knees, and 2 of these knees carry both labels" in sentences[0]
+    assert "0.950 (0.920–0.980) under “augmented before splitting”" in sentences[2]
+    change(paths.metrics / "07_leakage_lab.json", "leakage/by_file/accuracy", "value", to=0.96)
+    assert "under “split by file”" in page(paths)
+
+
+def test_films_are_left_out_on_request_and_all_other_figures_stay(paths: StudyPaths) -> None:
+    with_films, without = page(paths), page(paths, films=False)
+    assert with_films.count("<img") == 3
+    assert without.count("<img") == 2
+    assert 'class="film"' in with_films
+    assert 'class="film"' not in without
+    assert "Figures that show films were left out" in without
+
+
+def test_the_page_needs_nothing_beside_itself(paths: StudyPaths) -> None:
+    html = page(paths)
+    assert re.findall(r'(?:src|href)="(?!data:|#)[^"]*"', html) == []
+    assert not re.search(r"url\(|@import|<script", html)
+    assert str(paths.reports) not in html
+
+
+def test_what_is_expected_and_missing_is_named_and_what_is_unassigned_is_still_shown(
+    paths: StudyPaths,
+) -> None:
+    html = page(paths)
+    assert "Missing from this run:" in html
+    assert "figures/resnet50*confusion*.png" in html
+    assert "figures/vgg16*confusion*.png" not in html
+    assert '<section id="other">' in html
+    (paths.figures / "zzz_unassigned.png").unlink()
+    assert '<section id="other">' not in page(paths)
+
+
+def test_the_pdf_has_pages_and_carries_its_fonts(paths: StudyPaths) -> None:
+    pdf = report.render(STUDY)["pdf"].read_bytes()
+    assert pdf.startswith(b"%PDF")
+    # Pages and fonts stand in compressed object streams.
+    streams = re.findall(rb"stream\r?\n(.*?)\r?\nendstream", pdf, re.DOTALL)
+    text = pdf + b"".join(zlib.decompress(part) for part in streams if part[:1] == b"x")
+    assert len(re.findall(rb"/Type\s*/Page\b", text)) > 1
+    assert b"LibertinusSerif" in text
+
+
+def test_a_destination_receives_both_files_and_the_study_none(paths: StudyPaths, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "published"
+    assert report.main([STUDY, "--no-films", "--destination", str(elsewhere)]) == 0
+    assert sorted(path.name for path in elsewhere.iterdir()) == ["report.html", "report.pdf"]
+    assert not (paths.reports / "report.html").exists()
+
+
+def test_missing_metrics_are_an_error_that_names_the_notebook(
+    paths: StudyPaths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (paths.metrics / "05_resnet50.json").unlink()
+    with pytest.raises(FileNotFoundError, match="run the notebook 05_resnet50"):
+        report.render(STUDY)
+    assert report.main([STUDY]) == 1
+    assert "05_resnet50" in capsys.readouterr().err
+
+
+def test_a_headline_metric_that_is_missing_names_its_notebook(paths: StudyPaths) -> None:
+    content = json.loads((paths.metrics / "06_ensemble.json").read_text())
+    del content["ensemble/grouped/auroc"]
+    (paths.metrics / "06_ensemble.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"no 'ensemble/grouped/auroc'; run 06_ensemble again"):
+        report.render(STUDY)
+
+
+def test_results_read_from_another_manifest_are_refused(paths: StudyPaths) -> None:
+    report.check_consistency(STUDY)
+    change(paths.metrics / "04_vgg16.json", "_run", "inputs", "manifest.csv", to="0" * 64)
+    with pytest.raises(ValueError, match=r"(?s)manifest.csv: 04_vgg16 read another.*Run again: 04_vgg16$"):
+        report.render(STUDY)
+
+
+def test_a_manifest_changed_after_the_run_is_refused_for_all_who_read_it(paths: StudyPaths) -> None:
+    paths.manifest.write_text("image_id\nb\n")
+    with pytest.raises(ValueError, match=r"Run again: 02_eda, 03_segmentation, 04_vgg16, 05_resnet50, 06_"):
+        report.check_consistency(STUDY)
+
+
+def test_two_versions_of_a_file_that_is_gone_are_refused(paths: StudyPaths) -> None:
+    paths.manifest.unlink()
+    report.check_consistency(STUDY)
+    change(paths.metrics / "04_vgg16.json", "_run", "inputs", "manifest.csv", to="0" * 64)
+    with pytest.raises(ValueError, match=r"read different versions"):
+        report.check_consistency(STUDY)
+
+
+@pytest.mark.parametrize(("name", "value"), [("seed", 2), ("study", "another")])
+def test_another_seed_or_study_in_one_notebook_is_refused(
+    paths: StudyPaths, name: str, value: object
+) -> None:
+    change(paths.metrics / "07_leakage_lab.json", "_run", "parameters", name, to=value)
+    with pytest.raises(ValueError, match=rf"(?s)parameter {name}.*Run again: 07_leakage_lab$"):
+        report.check_consistency(STUDY)
+
+
+def test_only_synthetic_sets_say_so_and_real_ones_say_where_labels_come_from(paths: StudyPaths) -> None:
+    assert "drawn from a seed, with the label known by construction" in page(paths)
+    change(paths.metrics / "01_data_download.json", "_run", "parameters", "dataset", to="knee744")
+    html = page(paths)
+    assert "drawn from a seed, with the label known" not in html
+    assert "ultrasound T-scores of unknown chain, not from DXA" in html
+
+
+def test_text_from_results_cannot_break_the_page(paths: StudyPaths) -> None:
+    judged = json.loads(paths.claims.read_text())
+    judged[0]["why"] = "<b>1 < 2</b> & #strong[typst]"
+    paths.claims.write_text(json.dumps(judged))
+    made = report.render(STUDY)
+    assert "&lt;b&gt;1 &lt; 2&lt;/b&gt; &amp; #strong[typst]" in made["html"].read_text("utf-8")
+    assert made["pdf"].stat().st_size > 10_000
+
+
+def test_an_unknown_verdict_is_refused(paths: StudyPaths) -> None:
+    judged = json.loads(paths.claims.read_text())
+    judged[0]["verdict"] = "fine"
+    paths.claims.write_text(json.dumps(judged))
+    with pytest.raises(ValueError, match="verdict 'fine' is unknown"):
+        report.render(STUDY)
+
+
+def test_a_figure_stands_in_the_section_that_names_it(paths: StudyPaths) -> None:
+    shutil.copy(paths.figures / "vgg16_confusion.png", paths.figures / "headline.png")
+    html = page(paths)
+    claims_section = html[html.index('<section id="claims">') : html.index('<section id="data">')]
+    assert "Every headline number with its interval" in claims_section
+    assert claims_section.count("<img") == 1
+
+
+def test_headline_numbers_carry_the_papers_number_where_it_names_one(paths: StudyPaths) -> None:
+    table = findings.headline(results.load_metrics(paths.reports)).set_index("metric")
+    assert table.paper["vgg16/grouped/accuracy"] == 0.78
+    assert table.paper["resnet50/grouped/accuracy"] == 0.98
+    assert np.isnan(table.paper["resnet50/grouped/auroc"])
+    assert table.value["vgg16-segmented/grouped/auroc"] == pytest.approx(0.73)
+
+
+def test_three_matrices_print_as_the_papers_fig_5() -> None:
+    table = findings.fig5_matrices()
+    errors = table[["normal, wrong", "osteoporosis, wrong"]].to_numpy().tolist()
+    assert errors == [[4, 11], [5, 10], [5, 11]]
+    assert set(table.images) == {846}

@@ -1,0 +1,96 @@
+"""Files appear whole, tables keep their contract, and a metric has one home."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from osteo_utils.study import config, results
+from osteo_utils.study.results import Estimate
+
+FOLDS = pd.DataFrame(
+    {"protocol": "grouped", "seed": 0, "image_id": ["normal/NA", "normal/null"], "view": 0, "fold": [0, 1]}
+)
+
+
+def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path) -> None:
+    target = tmp_path / "metrics.json"
+    results.write_json(target, {"a": 1})
+    with pytest.raises(ValueError, match="Out of range float"):
+        results.write_json(target, {"a": float("nan")})
+    with pytest.raises(RuntimeError), results.atomic_path(target) as temporary:
+        temporary.write_text("half of it")
+        raise RuntimeError
+    assert results.read_json(target) == {"a": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]
+
+
+def test_a_table_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    results.write_table(tmp_path / "folds.csv", FOLDS, "folds")
+    pd.testing.assert_frame_equal(
+        results.read_table(tmp_path / "folds.csv", "folds"), FOLDS, check_dtype=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("frame", "said"),
+    [
+        (FOLDS.drop(columns="fold"), "missing ['fold']"),
+        (FOLDS.assign(split=1), "unknown ['split']"),
+        (FOLDS.assign(image_id="normal/NA"), "stands twice: ['grouped', '0', 'normal/NA', '0']"),
+        (FOLDS.assign(image_id=["normal/NA", None]), "empty value in row 1"),
+    ],
+)
+def test_a_table_that_breaks_its_contract_is_not_written(
+    tmp_path: Path, frame: pd.DataFrame, said: str
+) -> None:
+    with pytest.raises(ValueError) as caught:
+        results.write_table(tmp_path / "folds.csv", frame, "folds")
+    assert said in str(caught.value)
+    assert not (tmp_path / "folds.csv").exists()
+
+
+def test_an_estimate_needs_both_ends_and_a_finite_value() -> None:
+    with pytest.raises(ValueError, match="both ends"):
+        Estimate(0.5, low=0.4)
+    with pytest.raises(ValueError, match="finite"):
+        Estimate(float("nan"))
+    assert str(Estimate(0.9, 0.85, 0.95)) == "0.900 [0.850, 0.950]"
+
+
+def open_run(notebook: str = "08_report") -> results.Run:
+    namespace = {**config.for_notebook(notebook, config.load("smoke")), "In": []}
+    return results.start(notebook, namespace)
+
+
+def test_a_run_keeps_its_metrics_parameters_and_inputs(home: Path, capsys: pytest.CaptureFixture) -> None:
+    run = open_run()
+    results.write_table(run.paths.folds, FOLDS, "folds")
+    run.read(run.paths.folds, "folds")
+    run.metric("vgg16/grouped/auroc", Estimate(0.8, 0.7, 0.9, n_files=10, n_groups=8))
+    run.finish()
+    assert results.load_metrics(run.paths.reports)["vgg16/grouped/auroc"].n_groups == 8
+    about = results.read_json(run.paths.metrics / "08_report.json")["_run"]
+    assert about["parameters"]["study"] == "smoke"
+    assert set(about["inputs"]) == {"folds.csv"}
+    assert "1 metrics saved" in capsys.readouterr().out
+
+
+def test_a_metric_in_two_notebooks_is_refused(home: Path) -> None:
+    run = open_run()
+    results.write_json(run.paths.metrics / "06_ensemble.json", {"a": {"value": 1}, "_run": {}})
+    results.write_json(run.paths.metrics / "08_report.json", {"a": {"value": 2}, "_run": {}})
+    with pytest.raises(ValueError, match="'a' stands in another"):
+        results.load_metrics(run.paths.reports)
+
+
+def test_the_place_of_a_readers_films_is_not_recorded(home: Path) -> None:
+    settings = {**config.load("smoke"), "data_dir": "/somewhere/private"}
+    run = results.start("01_data_download", {**config.for_notebook("01_data_download", settings), "In": []})
+    run.finish()
+    assert "private" not in (run.paths.metrics / "01_data_download.json").read_text()
+
+
+def test_a_missing_table_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="run the notebook that writes it first"):
+        results.read_table(tmp_path / "folds.csv")

@@ -1,0 +1,113 @@
+"""What stands behind `run_all.sh`: bad input, the command line of Snakemake, the machine."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+import machine
+import run
+import words
+from osteo_utils.study import config
+
+
+def classes(folder: Path, **counts: int) -> Path:
+    for name, count in counts.items():
+        (folder / name).mkdir(parents=True)
+        for number in range(count):
+            (folder / name / f"{number}.png").write_bytes(b"x")
+    return folder
+
+
+def answer(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["run.py", *arguments])
+    return run.main()
+
+
+class TestBadInput:
+    @pytest.fixture(autouse=True)
+    def no_snakemake(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(run, "_run_and_follow", lambda *_: pytest.fail("the workflow was started"))
+
+    def said(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, *arguments: str) -> str:
+        assert answer(monkeypatch, *arguments) == 2
+        return capsys.readouterr().err
+
+    def test_a_path_that_does_not_exist(self, tmp_path, monkeypatch, capsys) -> None:
+        text = self.said(monkeypatch, capsys, "knee744", "--data", str(tmp_path / "nowhere"))
+        assert "nowhere' does not exist" in text
+
+    def test_a_folder_without_the_two_classes(self, tmp_path, monkeypatch, capsys) -> None:
+        folder = classes(tmp_path / "films", normal=1, broken=1)
+        assert "osteoporosis" in self.said(monkeypatch, capsys, "knee744", "--data", str(folder))
+
+    def test_an_empty_class(self, tmp_path, monkeypatch, capsys) -> None:
+        folder = classes(tmp_path / "films", normal=1, osteoporosis=0)
+        text = self.said(monkeypatch, capsys, "own", "--data", str(folder), "--name", "mine")
+        assert "osteoporosis" in text
+        assert not (tmp_path / "data" / "interim" / "mine").exists()
+
+    def test_an_unknown_study(self, monkeypatch, capsys) -> None:
+        assert "did you mean 'knee744'?" in self.said(monkeypatch, capsys, "knee743")
+
+    def test_the_name_of_a_committed_study(self, tmp_path, monkeypatch, capsys) -> None:
+        folder = classes(tmp_path / "films", normal=1, osteoporosis=1)
+        text = self.said(monkeypatch, capsys, "own", "--data", str(folder), "--name", "knee744")
+        assert "'knee744' is taken" in text
+
+    def test_the_real_set_where_it_is_not(self, monkeypatch, capsys) -> None:
+        text = self.said(monkeypatch, capsys, "knee744")
+        assert "--data DIR" in text
+        assert "./run_all.sh kaggle" in text
+
+    def test_films_for_the_synthetic_study(self, tmp_path, monkeypatch, capsys) -> None:
+        assert "draws its own films" in self.said(monkeypatch, capsys, "phantom", "--data", str(tmp_path))
+
+    @pytest.mark.parametrize("cores", ["0", "-1", "two"])
+    def test_a_wrong_number_of_cores(self, cores, monkeypatch, capsys) -> None:
+        assert "--cores" in self.said(monkeypatch, capsys, "phantom", f"--cores={cores}")
+
+
+def test_own_makes_a_study_that_can_be_named_afterwards(home, tmp_path, monkeypatch) -> None:
+    started = []
+    monkeypatch.setattr(run, "_run_and_follow", lambda request, study, *_: started.append(study.study) or 0)
+    folder = classes(tmp_path / "films", normal=1, osteoporosis=1)
+    assert answer(monkeypatch, "own", "--data", str(folder), "--name", "mine") == 0
+    assert config.load("mine")["data_dir"] == str(folder)
+    assert answer(monkeypatch, "mine") == 0
+    assert started == ["mine", "mine"]
+
+
+def test_the_command_line_of_snakemake(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "count_gpus", lambda: 0)
+    plain = run.snakemake_command(words.parse(["phantom", "--cores", "2"]), "phantom")
+    assert "--forceall" not in plain
+    assert plain[plain.index("--directory") + 1] == str(home)
+    assert plain[plain.index("--cores") + 1] == "2"
+    forced = run.snakemake_command(words.parse(["phantom", "--force", "--", "--until", "nb02"]), "phantom")
+    assert forced[-3:] == ["--forceall", "--until", "nb02"]
+    monkeypatch.setattr(machine, "count_gpus", lambda: 4)
+    assert run.snakemake_command(words.parse(["phantom"]), "phantom").count("gpus=4") == 2
+
+
+def test_gpus_are_counted_as_nvidia_smi_lists_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\necho 'GPU 0: A (UUID: 1)'\necho 'GPU 1: A (UUID: 2)'\n")
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    for name in ("OSTEO_LOCK", "CUDA_VISIBLE_DEVICES"):
+        monkeypatch.delenv(name, raising=False)
+    assert machine.count_gpus() == 2
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    assert machine.count_gpus() == 1
+    monkeypatch.setenv("OSTEO_LOCK", "cpu")
+    assert machine.count_gpus() == 0
+
+
+def test_kernels_get_settings_of_the_project_not_of_the_user(home: Path) -> None:
+    child = machine.environment(cores=1)
+    settings = Path(child["IPYTHONDIR"]) / "profile_default" / "ipython_kernel_config.py"
+    assert "log_level = 40" in settings.read_text("utf-8")
+    assert Path(child["KERAS_HOME"]).is_relative_to(home)
+    assert child["OSTEO_THREADS"] == "1"
+    assert child["PATH"].split(os.pathsep)[0] == str(Path(sys.executable).parent)

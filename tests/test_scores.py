@@ -1,0 +1,63 @@
+"""Names of metrics, and the interval of a mean over groups."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from osteo_utils.evidence import scores
+
+
+def predictions(protocol: str, recipe: str, variant: str, right: float) -> pd.DataFrame:
+    """Sixty images in thirty groups; the share `right` of each class is on its side of the threshold."""
+    y_true = np.repeat([0, 1], 30)
+    wrong = np.tile(np.arange(30) >= round(30 * right), 2)
+    prob = np.where((y_true == 1) ^ wrong, 0.8, 0.2)
+    frame = pd.DataFrame({"image_id": [f"c/{n}.png" for n in range(60)], "y_true": y_true, "y_prob": prob})
+    about = {"view": 0, "protocol": protocol, "recipe": recipe, "variant": variant, "seed": 0, "fold": 0}
+    return frame.assign(**about, group=np.arange(60) // 2)
+
+
+TABLE = pd.concat(
+    [
+        predictions("grouped", "last_block", "full", 0.8),
+        predictions("grouped", "none", "full", 0.7),
+        predictions("grouped", "last_block", "segmented", 0.6),
+    ]
+)
+
+
+def test_the_primary_recipe_on_whole_films_has_the_short_name() -> None:
+    estimates = scores.named_estimates(TABLE, "vgg16", "last_block", 200, 0)
+    accuracy = {
+        name: e.value for name, e in estimates.items() if name.endswith("/accuracy") and "vote" not in name
+    }
+    assert accuracy == pytest.approx(
+        {
+            "vgg16/grouped/accuracy": 0.8,
+            "vgg16/grouped/none/accuracy": 0.7,
+            "vgg16-segmented/grouped/accuracy": 0.6,
+        }
+    )
+    assert estimates["vgg16/grouped/group_vote/accuracy"].n_groups == 30
+
+
+def test_the_overview_has_one_row_per_arm() -> None:
+    table = scores.overview(scores.named_estimates(TABLE, "vgg16", "last_block", 200, 0))
+    assert list(table.what) == ["vgg16/grouped", "vgg16-segmented/grouped", "vgg16/grouped/none"]
+    assert table.accuracy[0].startswith("0.800 [")
+
+
+def test_the_mean_of_independent_values_has_the_textbook_interval() -> None:
+    values = pd.Series(np.random.default_rng(0).normal(10, 2, 400))
+    estimate = scores.mean_estimate(values, pd.Series(np.arange(400)), 4000, 1)
+    half = 1.96 * values.std() / np.sqrt(400)
+    assert estimate.low == pytest.approx(values.mean() - half, abs=0.02)
+    assert estimate.high == pytest.approx(values.mean() + half, abs=0.02)
+
+
+def test_copies_do_not_narrow_the_interval_of_a_mean() -> None:
+    values = pd.Series(np.random.default_rng(0).normal(size=50))
+    once = scores.mean_estimate(values, pd.Series(range(50)), 2000, 1)
+    twice = scores.mean_estimate(pd.concat([values, values]), pd.Series([*range(50), *range(50)]), 2000, 1)
+    assert (twice.low, twice.high) == pytest.approx((once.low, once.high))
+    assert (twice.n_files, twice.n_groups) == (100, 50)

@@ -1,0 +1,134 @@
+"""Splits: who may be trained on when whom is scored, as properties of any table."""
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from osteo_utils.data import splits
+from osteo_utils.study import results
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> pd.DataFrame:
+    """A table with at least five clean groups of each class, groups of one to four files, some conflicts."""
+    kinds = [0] * draw(st.integers(5, 20)) + [1] * draw(st.integers(5, 20)) + [2] * draw(st.integers(0, 4))
+    rows = []
+    for group, kind in enumerate(kinds):
+        for copy in range(draw(st.integers(1, 4)) if kind < 2 else draw(st.integers(2, 4))):
+            label = kind if kind < 2 else copy % 2
+            rows.append((f"{label}/{group:03d}_{copy}.png", label, group, int(kind == 2)))
+    return pd.DataFrame(rows, columns=["image_id", "label", "group", "conflict"])
+
+
+def even(n_groups: int = 40, size: int = 2) -> pd.DataFrame:
+    """`n_groups` groups of `size` files, the first half normal."""
+    rows = [
+        (f"{group:03d}_{copy}.png", int(group >= n_groups // 2), group, 0)
+        for group in range(n_groups)
+        for copy in range(size)
+    ]
+    return pd.DataFrame(rows, columns=["image_id", "label", "group", "conflict"])
+
+
+@given(tables(), st.sampled_from(["grouped", "grouped_all", "tuned_on_test"]), st.integers(0, 99))
+@settings(max_examples=40, deadline=None)
+def test_no_group_lies_on_both_sides(table: pd.DataFrame, protocol: str, seed: int) -> None:
+    folds = splits.make_folds(table, protocol, 5, seed).merge(table, on="image_id")
+    assert folds.groupby("group").fold.nunique().eq(1).all()
+    left_out = folds.fold == splits.LEFT_OUT
+    assert (left_out == ((folds.conflict == 1) & (protocol != "grouped_all"))).all()
+    splits.check_no_leak(folds.set_index("image_id").fold, folds.set_index("image_id").group)
+
+
+@given(tables(), st.sampled_from(splits.PROTOCOLS), st.integers(0, 99))
+@settings(max_examples=40, deadline=None)
+def test_every_view_of_every_image_is_dealt_once(table: pd.DataFrame, protocol: str, seed: int) -> None:
+    folds = splits.make_folds(table, protocol, 5, seed, views=3)
+    results.check_table(folds, "folds")
+    n_views = 3 if protocol == "augment_first" else 1
+    wanted = {(name, view) for name in table.image_id for view in range(n_views)}
+    assert len(folds) == len(wanted)
+    assert set(zip(folds.image_id, folds.view, strict=True)) == wanted
+    assert folds.fold[folds.fold != splits.LEFT_OUT].nunique() == (1 if protocol == "resubstitution" else 5)
+
+
+@given(tables(), st.sampled_from(splits.PROTOCOLS), st.randoms(use_true_random=False))
+@settings(max_examples=30, deadline=None)
+def test_folds_depend_on_the_seed_and_not_on_the_order_of_rows(table, protocol, shuffle) -> None:
+    order = list(range(len(table)))
+    shuffle.shuffle(order)
+    first = splits.make_folds(table, protocol, 5, 7, views=2)
+    pd.testing.assert_frame_equal(first, splits.make_folds(table.iloc[order], protocol, 5, 7, views=2))
+
+
+@pytest.mark.parametrize("protocol", [name for name in splits.PROTOCOLS if name != "resubstitution"])
+def test_another_seed_deals_other_folds(protocol: str) -> None:
+    one, two = (splits.make_folds(even(), protocol, 5, seed, views=2).fold for seed in (0, 1))
+    assert not one.equals(two)
+
+
+@given(tables(), st.integers(0, 99))
+@settings(max_examples=30, deadline=None)
+def test_by_file_deals_each_class_evenly_to_one_file(table: pd.DataFrame, seed: int) -> None:
+    folds = splits.make_folds(table, "by_file", 5, seed).merge(table, on="image_id")
+    counts = pd.crosstab(folds.label, folds.fold)
+    assert (counts.max(axis=1) - counts.min(axis=1) <= 1).all()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_grouped_folds_are_balanced_in_class_and_size(seed: int) -> None:
+    table = pd.concat([even(200, 2), even(20, 4).assign(group=lambda frame: frame.group + 200)])
+    table["image_id"] = table.group.astype(str) + "/" + table.image_id
+    folds = splits.make_folds(table, "grouped", 5, seed).merge(table, on="image_id")
+    sizes, shares = folds.groupby("fold").size(), folds.groupby("fold").label.mean()
+    assert sizes.between(0.9 * len(table) / 5, 1.1 * len(table) / 5).all()
+    assert shares.between(0.47, 0.53).all()
+
+
+def test_a_split_by_file_and_views_dealt_as_images_do_leak() -> None:
+    table = even()
+    groups = table.set_index("image_id").group
+    by_file = splits.make_folds(table, "by_file", 5, 0).set_index("image_id").fold
+    with pytest.raises(ValueError, match="lies in more than one fold"):
+        splits.check_no_leak(by_file, groups)
+    views = splits.make_folds(table, "augment_first", 5, 0, views=4)
+    spread = views.groupby("image_id").fold.agg(lambda folds: len(set(folds)))
+    assert (spread > 1).mean() > 0.9
+
+
+def test_one_file_on_the_wrong_side_is_named() -> None:
+    table = even(10)
+    folds = splits.make_folds(table, "grouped", 2, 0).set_index("image_id").fold
+    groups = table.set_index("image_id").group
+    splits.check_no_leak(folds, groups)
+    folds["003_1.png"] = 1 - folds["003_1.png"]
+    with pytest.raises(ValueError, match=r"group 3 .*003_0\.png, 003_1\.png"):
+        splits.check_no_leak(folds, groups)
+
+
+@pytest.mark.parametrize("protocol", ["grouped", "grouped_all", "tuned_on_test"])
+def test_more_folds_than_groups_are_refused_with_a_way_out(protocol: str) -> None:
+    with pytest.raises(ValueError, match=r"found 3 normal and 3 osteoporosis; n_folds of at most 3"):
+        splits.make_folds(even(6, 4), protocol, 5, 0)
+    splits.make_folds(even(6, 4), protocol, 3, 0)
+
+
+def test_more_folds_than_files_are_refused() -> None:
+    with pytest.raises(ValueError, match="by_file: 5 folds need at least 5 images"):
+        splits.make_folds(even(8, 1), "by_file", 5, 0)
+
+
+def test_a_conflict_group_does_not_count_as_one_to_split() -> None:
+    table = even(10, 2)
+    table.loc[table.group == 9, "conflict"] = 1
+    with pytest.raises(ValueError, match="4 osteoporosis"):
+        splits.make_folds(table, "grouped", 5, 0)
+    splits.make_folds(table, "grouped_all", 5, 0)
+
+
+def test_an_unknown_protocol_and_a_doubled_row_are_refused() -> None:
+    with pytest.raises(ValueError, match="unknown protocol 'random'"):
+        splits.make_folds(even(), "random", 5, 0)
+    with pytest.raises(ValueError, match="stands twice"):
+        splits.make_folds(pd.concat([even(), even()]), "grouped", 5, 0)

@@ -1,0 +1,50 @@
+"""The machine that a run finds: its cores, its GPUs, and what programs started from here must be told."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import guard
+from osteo_utils.study import paths
+
+
+def environment(cores: int | None = None) -> dict[str, str]:
+    """Variables for every program that is started from here."""
+    beside = str(Path(sys.executable).parent)
+    child = {
+        **os.environ,
+        "OSTEO_HOME": str(paths.home()),
+        guard.MARK: str(paths.home()),
+        "PATH": os.pathsep.join([beside, os.environ.get("PATH", os.defpath)]),
+        "IPYTHONDIR": str(paths.code_root() / "workflow" / "ipython"),
+        # A kernel or a package in the user's home must not stand in for the locked one.
+        "JUPYTER_PREFER_ENV_PATH": "1",
+        "PYTHONNOUSERSITE": "1",
+    }
+    # The user's own ~/.keras/keras.json may name another backend or number format.
+    child.setdefault("KERAS_HOME", str(paths.weights_dir() / "keras"))
+    child.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if cores:
+        child["OSTEO_THREADS"] = str(cores)
+    return child
+
+
+def all_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def count_gpus() -> int:
+    """GPUs that the models may use: those nvidia-smi lists, narrowed by CUDA_VISIBLE_DEVICES; 0 with OSTEO_LOCK=cpu."""
+    if os.environ.get("OSTEO_LOCK") == "cpu" or not shutil.which("nvidia-smi"):
+        return 0
+    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True).stdout
+    count = sum(line.startswith("GPU ") for line in listed.splitlines())
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return (
+        count if visible is None else min(count, len([name for name in visible.split(",") if name.strip()]))
+    )

@@ -1,0 +1,123 @@
+"""Copy what may be shown of a study to `reports/published/<study>`: what is not on the list stays here."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+# Numbers, and drawings of numbers. Patterns do not reach into folders below, so figures/films stays out.
+NUMBERS = (
+    "claims.json",
+    "metrics/*.json",
+    "tables/*.csv",
+    "history/*.csv",
+    "predictions/*.csv",
+    "figures/*.png",
+    "figures/*.svg",
+)
+# Only where no patient is behind a film: an executed notebook shows films as well.
+WITH_FILMS = ("figures/films/*.png", "figures/films/*.svg", "notebooks/*.ipynb")
+SYNTHETIC = "phantom"
+STRANGERS = "folder"
+# A stranger's file names may hold names or numbers of patients.
+NAMING_COLUMNS = {"image_id", "patient", "nearest"}
+TEXT = {".json", ".csv", ".svg", ".html", ".ipynb"}
+LARGEST_FILE = 3_000_000
+LARGEST_IN_ALL = 12_000_000
+
+
+@dataclass
+class Published:
+    """What was copied and what was left out, each file with the reason."""
+
+    folder: Path
+    files: list[Path] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
+
+
+def publish(
+    reports: Path,
+    target: Path,
+    dataset: str,
+    render: Callable[[Path, bool], Any],
+    private: Iterable[Path],
+) -> Published:
+    """Fill `target` anew from `reports` (the folder of one study); `target` changes whole or not at all.
+
+    `render(folder, films)` writes report.html and report.pdf into `folder`. `private` are folders of this
+    machine that no text may name. Raises FileNotFoundError where there are no results, RuntimeError where
+    a text names a private folder or everything together is too large.
+    """
+    if not (reports / "claims.json").is_file():
+        raise FileNotFoundError(f"{reports}: no claims.json there; run the study first, then publish it")
+    films = dataset == SYNTHETIC
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".publish-", dir=target.parent) as temporary:
+        staged = Published(Path(temporary) / target.name)
+        staged.folder.mkdir()
+        for pattern in NUMBERS + (WITH_FILMS if films else ()):
+            for source in sorted(reports.glob(pattern)):
+                _copy(source, source.relative_to(reports), dataset, staged)
+        render(staged.folder, films)
+        _check(staged.folder, list(private))
+        if target.exists():
+            shutil.rmtree(target)
+        staged.folder.rename(target)
+    files = sorted(path.relative_to(target) for path in target.rglob("*") if path.is_file())
+    return Published(target, files, staged.left_out)
+
+
+def _copy(source: Path, name: Path, dataset: str, staged: Published) -> None:
+    size = source.stat().st_size
+    if source.is_symlink():
+        staged.left_out[name.as_posix()] = "a link"
+    elif size > LARGEST_FILE:
+        staged.left_out[name.as_posix()] = f"{size / 1e6:.1f} MB, more than {LARGEST_FILE / 1e6:.0f}"
+    elif dataset == STRANGERS and name.suffix == ".csv" and _names_files(source):
+        staged.left_out[name.as_posix()] = "names files of your folder"
+    else:
+        copy = staged.folder / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        if name.suffix == ".ipynb":
+            copy.write_text(_without_places(source), "utf-8")
+        else:
+            shutil.copyfile(source, copy)
+
+
+def _names_files(table: Path) -> bool:
+    with table.open(encoding="utf-8", newline="") as stream:
+        return bool(NAMING_COLUMNS & set(next(csv.reader(stream), [])))
+
+
+def _without_places(notebook: Path) -> str:
+    """The notebook's text without the paths that papermill notes in it."""
+    content = json.loads(notebook.read_text("utf-8"))
+    for name in ("input_path", "output_path"):
+        content["metadata"].get("papermill", {}).pop(name, None)
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+
+
+def _check(folder: Path, private: list[Path]) -> None:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    for path in files:
+        if path.suffix in TEXT:
+            text = path.read_text("utf-8", "replace")
+            for place in private:
+                if f"{place}/" in text or f'{place}"' in text:
+                    raise RuntimeError(
+                        f"{path.relative_to(folder)}: names {place}, a folder of this machine; nothing was "
+                        "published. Make the cell or the table that writes it name files within the project."
+                    )
+    total = sum(path.stat().st_size for path in files)
+    if total > LARGEST_IN_ALL:
+        largest = max(files, key=lambda path: path.stat().st_size)
+        raise RuntimeError(
+            f"{total / 1e6:.1f} MB in all, expected at most {LARGEST_IN_ALL / 1e6:.0f}; nothing was published. "
+            f"The largest file is {largest.relative_to(folder)}, {largest.stat().st_size / 1e6:.1f} MB."
+        )
