@@ -167,16 +167,28 @@ def test_a_chain_of_unlike_films_is_called_a_chain(knees: list[np.ndarray]) -> N
     assert inspected.verdict.tolist() == ["consistent"]
 
 
-def test_a_mirrored_match_needs_more_than_the_other_knee_reaches() -> None:
-    manifest = manifest_of([np.eye(64, dtype=np.uint8) * 255] * 2, [0, 1])[1]
-    manifest["pixel_sha256"] = manifest["sha256"] = ["a", "b"]
-    pair = {"first": ["normal/000.png"], "second": ["osteoporosis/001.png"], "similarity": [0.9]}
-    empty = np.zeros((2, 512, 512), np.uint8)
-    plain = audit.audit(empty, manifest, pd.DataFrame({**pair, "mirrored": [False]}))
-    mirror = audit.audit(empty, manifest, pd.DataFrame({**pair, "mirrored": [True]}))
-    assert plain.group.tolist() == [0, 0]
-    assert mirror.group.tolist() == [0, 1]
-    assert len(audit.other_side(pd.DataFrame({**pair, "mirrored": [True]}))) == 1
+def test_two_knees_of_one_person_are_reported_and_not_joined() -> None:
+    pairs = pd.DataFrame(
+        [
+            ("a", "b", True, 0.90, 0.80),
+            ("a", "c", True, 0.95, 0.93),
+            ("b", "c", False, 0.90, 0.80),
+            ("c", "d", True, 0.70, 0.60),
+        ],
+        columns=["first", "second", "mirrored", "outline", "similarity"],
+    )
+    assert audit.other_side(pairs)[["first", "second"]].to_numpy().tolist() == [["a", "b"]]
+
+
+@pytest.mark.parametrize(("similarity", "groups"), [(0.87, [0, 0]), (0.85, [0, 1])])
+def test_the_threshold_joins_from_0_86(similarity: float, groups: list[int]) -> None:
+    images, manifest = manifest_of([np.eye(64, dtype=np.uint8), np.eye(64, dtype=np.uint8) * 9], [0, 1])
+    first, second = manifest.image_id
+    pairs = pd.DataFrame({"first": [first], "second": [second], "similarity": [similarity]})
+    table = audit.audit(images, manifest, pairs)
+    assert table.group.tolist() == groups
+    assert table.nearest.tolist() == [second, first]
+    assert table.conflict.tolist() == [int(groups == [0, 0])] * 2
 
 
 def test_counts_and_flow_on_a_set_counted_by_hand() -> None:

@@ -8,29 +8,35 @@ instead of bits, compared for each image and its mirror); each is then verified 
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pandas as pd
+from joblib import Parallel, cpu_count, delayed
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from osteo_utils.data import registration
-from osteo_utils.data.radiographs import content_box
+from osteo_utils.data.manifest import film
 
-# Similarity from which two films count as the same knee. Among the 744 real films the pairs near these values were
-# looked at: unmirrored, different knees end at 0.84 and true copies begin at 0.90.
-SAME_KNEE = 0.87
-# A mirrored match has a natural false friend, the other knee of the same person: on the same films such pairs,
-# with L and R markers, reach 0.905.
-SAME_KNEE_MIRRORED = 0.93
+# Similarity from which two films count as one. Among the 744 real films every pair near it was looked at: different
+# knees end at 0.83 (the other knee of the same person), and every copy has a source that it matches with 0.89.
+SAME_KNEE = 0.86
+# A group whose least alike members still reach this is no chain: above it no two different knees were seen.
+_CONSISTENT = 0.835
+# Below this agreement in outline, detail is not looked at: no copy is so unlike its source.
+_OUTLINE = 0.6
+# From here on, films that match only when one is mirrored look like two knees of one person.
+_OTHER_SIDE = 0.84
 # More files than this in one group are reported for a look by eye, not trusted.
 LARGE_GROUP = 6
 _LEVELS = ("unique", "exact", "pixel", "perceptual")
-_PAIR_COLUMNS = ["first", "second", "mirrored", "similarity"]
+_PAIR_COLUMNS = ["first", "second", "mirrored", "outline", "similarity"]
 # Which box of one film is held against which of the other (0 frame, 1 leg, 2 core), and how many neighbours each
 # comparison may put forward. The second round compares one film per group that the first one found.
 _ROUNDS = ({(1, 1): 3, (0, 0): 2}, {(1, 1): 5, (0, 0): 2, (2, 1): 3, (1, 2): 3})
 # Fourier peak below which a candidate is dropped; the lowest of a true copy among the real films is 0.86.
-_PEAK = 0.80
+_PEAK = 0.82
 
 
 def candidates_of(manifest: pd.DataFrame) -> pd.DataFrame:
@@ -43,41 +49,48 @@ def compare(images: np.ndarray, manifest: pd.DataFrame) -> pd.DataFrame:
     """Likely pairs of images and how alike they are after registration.
 
     `images` is the store, uint8 (n, 512, 512); `manifest` as in its contract. Returns one row per pair that was
-    looked at: first, second (image_ids, first < second), mirrored (bool), similarity (−1 to 1). Images with
-    the same pixels are compared once, under the first of their names.
+    looked at: first, second (image_ids, first < second), mirrored (bool), outline (correlation, −1 to 1, of the
+    registered legs) and similarity (the lower of outline and detail; where the outline is below 0.6 it stands
+    alone). Images with the same pixels are compared once, under the first of their names.
     """
     table = candidates_of(manifest).drop_duplicates("pixel_sha256", ignore_index=True)
     if len(table) < 2:
         return pd.DataFrame(columns=_PAIR_COLUMNS)
-    portraits = registration.portraits([_film(images, row) for row in table.itertuples()])
+    portraits = _portraits(images, table)
     vectors = _unit(portraits.coarse), _unit(portraits.coarse[..., ::-1])
-    seen: dict[tuple[int, int, bool], float] = {}
+    seen: dict[tuple[int, int, bool], tuple[float, float]] = {}
     labels = np.arange(len(table))
+    # Below a few hundred films, starting processes costs more than it saves.
+    parts = cpu_count() if len(table) > 300 else 1
     for plan in _ROUNDS:
         members = np.unique(labels, return_index=True)[1]
-        for first, others in _neighbours(vectors, members, plan).items():
-            new = [other for other in others if (first, *other) not in seen]
-            for other, similarity in zip(new, _similarities(portraits, first, new), strict=True):
-                seen[(first, *other)] = similarity
-        joined = [(a, b) for (a, b, mirrored), value in seen.items() if value >= _threshold(mirrored)]
+        todo = {
+            first: new
+            for first, others in _neighbours(vectors, members, plan).items()
+            if (new := [other for other in others if (first, *other) not in seen])
+        }
+        shares = [list(todo.items())[start::parts] for start in range(parts)]
+        for found in Parallel(n_jobs=parts)(delayed(_similarities_of)(portraits, share) for share in shares):
+            seen.update(found)
+        joined = [(a, b) for (a, b, _), (_, similarity) in seen.items() if similarity >= SAME_KNEE]
         labels = _components(len(table), joined)
     names = table["image_id"].tolist()
     rows = [
-        (names[a], names[b], mirrored, round(value, 4)) for (a, b, mirrored), value in sorted(seen.items())
+        (names[a], names[b], mirrored, *np.round(seen[a, b, mirrored], 4)) for a, b, mirrored in sorted(seen)
     ]
     return pd.DataFrame(rows, columns=_PAIR_COLUMNS)
 
 
 def other_side(pairs: pd.DataFrame) -> pd.DataFrame:
-    """Mirrored pairs just below the threshold: probably the left and the right knee of one person.
+    """Mirrored pairs alike in outline but not in detail: probably the left and the right knee of one person.
 
     They are not joined, because a group is one knee and no gap separates such pairs from strangers. Returns the
-    rows of `pairs` that are mirrored, with a similarity from 0.84 to SAME_KNEE_MIRRORED, most similar first.
+    rows of `pairs` that are mirrored, with an outline of at least 0.84, below SAME_KNEE, most alike first.
     """
-    near = pairs["mirrored"].astype(bool) & pairs["similarity"].between(
-        0.84, SAME_KNEE_MIRRORED, inclusive="left"
+    near = (
+        pairs["mirrored"].astype(bool) & (pairs["outline"] >= _OTHER_SIDE) & (pairs["similarity"] < SAME_KNEE)
     )
-    return pairs[near].sort_values("similarity", ascending=False, ignore_index=True)
+    return pairs[near].sort_values("outline", ascending=False, ignore_index=True)
 
 
 def audit(images: np.ndarray, manifest: pd.DataFrame, pairs: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -99,7 +112,7 @@ def audit(images: np.ndarray, manifest: pd.DataFrame, pairs: pd.DataFrame | None
                 links.setdefault((int(members[0]), int(other)), (level, 0.0))
     for pair in pairs.sort_values("similarity").itertuples():
         ends = place[pair.first], place[pair.second]
-        link = 3 if pair.similarity >= _threshold(pair.mirrored) else 0
+        link = 3 if pair.similarity >= SAME_KNEE else 0
         links[ends] = max(link, links.get(ends, (0, 0.0))[0]), 1.0 - pair.similarity
     joined = [ends for ends, (level, _) in links.items() if level]
     group = _components(len(table), joined)
@@ -129,9 +142,9 @@ def audit(images: np.ndarray, manifest: pd.DataFrame, pairs: pd.DataFrame | None
 def inspect_groups(table: pd.DataFrame, images: np.ndarray, manifest: pd.DataFrame) -> pd.DataFrame:
     """Groups of three or more images, weakest first: does every member resemble every other?
 
-    A chain A-B-C could join knees that A and C do not share. Returns group, files, conflict, weakest_margin
-    (similarity minus threshold of the two least alike members; all are registered here) and verdict
-    (`consistent`, `chained`: some pair below the threshold, `large`: more than LARGE_GROUP files, look by eye).
+    A chain A-B-C could join knees that A and C do not share. Returns group, files, conflict, weakest_pair
+    (the similarity of the two least alike members; all are registered here) and verdict (`consistent`,
+    `chained`: some pair is as unlike as two different knees, `large`: more than LARGE_GROUP files, look by eye).
     """
     rows = candidates_of(manifest).set_index("image_id")
     found = []
@@ -140,15 +153,14 @@ def inspect_groups(table: pd.DataFrame, images: np.ndarray, manifest: pd.DataFra
             continue
         weakest = np.nan
         if len(members) <= LARGE_GROUP:
-            films = [_film(images, rows.loc[name]) for name in members["image_id"]]
-            portraits = registration.portraits(films)
-            ends = [(a, b) for a in range(len(films)) for b in range(a + 1, len(films))]
-            weakest = min(_margin(portraits, a, b) for a, b in ends)
-        verdict = "large" if np.isnan(weakest) else "consistent" if weakest >= 0 else "chained"
+            portraits = _portraits(images, rows.loc[members["image_id"]])
+            ends = itertools.combinations(range(len(members)), 2)
+            weakest = min(_best_way(portraits, a, b) for a, b in ends)
+        verdict = "large" if np.isnan(weakest) else "consistent" if weakest >= _CONSISTENT else "chained"
         found.append((group, len(members), int(members["conflict"].iloc[0]), round(weakest, 3), verdict))
-    columns = ["group", "files", "conflict", "weakest_margin", "verdict"]
+    columns = ["group", "files", "conflict", "weakest_pair", "verdict"]
     return pd.DataFrame(found, columns=columns).sort_values(
-        "weakest_margin", na_position="first", ignore_index=True
+        "weakest_pair", na_position="first", ignore_index=True
     )
 
 
@@ -200,12 +212,9 @@ def flow(manifest: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(steps, columns=["step", "files", "knees"]).astype({"knees": "Int64"})
 
 
-def _film(images: np.ndarray, row: object) -> np.ndarray:
-    """The film itself, without the padding of the store."""
-    box = content_box(int(row.width), int(row.height))
-    return np.ascontiguousarray(
-        images[int(row.row), box.top : box.top + box.height, box.left : box.left + box.width]
-    )
+def _portraits(images: np.ndarray, table: pd.DataFrame) -> registration.Portraits:
+    films = [film(images, row) for row in table.itertuples()]
+    return registration.portraits(films, list(zip(table["height"], table["width"], strict=True)))
 
 
 def _unit(coarse: np.ndarray) -> np.ndarray:
@@ -213,10 +222,6 @@ def _unit(coarse: np.ndarray) -> np.ndarray:
     flat = coarse.reshape(*coarse.shape[:2], -1).transpose(1, 0, 2)
     flat = flat - flat.mean(axis=2, keepdims=True)
     return flat / np.maximum(np.linalg.norm(flat, axis=2, keepdims=True), 1e-9)
-
-
-def _threshold(mirrored: bool) -> float:
-    return SAME_KNEE_MIRRORED if mirrored else SAME_KNEE
 
 
 def _neighbours(
@@ -244,10 +249,20 @@ def _neighbours(
     return neighbours
 
 
+def _similarities_of(
+    portraits: registration.Portraits, share: list[tuple[int, list[tuple[int, bool]]]]
+) -> dict[tuple[int, int, bool], tuple[float, float]]:
+    return {
+        (first, *other): values
+        for first, others in share
+        for other, values in zip(others, _similarities(portraits, first, others), strict=True)
+    }
+
+
 def _similarities(
     portraits: registration.Portraits, first: int, others: list[tuple[int, bool]], peak: float = _PEAK
-) -> list[float]:
-    """Registered correlation with each of `others` (second, mirrored); below `peak` none is attempted."""
+) -> list[tuple[float, float]]:
+    """Outline and similarity with each of `others` (second, mirrored); below `peak` nothing is registered."""
     if not others:
         return []
     flips = [slice(None, None, -1 if mirrored else 1) for _, mirrored in others]
@@ -257,19 +272,24 @@ def _similarities(
     warps, peaks = registration.search(portraits.coarse[first, 1], coarse)
     found = []
     for (other, mirrored), flip, warp, height in zip(others, flips, warps, peaks, strict=True):
-        leg, box = np.ascontiguousarray(portraits.leg[other][:, flip]), portraits.boxes[other].copy()
+        leg, grey = (np.ascontiguousarray(kind[other][:, flip]) for kind in (portraits.leg, portraits.grey))
+        box = portraits.boxes[other].copy()
         if mirrored:
             box[[0, 2]] = 1 - box[[2, 0]]
         same_field = registration.frame_start(portraits.boxes[first], box)
         starts = [warp, np.eye(2, 3), same_field] if height >= peak else []
-        found.append(registration.correlation(portraits.leg[first], leg, starts))
+        warp, outline = registration.register(portraits.leg[first], leg, starts)
+        fine = outline
+        if outline >= _OUTLINE:
+            pixels = portraits.pixels[first], portraits.pixels[other]
+            fine = registration.detail(portraits.grey[first], grey, warp, *pixels)
+        found.append((outline, min(outline, fine)))
     return found
 
 
-def _margin(portraits: registration.Portraits, first: int, second: int) -> float:
+def _best_way(portraits: registration.Portraits, first: int, second: int) -> float:
     ways = [(second, mirrored) for mirrored in (False, True)]
-    values = _similarities(portraits, first, ways, peak=-1.0)
-    return max(value - _threshold(mirrored) for (_, mirrored), value in zip(ways, values, strict=True))
+    return max(similarity for _, similarity in _similarities(portraits, first, ways, peak=-1.0))
 
 
 def _components(size: int, links: list[tuple[int, int]]) -> np.ndarray:

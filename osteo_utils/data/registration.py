@@ -1,9 +1,9 @@
 """How alike two radiographs are once one is laid over the other.
 
 A copy of a radiograph may be rescaled, squeezed, cropped, shifted, mirrored, slightly turned, or changed in
-brightness. Each film is therefore reduced to two small pictures of local contrast, one of the whole frame and
-one of the leg alone, and a pair is compared after an affine registration. Two different knees line up in
-outline but not in detail, so their correlation stays low.
+brightness. Each film is therefore reduced to small pictures of its leg in local contrast; a pair is registered by
+an affine warp, and then compared in the finest detail that both files hold. Two different knees may agree in
+outline, but not in detail.
 """
 
 from __future__ import annotations
@@ -15,24 +15,31 @@ from functools import cache
 import numpy as np
 from PIL import Image
 from scipy import fft, ndimage
+from skimage.filters import threshold_otsu
 
 HEIGHT, WIDTH = 128, 64
 _SCALES = (0.59, 0.71, 0.84, 1.0, 1.19, 1.41, 1.68)
 _STEPS = [(tall, broad) for tall in _SCALES for broad in _SCALES if 0.5 < tall / broad < 2]
 _MIN_OVERLAP = 0.5
+# Pixels of the finer of two files that the finest band spans; below lies noise of compression.
+_FINEST = 0.6
 
 
 @dataclass(frozen=True)
 class Portraits:
-    """Local-contrast pictures of n films.
+    """Small pictures of n films.
 
-    `leg` (n, 128, 64) float32 is what decides; `coarse` (n, 3, 32, 16) float32, of frame, leg and core, finds
-    candidates; `boxes` (n, 4) holds the leg box as left, top, right, bottom in shares of the frame.
+    `coarse` (n, 3, 32, 16) float32, local contrast of frame, leg and the leg's core, finds candidates; `leg`
+    (n, 128, 64) float32, local contrast, registers them; `grey` (n, 256, 128) uint8, the leg, decides. `boxes`
+    (n, 4) holds the leg box as left, top, right, bottom in shares of the frame, `pixels` (n, 2) its height and
+    width in pixels of the file.
     """
 
-    leg: np.ndarray
     coarse: np.ndarray
+    leg: np.ndarray
+    grey: np.ndarray
     boxes: np.ndarray
+    pixels: np.ndarray
 
 
 def leg_box(film: np.ndarray) -> tuple[float, float, float, float]:
@@ -42,11 +49,14 @@ def leg_box(film: np.ndarray) -> tuple[float, float, float, float]:
     """
     height, width = film.shape
     side = 96
-    small = np.asarray(Image.fromarray(film).resize((side, side), Image.Resampling.BOX), dtype=np.float32)
+    small = np.asarray(
+        Image.fromarray(np.ascontiguousarray(film)).resize((side, side), Image.Resampling.BOX),
+        dtype=np.float32,
+    )
     small = ndimage.median_filter(small, 3)
     dark = np.percentile(small, 2)
     # Half of Otsu's level above the background: Otsu alone keeps bone and loses the soft tissue.
-    bright = small > dark + 0.5 * (_otsu(small) - dark)
+    bright = small > dark + 0.5 * (threshold_otsu(small) - dark)
     labels, count = ndimage.label(bright)
     if count == 0:
         return 0.0, 0.0, float(width), float(height)
@@ -59,29 +69,28 @@ def leg_box(film: np.ndarray) -> tuple[float, float, float, float]:
     return columns[0] * x, rows[0] * y, (columns[-1] + 1) * x, (rows[-1] + 1) * y
 
 
-def portraits(films: list[np.ndarray]) -> Portraits:
-    """Reduce films, each grey uint8 (h, w), to local-contrast pictures of frame, leg, and the leg's core.
+def portraits(films: Sequence[np.ndarray], sizes: Sequence[tuple[int, int]]) -> Portraits:
+    """Reduce films, each grey uint8 (h, w); `sizes` are height and width in pixels of their files.
 
     The core is the middle 80 % of the leg box: it is what a cropped copy shares with its source.
     """
-    leg = np.empty((len(films), HEIGHT, WIDTH), np.float32)
-    coarse = np.empty((len(films), 3, HEIGHT // 4, WIDTH // 4), np.float32)
-    boxes = np.empty((len(films), 4), np.float64)
-    for index, film in enumerate(films):
+    count = len(films)
+    coarse = np.empty((count, 3, HEIGHT // 4, WIDTH // 4), np.float32)
+    leg = np.empty((count, HEIGHT, WIDTH), np.float32)
+    grey = np.empty((count, 2 * HEIGHT, 2 * WIDTH), np.uint8)
+    boxes, pixels = np.empty((count, 4)), np.empty((count, 2))
+    for index, (film, size) in enumerate(zip(films, sizes, strict=True)):
         height, width = film.shape
         left, top, right, bottom = leg_box(film)
         x, y = 0.1 * (right - left), 0.1 * (bottom - top)
-        leg[index] = _local_contrast(film, (left, top, right, bottom), (WIDTH, HEIGHT))
-        for number, box in enumerate(
-            (
-                (0, 0, width, height),
-                (left, top, right, bottom),
-                (left + x, top + y, right - x, bottom - y),
-            )
-        ):
-            coarse[index, number] = _local_contrast(film, box, (WIDTH // 4, HEIGHT // 4))
+        grey[index] = _cut(film, (left, top, right, bottom), (2 * WIDTH, 2 * HEIGHT))
+        leg[index] = _local_contrast(_cut(film, (left, top, right, bottom), (WIDTH, HEIGHT)))
+        core = left + x, top + y, right - x, bottom - y
+        for number, box in enumerate(((0, 0, width, height), (left, top, right, bottom), core)):
+            coarse[index, number] = _local_contrast(_cut(film, box, (WIDTH // 4, HEIGHT // 4)))
         boxes[index] = left / width, top / height, right / width, bottom / height
-    return Portraits(leg, coarse, boxes)
+        pixels[index] = (bottom - top) / height * size[0], (right - left) / width * size[1]
+    return Portraits(coarse, leg, grey, boxes, pixels)
 
 
 def search(fixed: np.ndarray, moving: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -117,29 +126,60 @@ def search(fixed: np.ndarray, moving: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return warps, peaks
 
 
-def correlation(
+def register(
     fixed: np.ndarray, moving: np.ndarray, starts: Sequence[np.ndarray], floor: float = 0.6
-) -> float:
-    """Best correlation, −1 to 1, of two leg pictures (128, 64) after an affine registration.
+) -> tuple[np.ndarray, float]:
+    """The affine warp (2, 3) that lays one leg picture (128, 64) over another, and their correlation under it.
 
-    From each of the `starts`, warps (2, 3) as `search` and `frame_start` give them, the fit is refined with
+    From the best of the `starts`, warps as `search` and `frame_start` give them, the fit is refined with
     Gauss-Newton steps (inverse compositional: Baker and Matthews, IJCV 2004), first at half size. Only the
     overlap counts; a fit that keeps less than half of the picture, or turns or stretches it beyond what a copy
     shows, is void. Below `floor` at half size the pair is given up.
     """
-    best = _pearson(fixed.ravel(), moving.ravel())
-    if best > 0.97:
-        return best
-    if not starts:
-        return best
-    small_fixed, small_moving = _halved(fixed), _halved(moving)
-    tried = [_refine(small_fixed, small_moving, start * (1, 1, 0.5), steps=4) for start in starts]
-    warp, score = max(tried, key=lambda fit: fit[1])
-    if score >= floor - 0.15:
-        warp, score = _refine(small_fixed, small_moving, warp, steps=10)
-    if score < floor:
-        return max(best, score)
-    return max(best, _refine(fixed, moving, warp * (1, 1, 2), steps=7)[1])
+    warp, score = np.eye(2, 3), _pearson(fixed.ravel(), moving.ravel())
+    if score < 0.97:
+        small_fixed, small_moving = _halved(fixed), _halved(moving)
+        tried = [_refine(small_fixed, small_moving, start * (1, 1, 0.5), steps=3) for start in starts]
+        coarse_warp, reached = max(tried, key=lambda fit: fit[1], default=(warp, -1.0))
+        if reached >= floor - 0.1:
+            coarse_warp, reached = _refine(small_fixed, small_moving, coarse_warp, steps=10)
+        if reached < max(floor, score):
+            return warp, max(score, reached)
+        warp = coarse_warp * (1, 1, 2)
+    refined, reached = _refine(fixed, moving, warp, steps=7)
+    return (refined, reached) if reached > score else (np.eye(2, 3), score)
+
+
+def detail(
+    fixed: np.ndarray, moving: np.ndarray, warp: np.ndarray, pixels: np.ndarray, moving_pixels: np.ndarray
+) -> float:
+    """Correlation, −1 to 1, of the finest detail that both of two registered films hold.
+
+    `fixed` and `moving` are grey leg pictures (256, 128), `warp` as from `register`, `pixels` how many pixels
+    of each file made the picture, down and across. Two knees may agree in outline; in trabeculae, cortex and
+    noise only copies do. Where one film is blurred in spite of its pixels, a coarser band is used.
+    """
+    height, width = fixed.shape
+    seen, inside = _warped(moving.astype(np.float32), warp * (1, 1, 2))
+    inside = inside.reshape(height, width)
+    inner = ndimage.binary_erosion(inside, iterations=3, border_value=1)
+    if inner.mean() < 0.4:
+        return -1.0
+    # Outside the overlap each picture goes on at its mean, so that the filters see no step there.
+    own = np.where(inside, fixed, fixed[inside].mean()).astype(np.float32)
+    other = np.where(inside, seen, seen[inside].mean())
+    pitch = np.maximum((height, width) / pixels, (height, width) / moving_pixels / warp[[0, 1], [0, 1]])
+    for coarser in (1.0, 1.5, 2.2, 3.2):
+        narrow = np.maximum(_FINEST, _FINEST * pitch) * coarser
+        bands = [_band(picture, narrow) for picture in (own, other)]
+        shares = [
+            np.std(band[inner]) / max(float(np.std(whole[inner])), 1e-6)
+            for band, whole in zip(bands, (_band(own, narrow * 3), _band(other, narrow * 3)), strict=True)
+        ]
+        if min(shares) >= 0.6 * max(shares):
+            break
+    first, second = (band / (np.sqrt(ndimage.gaussian_filter(band * band, 12)) + 1.0) for band in bands)
+    return _pearson(first[inner], second[inner])
 
 
 def frame_start(fixed_box: np.ndarray, moving_box: np.ndarray) -> np.ndarray:
@@ -156,31 +196,28 @@ def frame_start(fixed_box: np.ndarray, moving_box: np.ndarray) -> np.ndarray:
     return warp
 
 
-def _otsu(picture: np.ndarray) -> float:
-    counts, edges = np.histogram(picture, bins=64)
-    centres = (edges[:-1] + edges[1:]) / 2
-    below = np.cumsum(counts)
-    above = below[-1] - below
-    mass = np.cumsum(counts * centres)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        between = below * above * (mass / below - (mass[-1] - mass) / above) ** 2
-    return (
-        float(centres[np.nanargmax(between[:-1])]) if np.isfinite(between[:-1]).any() else float(centres[0])
+def _cut(film: np.ndarray, box: tuple[float, ...], size: tuple[int, int]) -> np.ndarray:
+    """A box of a film at (width, height), its grey levels stretched: the same for a flatter copy."""
+    small = Image.fromarray(np.ascontiguousarray(film)).resize(
+        size, Image.Resampling.BICUBIC, box=tuple(map(float, box))
     )
-
-
-def _local_contrast(film: np.ndarray, box: tuple[float, ...], size: tuple[int, int]) -> np.ndarray:
-    """Difference of Gaussians over its local strength: the same for a brighter or a flatter copy."""
-    small = Image.fromarray(film).resize(size, Image.Resampling.BICUBIC, box=tuple(map(float, box)))
     picture = np.asarray(small, dtype=np.float32)
     low, high = np.percentile(picture, (1, 99))
-    picture = np.clip((picture - low) * (255 / max(high - low, 1)), 0, 255)
-    pixel = size[1] / HEIGHT
+    return np.clip((picture - low) * (255 / max(high - low, 1)), 0, 255)
+
+
+def _local_contrast(picture: np.ndarray) -> np.ndarray:
+    """Difference of Gaussians over its local strength."""
+    pixel = len(picture) / HEIGHT
     around = max(6.0 * pixel, 2.0)
     fine = ndimage.gaussian_filter(picture, max(pixel, 0.5))
     band = fine - ndimage.gaussian_filter(picture, max(3.0 * pixel, 2.0))
     strength = np.sqrt(ndimage.gaussian_filter(band * band, around))
     return band / (strength + 3.0)
+
+
+def _band(picture: np.ndarray, narrow: np.ndarray) -> np.ndarray:
+    return ndimage.gaussian_filter(picture, narrow) - ndimage.gaussian_filter(picture, 2.3 * narrow)
 
 
 def _pearson(a: np.ndarray, b: np.ndarray) -> float:
@@ -231,7 +268,7 @@ def _refine(fixed: np.ndarray, moving: np.ndarray, warp: np.ndarray, steps: int)
             break
         if score > best:
             gained, best, kept = score - best, score, full[:2].copy()
-            if gained < 1e-3:
+            if gained < 1e-4:
                 break
         slope = jacobian[:, inside]
         residual = b * (strength_a / max(strength_b, 1e-9)) ** 0.5 - a

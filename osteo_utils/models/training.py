@@ -9,7 +9,8 @@ from __future__ import annotations
 import shutil
 import time
 import uuid
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -120,10 +121,7 @@ def fit_missing(
     folders = []
     # What lies before the trunk is covered by the key of the activations.
     code = runtime.code_hash([Path(__file__), Path(backbones.__file__)])
-    pooled = None
-    if recipe.fine_tune == "none":
-        test_views = range(len(activations.test_views))
-        pooled = np.mean([pooled_features(activations, weights, view) for view in test_views], axis=0)
+    fit = None
     for job in jobs:
         name = f"{recipe.fine_tune}-{activations.variant}-{job.protocol}-s{job.seed}-f{job.fold}"
         identity = runtime.hash_of(
@@ -140,10 +138,8 @@ def fit_missing(
             continue
         started = time.perf_counter()
         with _whole_folder(folder) as temporary:
-            if pooled is not None:
-                probability, history = _fit_probe(job, pooled, temporary)
-            else:
-                probability, history = _fit_tail(job, recipe, activations, weights, temporary)
+            fit = fit or _fitter(recipe, activations, weights)
+            probability, history = fit(job, temporary)
             check_probabilities(probability, name)
             _predictions(job, recipe, activations.variant, probability).to_csv(
                 temporary / "predictions.csv", index=False
@@ -220,58 +216,84 @@ def fitted_tail(folder: Path, backbone: str, weights: Weights, image_size: int) 
     return tail
 
 
-def _fit_tail(
-    job: Fold, recipe: Recipe, activations: Activations, weights: Weights, folder: Path
-) -> tuple[np.ndarray, pd.DataFrame]:
-    seed = runtime.derived_seed(activations.backbone, activations.variant, job.protocol, job.seed, job.fold)
-    keras.utils.clear_session()
-    keras.utils.set_random_seed(seed)
-    tail = backbones.tail(
-        activations.backbone, weights, dropout=recipe.dropout, seed=seed, image_size=activations.image_size
-    )
-    before = [variable.numpy() for variable in tail.trainable_variables]
-    steps = int(np.ceil(len(job.train) / recipe.batch_size))
-    compile_tail(tail, recipe, steps)
-    labels = job.labels.astype(np.float32)[:, None]
-    tested = [np.asarray(view[job.test], np.float32) for view in activations.test_views]
-    clock = _EpochSeconds()
-    fitted = tail.fit(
-        training_batches(activations.views, labels, job.train, recipe, seed),
-        steps_per_epoch=steps,
-        epochs=recipe.epochs,
-        validation_data=(tested[0], labels[job.test]),
-        validation_batch_size=64,
-        callbacks=[clock],
-        verbose=0,
-    )
-    moved = [
-        float(np.abs(variable.numpy() - old).max())
-        for variable, old in zip(tail.trainable_variables, before, strict=True)
-    ]
-    if min(moved) == 0:
-        raise RuntimeError(
-            f"{folder.name}: a trainable weight did not move; the tail is cut off from the loss"
+class TailFitter:
+    """One compiled tail for all folds: building and tracing it anew would cost more than a short fit.
+
+    `reset` brings back every variable, those of the optimiser and of dropout included, so that a fit depends
+    on its own seed and data alone, not on the fits before it.
+    """
+
+    def __init__(self, recipe: Recipe, activations: Activations, weights: Weights) -> None:
+        self.recipe = recipe
+        self.activations = activations
+        keras.utils.clear_session()
+        self.tail = backbones.tail(
+            activations.backbone, weights, dropout=recipe.dropout, image_size=activations.image_size
         )
-    logits = np.mean([tail.predict(view, batch_size=64, verbose=0) for view in tested], axis=0)[:, 0]
-    tail.save_weights(folder / "tail.weights.h5")
-    history = pd.DataFrame(fitted.history)[["loss", "accuracy", "val_loss", "val_accuracy"]]
-    history.insert(0, "epoch", np.arange(1, recipe.epochs + 1))
-    return _sigmoid(logits), history.assign(seconds=np.round(clock.seconds, 3))
+        self.tail.compile(
+            optimizer=keras.optimizers.AdamW(recipe.learning_rate, weight_decay=recipe.weight_decay),
+            loss=keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing),
+            metrics=[keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0)],
+        )
+        self.tail.optimizer.build(self.tail.trainable_variables)
+        self._variables = [*self.tail.variables, *self.tail.optimizer.variables]
+        self._start = [keras.ops.convert_to_numpy(variable) for variable in self._variables]
+
+    def reset(self, seed: int) -> None:
+        """Pretrained block, fresh head and fresh optimiser; `seed` decides head and dropout."""
+        for variable, value in zip(self._variables, self._start, strict=True):
+            variable.assign(value)
+        head = self.tail.get_layer("head").kernel
+        limit = np.sqrt(6 / sum(head.shape))
+        head.assign(np.random.default_rng(seed).uniform(-limit, limit, head.shape).astype(np.float32))
+        if self.recipe.dropout > 0:
+            generator = self.tail.get_layer("dropout").seed_generator
+            generator.state.assign(np.array([seed, 0], generator.state.dtype))
+        keras.utils.set_random_seed(seed)
+
+    def fit(self, job: Fold, folder: Path) -> tuple[np.ndarray, pd.DataFrame]:
+        """Train on the fold's training images; returns the probabilities of its scored ones and the history."""
+        recipe, activations, tail = self.recipe, self.activations, self.tail
+        seed = runtime.derived_seed(
+            activations.backbone, activations.variant, job.protocol, job.seed, job.fold
+        )
+        self.reset(seed)
+        before = [keras.ops.convert_to_numpy(variable) for variable in tail.trainable_variables]
+        steps = int(np.ceil(len(job.train) / recipe.batch_size))
+        labels = job.labels.astype(np.float32)[:, None]
+        tested = [np.asarray(view[job.test], np.float32) for view in activations.test_views]
+        watch = _Watch(learning_rates(recipe, steps))
+        with warnings.catch_warnings():
+            # Keras notes that a generator is not shuffled; ours shuffles by itself.
+            warnings.filterwarnings("ignore", message=".*shuffle=True.*")
+            fitted = tail.fit(
+                training_batches(activations.views, labels, job.train, recipe, seed),
+                steps_per_epoch=steps,
+                epochs=recipe.epochs,
+                validation_data=(tested[0], labels[job.test]),
+                validation_batch_size=64,
+                callbacks=[watch],
+                verbose=0,
+            )
+        for variable, old in zip(tail.trainable_variables, before, strict=True):
+            if np.array_equal(keras.ops.convert_to_numpy(variable), old):
+                raise RuntimeError(f"{variable.path} did not move; it is cut off from the loss")
+        logits = np.mean([tail.predict(view, batch_size=64, verbose=0) for view in tested], axis=0)[:, 0]
+        tail.save_weights(folder / "tail.weights.h5")
+        history = pd.DataFrame(fitted.history)[["loss", "accuracy", "val_loss", "val_accuracy"]]
+        history.insert(0, "epoch", np.arange(1, recipe.epochs + 1))
+        return _sigmoid(logits), history.assign(seconds=np.round(watch.seconds, 3))
 
 
-def compile_tail(tail: keras.Model, recipe: Recipe, steps: int) -> None:
-    """Loss, optimiser and schedule: AdamW, one epoch of warm-up, then cosine decay to zero."""
-    schedule = keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=recipe.learning_rate / 100,
-        warmup_target=recipe.learning_rate,
-        warmup_steps=steps,
-        decay_steps=max(1, steps * (recipe.epochs - 1)),
-    )
-    tail.compile(
-        optimizer=keras.optimizers.AdamW(schedule, weight_decay=recipe.weight_decay),
-        loss=keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing),
-        metrics=[keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0)],
-    )
+def learning_rates(recipe: Recipe, steps: int) -> np.ndarray:
+    """The step size of every training step: linear warm-up over the first epoch, then cosine decay to zero.
+
+    Source of the decay: Loshchilov and Hutter 2017, SGDR, equation 5, without restarts.
+    """
+    step = np.arange(steps * recipe.epochs)
+    decay = (step - steps + 1) / max(1, steps * (recipe.epochs - 1))
+    shape = np.where(step < steps, (step + 1) / steps, 0.5 * (1 + np.cos(np.pi * np.clip(decay, 0, 1))))
+    return recipe.learning_rate * shape
 
 
 def training_batches(
@@ -288,6 +310,16 @@ def training_batches(
             yield batch.astype(np.float32), labels[rows]
 
 
+def _fitter(
+    recipe: Recipe, activations: Activations, weights: Weights
+) -> Callable[[Fold, Path], tuple[np.ndarray, pd.DataFrame]]:
+    if recipe.fine_tune == "last_block":
+        return TailFitter(recipe, activations, weights).fit
+    views = range(len(activations.test_views))
+    pooled = np.mean([pooled_features(activations, weights, view) for view in views], axis=0)
+    return lambda job, folder: fit_probe(job, pooled, folder)
+
+
 def pooled_features(activations: Activations, weights: Weights, view: int) -> np.ndarray:
     """Spatial mean of each channel at the cut and at the end of the untouched tail: float32 (n, channels)."""
     at_cut = np.stack([row.mean((0, 1), dtype=np.float32) for row in activations.views[view]])
@@ -296,7 +328,8 @@ def pooled_features(activations: Activations, weights: Weights, view: int) -> np
     return np.concatenate([at_cut, at_end], axis=1)
 
 
-def _fit_probe(job: Fold, pooled: np.ndarray, folder: Path) -> tuple[np.ndarray, pd.DataFrame]:
+def fit_probe(job: Fold, pooled: np.ndarray, folder: Path) -> tuple[np.ndarray, pd.DataFrame]:
+    """Logistic regression on pooled features, its penalty chosen by inner folds of the training images."""
     scaler = StandardScaler().fit(pooled[job.train])
     # A rotation onto the training images changes nothing for an L2 penalty and makes the fit small.
     _, _, axes = np.linalg.svd(scaler.transform(pooled[job.train]), full_matrices=False)
@@ -348,15 +381,19 @@ def _predictions(job: Fold, recipe: Recipe, variant: str, probability: np.ndarra
     )
 
 
-class _EpochSeconds(keras.callbacks.Callback):
-    """How long each epoch took."""
+class _Watch(keras.callbacks.Callback):
+    """Sets the step size before each step and notes how long each epoch took."""
 
-    def __init__(self) -> None:
+    def __init__(self, rates: np.ndarray) -> None:
         super().__init__()
         self.seconds: list[float] = []
+        self._rates = iter(rates)
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self._started = time.perf_counter()
+
+    def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:
+        self.model.optimizer.learning_rate.assign(next(self._rates))
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         self.seconds.append(time.perf_counter() - self._started)

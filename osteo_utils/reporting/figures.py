@@ -219,7 +219,7 @@ def mask_areas(table: pd.DataFrame, where: str) -> Figure:
     axes.set_yticks(np.arange(len(classes)), classes)
     axes.invert_yaxis()
     axes.set_xlim(left=0)
-    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.set_xlabel(f"bone, share of the film's area ({flagged} open dots: flagged masks)")
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=True, axis="x")
