@@ -131,7 +131,7 @@ def register(
 ) -> tuple[np.ndarray, float]:
     """The affine warp (2, 3) that lays one leg picture (128, 64) over another, and their correlation under it.
 
-    From the best of the `starts`, warps as `search` and `frame_start` give them, the fit is refined with
+    From the best of the `starts`, a warp of `search` and then guesses such as `frame_start`, the fit is refined with
     Gauss-Newton steps (inverse compositional: Baker and Matthews, IJCV 2004), first at half size. Only the
     overlap counts; a fit that keeps less than half of the picture, or turns or stretches it beyond what a copy
     shows, is void. Below `floor` at half size the pair is given up.
@@ -139,7 +139,13 @@ def register(
     warp, score = np.eye(2, 3), _pearson(fixed.ravel(), moving.ravel())
     if score < 0.97:
         small_fixed, small_moving = _halved(fixed), _halved(moving)
-        tried = [_refine(small_fixed, small_moving, start * (1, 1, 0.5), steps=3) for start in starts]
+        # A guess that does not match at all before the first step is not worth three.
+        halves = [start * (1, 1, 0.5) for start in starts]
+        tried = [
+            _refine(small_fixed, small_moving, half, steps=3)
+            for number, half in enumerate(halves)
+            if number == 0 or _refine(small_fixed, small_moving, half, steps=1)[1] > 0.25
+        ]
         coarse_warp, reached = max(tried, key=lambda fit: fit[1], default=(warp, -1.0))
         if reached >= floor - 0.1:
             coarse_warp, reached = _refine(small_fixed, small_moving, coarse_warp, steps=10)
@@ -268,7 +274,7 @@ def _refine(fixed: np.ndarray, moving: np.ndarray, warp: np.ndarray, steps: int)
             break
         if score > best:
             gained, best, kept = score - best, score, full[:2].copy()
-            if gained < 1e-4:
+            if gained < 3e-4:
                 break
         slope = jacobian[:, inside]
         residual = b * (strength_a / max(strength_b, 1e-9)) ** 0.5 - a
