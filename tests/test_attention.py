@@ -1,7 +1,5 @@
 """Which films are shown as examples, and that a map comes from a fit that has not seen its film."""
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest

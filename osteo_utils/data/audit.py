@@ -25,7 +25,7 @@ SAME_KNEE = 0.86
 # A group whose least alike members still reach this is no chain: above it no two different knees were seen.
 _CONSISTENT = 0.835
 # Below this agreement in outline, detail is not looked at: no copy is so unlike its source.
-_OUTLINE = 0.6
+_OUTLINE = 0.7
 # From here on, films that match only when one is mirrored look like two knees of one person.
 _OTHER_SIDE = 0.84
 # More files than this in one group are reported for a look by eye, not trusted.
@@ -36,8 +36,8 @@ _PAIR_COLUMNS = ["first", "second", "mirrored", "outline", "similarity"]
 # comparison may put forward. The second round compares one film per group that the first one found.
 _ROUNDS = ({(1, 1): 3, (0, 0): 2}, {(1, 1): 6, (0, 0): 2, (2, 1): 4, (1, 2): 4})
 # Fourier peak below which a candidate is dropped. True copies among the real films have 0.86 or more, and ones
-# that were cropped, turned and recompressed on purpose 0.75.
-_PEAK = 0.75
+# that were cropped, turned and recompressed on purpose mostly 0.77.
+_PEAK = 0.77
 
 
 def candidates_of(manifest: pd.DataFrame) -> pd.DataFrame:
@@ -51,7 +51,7 @@ def compare(images: np.ndarray, manifest: pd.DataFrame) -> pd.DataFrame:
 
     `images` is the store, uint8 (n, 512, 512); `manifest` as in its contract. Returns one row per pair that was
     looked at: first, second (image_ids, first < second), mirrored (bool), outline (correlation, −1 to 1, of the
-    registered legs) and similarity (the lower of outline and detail; where the outline is below 0.6 it stands
+    registered legs) and similarity (the lower of outline and detail; where the outline is below 0.7 it stands
     alone). Images with the same pixels are compared once, under the first of their names.
     """
     table = candidates_of(manifest).drop_duplicates("pixel_sha256", ignore_index=True)

@@ -277,5 +277,7 @@ def grey_levels(store: np.ndarray, images: pd.DataFrame, bins: int = 64) -> pd.D
     for name, part in images.reset_index(drop=True).groupby("class_name"):
         low, middle, high = np.quantile(shares[part.index], [0.25, 0.5, 0.75], axis=0)
         level = (edges[1:] + edges[:-1]) / 2
-        parts.append(pd.DataFrame({"class_name": name, "level": level, "share": middle, "low": low, "high": high}))
+        parts.append(
+            pd.DataFrame({"class_name": name, "level": level, "share": middle, "low": low, "high": high})
+        )
     return pd.concat(parts, ignore_index=True)

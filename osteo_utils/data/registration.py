@@ -127,7 +127,7 @@ def search(fixed: np.ndarray, moving: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 def register(
-    fixed: np.ndarray, moving: np.ndarray, starts: Sequence[np.ndarray], floor: float = 0.6
+    fixed: np.ndarray, moving: np.ndarray, starts: Sequence[np.ndarray], floor: float = 0.72
 ) -> tuple[np.ndarray, float]:
     """The affine warp (2, 3) that lays one leg picture (128, 64) over another, and their correlation under it.
 
@@ -147,7 +147,7 @@ def register(
             if number == 0 or _refine(small_fixed, small_moving, half, steps=1)[1] > 0.25
         ]
         coarse_warp, reached = max(tried, key=lambda fit: fit[1], default=(warp, -1.0))
-        if reached >= floor - 0.1:
+        if reached >= floor - 0.2:
             coarse_warp, reached = _refine(small_fixed, small_moving, coarse_warp, steps=10)
         if reached < max(floor, score):
             return warp, max(score, reached)

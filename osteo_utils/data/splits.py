@@ -10,9 +10,7 @@ PROTOCOLS = ("grouped", "grouped_all", "by_file", "augment_first", "resubstituti
 LEFT_OUT = -1
 
 
-def make_folds(
-    images: pd.DataFrame, protocol: str, n_folds: int, seed: int, views: int = 1
-) -> pd.DataFrame:
+def make_folds(images: pd.DataFrame, protocol: str, n_folds: int, seed: int, views: int = 1) -> pd.DataFrame:
     """Deal images to folds: columns protocol, seed, image_id, view, fold (-1 = left out).
 
     `images` has one row per image: image_id, label (0 or 1), group, conflict (0 or 1). `grouped` and
@@ -25,7 +23,9 @@ def make_folds(
         raise ValueError(f"unknown protocol {protocol!r}; expected one of {', '.join(PROTOCOLS)}")
     table = images[["image_id", "label", "group", "conflict"]].sort_values("image_id", ignore_index=True)
     if table.image_id.duplicated().any():
-        raise ValueError(f"image {table.image_id[table.image_id.duplicated()].iloc[0]} stands twice; expected one row each")
+        raise ValueError(
+            f"image {table.image_id[table.image_id.duplicated()].iloc[0]} stands twice; expected one row each"
+        )
     n_views = views if protocol == "augment_first" else 1
     samples = pd.concat([table.assign(view=view) for view in range(n_views)], ignore_index=True)
     samples["fold"] = LEFT_OUT
@@ -51,7 +51,9 @@ def check_no_leak(folds: pd.Series, groups: pd.Series) -> None:
     if (spread > 1).any():
         group = spread[spread > 1].index[0]
         where = ", ".join(scored.index[groups.loc[scored.index] == group][:4])
-        raise ValueError(f"group {group} lies in more than one fold ({where}); make the folds again with 02_eda")
+        raise ValueError(
+            f"group {group} lies in more than one fold ({where}); make the folds again with 02_eda"
+        )
 
 
 def _check_possible(labels: pd.Series, units: pd.Series, n_folds: int, protocol: str) -> None:
@@ -59,7 +61,11 @@ def _check_possible(labels: pd.Series, units: pd.Series, n_folds: int, protocol:
     fewest = min(counts.values())
     if fewest < n_folds:
         what = "images" if protocol in ("by_file", "augment_first") else "groups"
-        way_out = f"n_folds of at most {fewest} would work" if fewest >= 2 else "more images of that class are needed"
+        way_out = (
+            f"n_folds of at most {fewest} would work"
+            if fewest >= 2
+            else "more images of that class are needed"
+        )
         raise ValueError(
             f"{protocol}: {n_folds} folds need at least {n_folds} {what} of each class; found {counts[0]} normal and "
             f"{counts[1]} osteoporosis; {way_out}"

@@ -15,7 +15,9 @@ from sklearn.metrics import accuracy_score
 from sklearn.neural_network import MLPClassifier
 from sklearn.preprocessing import StandardScaler
 
+from osteo_utils.evidence import evaluation
 from osteo_utils.study import runtime
+from osteo_utils.study.results import Estimate
 
 HIDDEN_UNITS = 64
 PENALTY = 1.0
@@ -118,7 +120,23 @@ def tuned_on_test(by_epoch: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-logits))
 
 
-def increments(estimates: pd.DataFrame) -> pd.DataFrame:
-    """Adds to a table (protocol, value, …) how far each protocol stands above `grouped`, and its mistake."""
-    honest = estimates.set_index("protocol").value["grouped"]
-    return estimates.assign(above_grouped=estimates.value - honest, mistake=estimates.protocol.map(MISTAKES))
+def estimates(predictions: pd.DataFrame, n_resamples: int, seed: int) -> dict[str, Estimate]:
+    """Accuracy and AUROC of every protocol, as `leakage/<protocol>/<metric>`, in the order of `MISTAKES`."""
+    found = {}
+    for protocol in MISTAKES:
+        part = predictions[predictions.protocol == protocol]
+        for name, one in evaluation.summarise(part, ("accuracy", "auroc"), n_resamples, seed).items():
+            found[f"leakage/{protocol}/{name}"] = one
+    return found
+
+
+def increments(found: dict[str, Estimate]) -> pd.DataFrame:
+    """Accuracy of each protocol with interval and n, how far it stands above `grouped`, and its mistake."""
+    honest = found["leakage/grouped/accuracy"].value
+    rows = []
+    for protocol, mistake in MISTAKES.items():
+        one = found[f"leakage/{protocol}/accuracy"]
+        about = {"protocol": protocol, "value": one.value, "low": one.low, "high": one.high}
+        rows.append({**about, "n_files": one.n_files, "n_groups": one.n_groups})
+        rows[-1] |= {"above_grouped": one.value - honest, "mistake": mistake}
+    return pd.DataFrame(rows)

@@ -1,0 +1,46 @@
+"""The README's numbers are those of the published study, and its links lead somewhere."""
+
+import re
+
+import pytest
+
+from osteo_utils.study import paths, results
+
+ROOT = paths.code_root()
+README = (ROOT / "README.md").read_text("utf-8")
+ROWS = {
+    "Files / different knees / knees under both labels": ("data/files", "data/groups", "data/conflicts"),
+    "VGG16, accuracy (paper: 0.78)": ("vgg16/grouped/accuracy",),
+    "VGG16, AUROC": ("vgg16/grouped/auroc",),
+    "ResNet50, accuracy (paper: 0.98)": ("resnet50/grouped/accuracy",),
+    "ResNet50, AUROC": ("resnet50/grouped/auroc",),
+    "ResNet50, AUROC, contradicting labels kept": ("resnet50/grouped_all/auroc",),
+    "Both with segmentation, accuracy (paper: 0.96)": ("ensemble-segmented/grouped/accuracy",),
+    "ResNet50 minus VGG16, accuracy (paper: 0.20)": ("comparison/resnet50-vgg16/grouped/accuracy",),
+    "Leakage lab: honest split, accuracy": ("leakage/grouped/accuracy",),
+    "Leakage lab: scored on training films, accuracy": ("leakage/resubstitution/accuracy",),
+}
+
+
+def numbers() -> str:
+    """The README's table, made from the published metrics."""
+    metrics = results.load_metrics(ROOT / "reports" / "published" / "knee744")
+    lines = ["| what | value [95 % interval] |", "|---|---|"]
+    for text, names in ROWS.items():
+        lines.append(f"| {text} | {' / '.join(str(metrics[name]) for name in names)} |")
+    return "\n".join(lines)
+
+
+def test_the_numbers_are_those_of_the_published_study() -> None:
+    assert numbers() in README, f"put this into the README:\n{numbers()}"
+
+
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^)#:]+)\)", README))))
+def test_links_lead_to_a_file(target: str) -> None:
+    assert (ROOT / target).exists()
+
+
+def test_every_word_of_run_all_that_the_readme_uses_exists() -> None:
+    known = set(re.findall(r"^#\s+\./run_all\.sh\s+(\w+)", (ROOT / "run_all.sh").read_text("utf-8"), re.M))
+    used = set(re.findall(r"\./run_all\.sh (\w+)", README)) - {"STUDY"}
+    assert used - {"knee744"} <= known
