@@ -22,7 +22,7 @@ _SCALES = (0.59, 0.71, 0.84, 1.0, 1.19, 1.41, 1.68)
 _STEPS = [(tall, broad) for tall in _SCALES for broad in _SCALES if 0.5 < tall / broad < 2]
 _MIN_OVERLAP = 0.5
 # Pixels of the finer of two files that the finest band spans; below lies noise of compression.
-_FINEST = 0.6
+_FINEST = 0.8
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ def detail(
         ]
         if min(shares) >= 0.6 * max(shares):
             break
-    first, second = (band / (np.sqrt(ndimage.gaussian_filter(band * band, 12)) + 1.0) for band in bands)
+    first, second = (band / (np.sqrt(ndimage.gaussian_filter(band * band, 3)) + 1.0) for band in bands)
     return _pearson(first[inner], second[inner])
 
 
