@@ -22,7 +22,7 @@ from osteo_utils.study.results import Estimate
 HIDDEN_UNITS = 64
 PENALTY = 1.0
 LEARNING_RATE = 1e-3
-BATCH_SIZE = 32
+BATCH_SIZE = 128
 
 MISTAKES = {
     "grouped": "none: groups stay together, groups with both labels are left out",
@@ -47,7 +47,8 @@ class Network:
     def train(self, features: np.ndarray, labels: np.ndarray, scored: np.ndarray, seed: int) -> np.ndarray:
         """Probabilities of `scored` after each epoch: float64 (epochs, n); no scored row touches the fit."""
         scaler = StandardScaler().fit(features)
-        inputs, targets = scaler.transform(features), scaler.transform(scored)
+        inputs = scaler.transform(features).astype(np.float32)
+        targets = scaler.transform(scored).astype(np.float32)
         network = MLPClassifier(
             hidden_layer_sizes=(self.hidden_units,),
             alpha=self.penalty,
