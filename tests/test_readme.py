@@ -22,15 +22,19 @@ ROWS = {
 }
 
 
+PUBLISHED = ROOT / "reports" / "published" / "knee744"
+
+
 def numbers() -> str:
     """The README's table, made from the published metrics."""
-    metrics = results.load_metrics(ROOT / "reports" / "published" / "knee744")
+    metrics = results.load_metrics(PUBLISHED)
     lines = ["| what | value [95 % interval] |", "|---|---|"]
     for text, names in ROWS.items():
         lines.append(f"| {text} | {' / '.join(str(metrics[name]) for name in names)} |")
     return "\n".join(lines)
 
 
+@pytest.mark.skipif(not PUBLISHED.is_dir(), reason="no run on the real set is published yet")
 def test_the_numbers_are_those_of_the_published_study() -> None:
     assert numbers() in README, f"put this into the README:\n{numbers()}"
 

@@ -71,7 +71,7 @@ def drawn(
     heat = np.maximum(study_maps.maps[[place[at] for at in position]], 0)
     label = np.where(picked.y_true == 1, "osteoporosis", "normal")
     titles = [
-        f"{case}: label {name}, p = {probability:.2f}"
+        f"{case}: {name}, {probability:.2f}"
         for case, name, probability in zip(picked.case, label, picked.y_prob, strict=True)
     ]
     return {

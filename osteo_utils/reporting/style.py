@@ -178,7 +178,8 @@ def paper_line(axes: Axes, value: float, horizontal: bool) -> None:
         xycoords=("axes fraction", "data") if horizontal else ("data", "axes fraction"),
         xytext=(4, 0) if horizontal else (0, 3),
         textcoords="offset points",
-        ha="left" if horizontal else "center",
+        # To the left of its line, as the column of values begins where the axes end.
+        ha="left" if horizontal else "right",
         va="center" if horizontal else "bottom",
         fontsize=8,
     )

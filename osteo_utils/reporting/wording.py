@@ -115,11 +115,13 @@ SECTIONS: tuple[Section, ...] = (
         ),
         films=(
             Exhibit("*sample*", "Films of both classes, as in the paper's Fig. 2."),
-            Exhibit("*dup*", "Films found to show the same knee.", optional=True),
-            Exhibit("*conflict*", "The same knee under both labels.", optional=True),
+            Exhibit("*copies*", "Films found to show the same knee, two of each group.", optional=True),
+            Exhibit("data_views*", "One film in the views that a network can be given.", optional=True),
         ),
         tables=(
             Exhibit("*flow*", "From files to scored images."),
+            Exhibit("audit_counts", "Files, knees, copies and conflicts by class."),
+            Exhibit("groups_inspected", "Groups of three or more files, weakest link first.", optional=True),
             Exhibit("data_*", "{name}.", optional=True),
         ),
     ),
