@@ -213,3 +213,16 @@ def test_counts_and_flow_on_a_set_counted_by_hand() -> None:
     flow = audit.flow(manifest, table)
     assert flow.files.tolist() == [6, 1, 5, 1, 1, 2, 3]
     assert flow.knees.dropna().tolist() == [3, 1, 2]
+
+
+def test_the_examples_of_a_conflict_show_both_labels() -> None:
+    table = pd.DataFrame(
+        {
+            "image_id": ["normal/1", "normal/2", "osteoporosis/1", "normal/3", "normal/4", "normal/5"],
+            "group": [0, 0, 0, 1, 1, 2],
+            "relation": ["exact"] * 5 + ["unique"],
+            "conflict": [1, 1, 1, 0, 0, 0],
+        }
+    )
+    shown = audit.examples(table, seed=0)
+    assert shown.image_id.tolist() == ["normal/1", "osteoporosis/1", "normal/3", "normal/4"]
