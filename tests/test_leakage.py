@@ -8,7 +8,7 @@ from osteo_utils.data import splits
 from osteo_utils.evidence import leakage
 
 N, VIEWS, CHANNELS = 120, 2, 40
-NETWORK = leakage.Network(epochs=40)
+NETWORK = leakage.Network(epochs=80)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def test_without_signal_the_honest_split_is_at_chance(images: pd.DataFrame, feat
 def test_without_signal_a_leaking_protocol_still_looks_good(
     protocol: str, images: pd.DataFrame, features: np.ndarray
 ) -> None:
-    assert accuracy(protocol, images, features) > 0.75
+    assert accuracy(protocol, images, features) > 0.7
 
 
 def test_tuning_on_the_test_fold_can_only_raise_accuracy(images: pd.DataFrame, features: np.ndarray) -> None:
