@@ -104,7 +104,10 @@ def test_gpus_are_counted_as_nvidia_smi_lists_them(tmp_path: Path, monkeypatch: 
     assert machine.count_gpus() == 0
 
 
-def test_kernels_get_settings_of_the_project_not_of_the_user(home: Path) -> None:
+def test_kernels_get_settings_of_the_project_not_of_the_user(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("KERAS_HOME", raising=False)
     child = machine.environment(cores=1)
     settings = Path(child["IPYTHONDIR"]) / "profile_default" / "ipython_kernel_config.py"
     assert "log_level = 40" in settings.read_text("utf-8")
