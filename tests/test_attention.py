@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from osteo_utils.models import attention, backbones, training, weights
+from osteo_utils.models import attention, backbones, tails, training, weights
 from osteo_utils.models.inputs import Activations
-from osteo_utils.models.training import Fold, Recipe
+from osteo_utils.models.jobs import Fold, Recipe
 
 SIZE = 64
 N = 12
@@ -40,7 +40,7 @@ def test_a_map_adds_up_to_the_prediction_of_the_fold_that_left_the_film_out(stud
     predictions, _ = training.gather([folder for _, folder in fitted])
     probability = predictions.set_index("image_id").y_prob
     for job, folder in fitted:
-        tail = training.fitted_tail(folder, "vgg16", pretrained, SIZE)
+        tail = tails.fitted_tail(folder, "vgg16", pretrained, SIZE)
         bias = float(tail.get_layer("head").bias.numpy()[0])
         maps = backbones.maps(tail).predict(np.asarray(activations.views[0][job.test]), verbose=0)
         kernel = tail.get_layer("head").kernel.numpy()

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from osteo_utils.models import backbones, training, weights
+from osteo_utils.models import backbones, jobs, probes, tails, training, weights
 from osteo_utils.models.inputs import Activations
-from osteo_utils.models.training import Fold, Recipe
+from osteo_utils.models.jobs import Fold, Recipe
 
 SIZE = 64
 N = 24
@@ -60,7 +60,7 @@ def test_a_training_epoch_shows_every_training_image_once_and_no_other(activatio
     )
     one = job()
     labels = one.labels.astype(np.float32)[:, None]
-    batches = training.training_batches(marked, labels, one.train, RECIPE, seed=5)
+    batches = tails.training_batches(marked, labels, one.train, RECIPE, seed=5)
     for _ in range(3):
         seen = [next(batches) for _ in range(3)]
         rows = np.concatenate([batch[:, 0, 0, 0] for batch, _ in seen]).astype(int)
@@ -72,7 +72,7 @@ def test_a_trained_tail_has_moved_learnt_and_left_its_batch_statistics(
     tmp_path: Path, activations: Activations, pretrained: weights.Weights
 ) -> None:
     (folder,) = training.fit_missing([job()], RECIPE, activations, pretrained, tmp_path)
-    trained = training.fitted_tail(folder, "resnet50", pretrained, SIZE)
+    trained = tails.fitted_tail(folder, "resnet50", pretrained, SIZE)
     untouched = backbones.tail("resnet50", pretrained, image_size=SIZE)
     moved = {
         new.path: float(np.abs(new.numpy() - old.numpy()).max())
@@ -100,25 +100,33 @@ def test_the_same_seed_gives_the_same_bits(
 def test_a_probe_finds_the_planted_channels_and_no_signal_in_shuffled_labels(
     tmp_path: Path, activations: Activations, pretrained: weights.Weights
 ) -> None:
-    jobs = [job(0), job(1)]
-    folders = training.fit_missing(jobs, Recipe("none"), activations, pretrained, tmp_path)
+    wanted = [job(0), job(1)]
+    folders = training.fit_missing(wanted, Recipe("none"), activations, pretrained, tmp_path)
     predictions, _ = training.gather(folders)
     assert ((predictions.y_prob >= 0.5) == (predictions.y_true == 1)).all()
     assert predictions.image_id.is_unique and len(predictions) == N
 
 
 def test_a_finished_fit_is_kept_and_a_changed_recipe_is_fitted_again(
-    tmp_path: Path, activations: Activations, pretrained: weights.Weights, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    activations: Activations,
+    pretrained: weights.Weights,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
 ) -> None:
-    jobs = [job(0), job(1)]
-    folders = training.fit_missing(jobs, Recipe("none"), activations, pretrained, tmp_path)
+    wanted = [job(0), job(1)]
+    folders = training.fit_missing(wanted, Recipe("none"), activations, pretrained, tmp_path)
+    fresh = capsys.readouterr().out
     (tmp_path / "none-full-grouped-s0-f1" / "fit.json").unlink()
     fitted = []
-    real = training.fit_probe
+    real = probes.fit_probe
     monkeypatch.setattr(
-        training, "fit_probe", lambda one, *rest: (fitted.append(one.fold), real(one, *rest))[1]
+        probes, "fit_probe", lambda one, *rest: (fitted.append(one.fold), real(one, *rest))[1]
     )
-    assert training.fit_missing(jobs, Recipe("none"), activations, pretrained, tmp_path) == folders
+    assert training.fit_missing(wanted, Recipe("none"), activations, pretrained, tmp_path) == folders
+    without_seconds = [line.rsplit(",", 1)[0] for line in fresh.splitlines()]
+    resumed = [line.rsplit(",", 1)[0] for line in capsys.readouterr().out.splitlines()]
+    assert len(resumed) == 2 and resumed == without_seconds, "a resumed notebook reads as a fresh one"
     assert fitted == [1], "the complete fit is kept, the one cut short is made again"
     relabelled = [Fold("grouped", 0, 0, table(label=[1] * 12 + [0] * 12))]
     training.fit_missing(relabelled, Recipe("none"), activations, pretrained, tmp_path)
@@ -129,7 +137,7 @@ def test_a_fit_that_fails_leaves_no_folder(
     tmp_path: Path, activations: Activations, pretrained: weights.Weights, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     constant = (np.full(N // 2, 0.5), pd.DataFrame())
-    monkeypatch.setattr(training, "fit_probe", lambda *_: constant)
+    monkeypatch.setattr(probes, "fit_probe", lambda *_: constant)
     with pytest.raises(RuntimeError, match=r"every image gets 0\.5"):
         training.fit_missing([job()], Recipe("none"), activations, pretrained, tmp_path)
     assert list(tmp_path.iterdir()) == []
@@ -149,18 +157,18 @@ def test_a_group_on_both_sides_is_refused_except_where_it_is_the_point() -> None
     images = table(group=np.arange(N) // 2).drop(columns="fold")
     leaking = np.arange(N) % 2
     with pytest.raises(ValueError, match="group"):
-        training.fold_list(images, folds_table(leaking), ["grouped"], [0])
-    assert len(training.fold_list(images, folds_table(leaking, "by_file"), ["by_file"], [0])) == 2
+        jobs.fold_list(images, folds_table(leaking), ["grouped"], [0])
+    assert len(jobs.fold_list(images, folds_table(leaking, "by_file"), ["by_file"], [0])) == 2
 
 
 def test_an_image_without_a_fold_is_named() -> None:
     images = table().drop(columns="fold")
     with pytest.raises(ValueError, match=r"no fold for c/00.png"):
-        training.fold_list(images, folds_table(np.arange(N) % 2).iloc[1:], ["grouped"], [0])
+        jobs.fold_list(images, folds_table(np.arange(N) % 2).iloc[1:], ["grouped"], [0])
 
 
 def test_the_learning_rate_warms_up_for_one_epoch_and_ends_near_zero() -> None:
-    rates = training.learning_rates(Recipe("last_block", epochs=5, learning_rate=1e-3), steps=10)
+    rates = tails.learning_rates(Recipe("last_block", epochs=5, learning_rate=1e-3), steps=10)
     assert len(rates) == 50
     assert rates[0] == pytest.approx(1e-4)
     assert int(np.argmax(rates)) == 9 and rates[9] == pytest.approx(1e-3)

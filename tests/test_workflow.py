@@ -119,7 +119,7 @@ def test_a_second_run_has_nothing_to_do(project: Project) -> None:
 
 def test_prose_comments_and_docstrings_redo_nothing(restored: Project) -> None:
     restored.edit("osteo_utils/models/training.py", '"""Fit one fold, keep it', '"""Fit a fold, keep it')
-    restored.edit("osteo_utils/models/training.py", "\nclass Recipe:", "\nclass Recipe:  # how to learn")
+    restored.edit("osteo_utils/models/jobs.py", "\nclass Recipe:", "\nclass Recipe:  # how to learn")
     restored.edit("notebooks/04_vgg16.ipynb", "**Takeaways**", "**What to keep in mind**")
     assert restored.would_run() == set()
 
@@ -130,7 +130,7 @@ def test_another_number_of_epochs_redoes_the_networks_and_what_follows(restored:
 
 
 def test_changed_training_code_redoes_what_trains_and_what_follows(restored: Project) -> None:
-    restored.edit("osteo_utils/models/training.py", "INNER_FOLDS = 4", "INNER_FOLDS = 3")
+    restored.edit("osteo_utils/models/probes.py", "INNER_FOLDS = 4", "INNER_FOLDS = 3")
     assert restored.would_run() == {"04", "05", "06", "07", "08"}
 
 

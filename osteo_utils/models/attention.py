@@ -12,7 +12,8 @@ import pandas as pd
 
 from osteo_utils.models import backbones, explain
 from osteo_utils.models.inputs import Activations
-from osteo_utils.models.training import Fold, fitted_tail
+from osteo_utils.models.jobs import Fold
+from osteo_utils.models.tails import fitted_tail
 from osteo_utils.models.weights import Weights
 
 
