@@ -42,7 +42,7 @@ def test_a_map_adds_up_to_the_prediction_of_the_fold_that_left_the_film_out(stud
     for job, folder in fitted:
         tail = tails.fitted_tail(folder, "vgg16", pretrained, SIZE)
         bias = float(tail.get_layer("head").bias.numpy()[0])
-        maps = backbones.maps(tail).predict(np.asarray(activations.views[0][job.test]), verbose=0)
+        maps = backbones.outputs(backbones.maps(tail), activations.views[0][job.test])
         kernel = tail.get_layer("head").kernel.numpy()
         logits = maps.mean((1, 2)) @ kernel[:, 0] + bias
         expected = probability[job.table.image_id.iloc[job.test]].to_numpy()

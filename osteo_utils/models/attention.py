@@ -38,9 +38,7 @@ def out_of_fold_maps(
     for job, folder in jobs:
         keras.utils.clear_session()
         tail = fitted_tail(folder, activations.backbone, weights, activations.image_size)
-        last = backbones.maps(tail).predict(
-            np.asarray(activations.views[0][job.test]), batch_size=64, verbose=0
-        )
+        last = backbones.outputs(backbones.maps(tail), activations.views[0][job.test])
         kernel = np.asarray(tail.get_layer("head").kernel.numpy())
         maps.append(explain.upsample(explain.class_activation_map(last, kernel), activations.image_size))
         positions.append(job.test)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -128,6 +129,11 @@ def activations(
     return np.load(path, mmap_mode="r")
 
 
+def outputs(model: keras.Model, rows: np.ndarray, batch_size: int = 64) -> np.ndarray:
+    """What a model gives for rows (n, ...) of any float type: float32 (n, ...)."""
+    return np.concatenate([values for _, values in _in_batches(model, rows, batch_size)])
+
+
 def output_shape(backbone: str, cut: str, image_size: int) -> tuple[int, ...]:
     """Height, width and channels of the activations at a cut."""
     return _parts(backbone, cut, image_size)[2]
@@ -153,27 +159,41 @@ def _check_room(path: Path, needed: int, cache_gb: float) -> None:
         )
 
 
+def _in_batches(
+    model: keras.Model,
+    rows: np.ndarray,
+    batch_size: int,
+    prepare: Callable[[np.ndarray], np.ndarray] = lambda batch: np.asarray(batch, np.float32),
+) -> Iterator[tuple[int, np.ndarray]]:
+    """First row and output of each batch.
+
+    Batch by batch and not by `predict`: that goes through tf.data, which with few threads was seen to stand still
+    for half a minute at a time.
+    """
+    for start in range(0, len(rows), batch_size):
+        batch = np.asarray(rows[start : start + batch_size])
+        # The last batch is filled up, as another shape would have the backend compile the model again.
+        missing = min(batch_size, len(rows)) - len(batch)
+        filled = np.pad(batch, ((0, missing), *[(0, 0)] * (batch.ndim - 1)))
+        yield start, np.asarray(model.predict_on_batch(prepare(filled)))[: len(batch)]
+
+
 def _fill(
     path: Path, model: keras.Model, images: np.ndarray, shape: tuple[int, ...], batch_size: int, name: str
 ) -> None:
     store = open_memmap(path, "w+", np.float16, shape)
     started = reported = time.monotonic()
-    for start in range(0, len(images), batch_size):
-        batch = np.asarray(images[start : start + batch_size])
-        # The last batch is filled up, as another shape would have the backend compile the trunk again.
-        missing = min(batch_size, len(images)) - len(batch)
-        filled = np.pad(batch, ((0, missing), (0, 0), (0, 0)))
-        values = model.predict_on_batch(preprocess(filled))[: len(batch)]
+    for start, values in _in_batches(model, images, batch_size, preprocess):
+        done = start + len(values)
         largest = float(np.abs(values).max())
         if not largest <= FLOAT16_MAX:
             raise ValueError(
-                f"{name}: an activation of images {start} to {start + len(batch) - 1} is {largest:g}; float16 holds "
+                f"{name}: an activation of images {start} to {done - 1} is {largest:g}; float16 holds "
                 f"at most {FLOAT16_MAX:g}. Check the weights, or cut the network elsewhere"
             )
-        store[start : start + len(batch)] = values
+        store[start:done] = values
         now = time.monotonic()
         if now - reported > SECONDS_BETWEEN_REPORTS:
-            done = start + len(batch)
             print(
                 f"{name}: {done} of {len(images)} images, {done / (now - started):.1f} images/s", flush=True
             )

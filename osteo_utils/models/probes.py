@@ -23,7 +23,7 @@ def pooled_features(activations: Activations, weights: Weights, view: int) -> np
     """Spatial mean of each channel at the cut and at the end of the untouched tail: float32 (n, channels)."""
     at_cut = np.stack([row.mean((0, 1), dtype=np.float32) for row in activations.views[view]])
     tail = backbones.tail(activations.backbone, weights, image_size=activations.image_size)
-    at_end = backbones.features(tail).predict(np.asarray(activations.views[view]), batch_size=64, verbose=0)
+    at_end = backbones.outputs(backbones.features(tail), activations.views[view])
     return np.concatenate([at_cut, at_end], axis=1)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -68,30 +67,42 @@ class TailFitter:
         )
         self.reset(seed)
         before = [keras.ops.convert_to_numpy(variable) for variable in tail.trainable_variables]
-        steps = int(np.ceil(len(job.train) / recipe.batch_size))
         labels = job.labels.astype(np.float32)[:, None]
-        tested = [np.asarray(view[job.test], np.float32) for view in activations.test_views]
-        watch = _Watch(learning_rates(recipe, steps))
-        with warnings.catch_warnings():
-            # Keras notes that a generator is not shuffled; ours shuffles by itself.
-            warnings.filterwarnings("ignore", message=".*shuffle=True.*")
-            fitted = tail.fit(
-                training_batches(activations.views, labels, job.train, recipe, seed),
-                steps_per_epoch=steps,
-                epochs=recipe.epochs,
-                validation_data=(tested[0], labels[job.test]),
-                validation_batch_size=64,
-                callbacks=[watch],
-                verbose=0,
-            )
+        tested = [view[job.test] for view in activations.test_views]
+        history = self._train(
+            training_batches(activations.views, labels, job.train, recipe, seed), job, tested[0]
+        )
         for variable, old in zip(tail.trainable_variables, before, strict=True):
             if np.array_equal(keras.ops.convert_to_numpy(variable), old):
                 raise RuntimeError(f"{variable.path} did not move; it is cut off from the loss")
-        logits = np.mean([tail.predict(view, batch_size=64, verbose=0) for view in tested], axis=0)[:, 0]
+        logits = np.mean([backbones.outputs(tail, view) for view in tested], axis=0)[:, 0]
         tail.save_weights(folder / "tail.weights.h5")
-        history = pd.DataFrame(fitted.history)[["loss", "accuracy", "val_loss", "val_accuracy"]]
-        history.insert(0, "epoch", np.arange(1, recipe.epochs + 1))
-        return _sigmoid(logits), history.assign(seconds=np.round(watch.seconds, 3))
+        return _sigmoid(logits), history
+
+    def _train(
+        self, batches: Iterator[tuple[np.ndarray, np.ndarray]], job: Fold, watched: np.ndarray
+    ) -> pd.DataFrame:
+        """One row per epoch; the scored fold is watched after each, never used to stop or to choose.
+
+        Step by step and not by `fit`: see `backbones.outputs`.
+        """
+        steps = int(np.ceil(len(job.train) / self.recipe.batch_size))
+        rates = iter(learning_rates(self.recipe, steps))
+        rows = []
+        for epoch in range(1, self.recipe.epochs + 1):
+            started = time.perf_counter()
+            self.tail.reset_metrics()
+            for _ in range(steps):
+                self.tail.optimizer.learning_rate.assign(next(rates))
+                logs = self.tail.train_on_batch(*next(batches), return_dict=True)
+            row = {"epoch": epoch, "loss": float(logs["loss"]), "accuracy": float(logs["accuracy"])}
+            logits = backbones.outputs(self.tail, watched)[:, 0].astype(np.float64)
+            truth = job.labels[job.test]
+            target = truth * (1 - self.recipe.label_smoothing) + self.recipe.label_smoothing / 2
+            row["val_loss"] = float(np.mean(np.logaddexp(0, logits) - target * logits))
+            row["val_accuracy"] = float(np.mean((logits > 0) == (truth == 1)))
+            rows.append({**row, "seconds": round(time.perf_counter() - started, 3)})
+        return pd.DataFrame(rows)
 
 
 def learning_rates(recipe: Recipe, steps: int) -> np.ndarray:
@@ -117,24 +128,6 @@ def training_batches(
             rows, which = order[start : start + recipe.batch_size], drawn[start : start + recipe.batch_size]
             batch = np.stack([views[view][row] for row, view in zip(rows, which, strict=True)])
             yield batch.astype(np.float32), labels[rows]
-
-
-class _Watch(keras.callbacks.Callback):
-    """Sets the step size before each step and notes how long each epoch took."""
-
-    def __init__(self, rates: np.ndarray) -> None:
-        super().__init__()
-        self.seconds: list[float] = []
-        self._rates = iter(rates)
-
-    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        self._started = time.perf_counter()
-
-    def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:
-        self.model.optimizer.learning_rate.assign(next(self._rates))
-
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        self.seconds.append(time.perf_counter() - self._started)
 
 
 def _sigmoid(logits: np.ndarray) -> np.ndarray:
