@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from osteo_utils.data import audit, phantom, radiographs
+from osteo_utils.data import audit, copies, phantom, radiographs
 from osteo_utils.study import results
 
-N_KNEES = 14
+N_KNEES = 18
 
 
 def jpeg(film: np.ndarray, quality: int = 50) -> np.ndarray:
@@ -49,6 +49,9 @@ ALTERATIONS = {
     "white border": lambda film: np.pad(film, ((0, 12), (0, 0)), constant_values=255),
     "cropped": lambda film: cropped(film, 0.06),
     "turned": lambda film: turned(film, 2.0),
+    "a quarter turn": lambda film: np.rot90(film),
+    "a quarter turn back, mirrored": lambda film: np.rot90(film[:, ::-1], -1),
+    "upside down": lambda film: np.rot90(film, 2),
     "mirrored, smaller, recompressed": lambda film: jpeg(resized(film[:, ::-1], 0.6, 0.6)),
 }
 
@@ -81,10 +84,10 @@ def knees() -> list[np.ndarray]:
 @pytest.fixture(scope="module")
 def planted(knees: list[np.ndarray]) -> pd.DataFrame:
     """Every knee once, and one altered copy of each of the first knees; `of` is the knee, `how` the change."""
-    copies = [change(film) for change, film in zip(ALTERATIONS.values(), knees, strict=False)]
-    images, manifest = manifest_of(knees + copies, [0] * len(knees + copies))
+    altered = [change(film) for change, film in zip(ALTERATIONS.values(), knees, strict=False)]
+    images, manifest = manifest_of(knees + altered, [0] * len(knees + altered))
     table = audit.audit(images, manifest)
-    table["of"] = [*range(N_KNEES), *range(len(copies))]
+    table["of"] = [*range(N_KNEES), *range(len(altered))]
     table["how"] = [""] * N_KNEES + list(ALTERATIONS)
     return table
 
@@ -145,6 +148,31 @@ def test_the_audit_fits_its_contract_and_does_not_depend_on_the_order_of_rows(
     pd.testing.assert_frame_equal(table, audit.audit(images, manifest.sample(frac=1, random_state=1)))
 
 
+def test_one_leg_cut_from_a_film_of_two_is_found(knees: list[np.ndarray]) -> None:
+    gap = np.zeros((knees[0].shape[0], 20), np.uint8)
+    left, right = knees[0], np.asarray(Image.fromarray(knees[1]).resize(knees[0].shape[::-1]))
+    images, manifest = manifest_of([np.hstack([left, gap, right]), right, left, knees[2]], [0, 0, 0, 0])
+    table = audit.audit(images, manifest)
+    assert table.group.tolist() == [0, 0, 0, 1]
+
+
+def test_films_of_a_patient_are_one_group_and_no_conflict(knees: list[np.ndarray]) -> None:
+    images, manifest = manifest_of([knees[0], knees[1], knees[2], jpeg(knees[2])], [0, 1, 0, 1])
+    table = audit.audit(images, manifest.assign(patient=["a", "a", "", "b"]))
+    assert table.group.tolist() == [0, 1, 0, 1], "by name: 000, 002, 001, 003"
+    assert table.relation.tolist() == ["patient", "perceptual", "patient", "perceptual"]
+    assert table.conflict.tolist() == [0, 1, 0, 1], "two knees of a patient may differ, two copies may not"
+
+
+@pytest.mark.parametrize("turn", range(8))
+def test_a_turn_and_its_undoing_leave_a_film_as_it_was(turn: int) -> None:
+    def laid(film: np.ndarray, way: int) -> np.ndarray:
+        return copies._laid(np.rot90(film) if way & copies.QUARTER else film, way)
+
+    film = np.arange(6).reshape(2, 3)
+    np.testing.assert_array_equal(laid(laid(film, turn), copies._undone(turn)), film)
+
+
 def test_quarantined_and_unlabelled_rows_stay_out(knees: list[np.ndarray]) -> None:
     images, manifest = manifest_of(knees[:4], [0, 0, 1, 1])
     manifest["label"] = manifest.label.astype(float)
@@ -156,7 +184,7 @@ def test_a_chain_of_unlike_films_is_called_a_chain(knees: list[np.ndarray]) -> N
     images, manifest = manifest_of(knees[:3], [0, 0, 0])
     names = manifest.image_id
     links = pd.DataFrame(
-        {"first": names[:2], "second": names[1:].tolist(), "mirrored": False, "similarity": [0.95, 0.9]}
+        {"first": names[:2], "second": names[1:].tolist(), "turn": 0, "similarity": [0.95, 0.9]}
     )
     table = audit.audit(images, manifest, links)
     assert table.group.tolist() == [0, 0, 0]
@@ -170,14 +198,14 @@ def test_a_chain_of_unlike_films_is_called_a_chain(knees: list[np.ndarray]) -> N
 def test_two_knees_of_one_person_are_reported_and_not_joined() -> None:
     pairs = pd.DataFrame(
         [
-            ("a", "b", True, 0.90, 0.80),
-            ("a", "c", True, 0.95, 0.93),
-            ("b", "c", False, 0.90, 0.80),
-            ("c", "d", True, 0.70, 0.60),
+            ("a", "b", 1, 0.90, 0.80),
+            ("a", "c", 1, 0.95, 0.93),
+            ("b", "c", 0, 0.90, 0.80),
+            ("c", "d", 1, 0.70, 0.60),
         ],
-        columns=["first", "second", "mirrored", "outline", "similarity"],
+        columns=["first", "second", "turn", "outline", "similarity"],
     )
-    assert audit.other_side(pairs)[["first", "second"]].to_numpy().tolist() == [["a", "b"]]
+    assert copies.other_side(pairs)[["first", "second"]].to_numpy().tolist() == [["a", "b"]]
 
 
 @pytest.mark.parametrize(("similarity", "groups"), [(0.87, [0, 0]), (0.85, [0, 1])])
@@ -197,6 +225,7 @@ def test_counts_and_flow_on_a_set_counted_by_hand() -> None:
             "image_id": ["n/1", "n/2", "n/3", "o/1", "o/2", "n/broken"],
             "class_name": ["normal"] * 3 + ["osteoporosis"] * 2 + ["normal"],
             "sha256": ["a", "a", "b", "c", "d", "e"],
+            "status": ["ok"] * 5 + ["quarantined"],
         }
     )
     table = pd.DataFrame(
@@ -208,10 +237,10 @@ def test_counts_and_flow_on_a_set_counted_by_hand() -> None:
         }
     )
     counts = audit.counts(manifest, table)
-    assert counts["all"].tolist() == [5, 3, 4, 2, 2, 0, 2, 1, 2, 2]
+    assert counts["all"].tolist() == [5, 3, 4, 2, 2, 0, 2, 0, 1, 2, 2]
     assert counts.loc["groups (distinct knees)", ["normal", "osteoporosis"]].tolist() == [2, 2]
     flow = audit.flow(manifest, table)
-    assert flow.files.tolist() == [6, 1, 5, 1, 1, 2, 3]
+    assert flow.files.tolist() == [6, 0, 1, 5, 1, 1, 2, 3]
     assert flow.knees.dropna().tolist() == [3, 1, 2]
 
 

@@ -68,6 +68,16 @@ def headline() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["name", "value", "low", "high", "paper"])
 
 
+def flow() -> pd.DataFrame:
+    rows = [("found", 9, pd.NA, True), ("left out", 1, pd.NA, False), ("analysed", 8, 6, True)]
+    return pd.DataFrame(rows, columns=["step", "files", "knees", "main"]).astype({"knees": "Int64"})
+
+
+def shortcuts() -> pd.DataFrame:
+    rows = [("size", 0.70, 0.65, 0.75, 0.44, 0.56), ("texture", 0.80, 0.75, 0.85, np.nan, np.nan)]
+    return pd.DataFrame(rows, columns=["features", "value", "low", "high", "shuffled_low", "shuffled_high"])
+
+
 def calibration() -> pd.DataFrame:
     return pd.DataFrame(
         {
@@ -85,12 +95,14 @@ DRAWN: dict[str, Callable[[], Figure]] = {
     "image_sizes": lambda: figures.image_sizes(manifest(), WHERE),
     "intensity": lambda: figures.intensity(grey_levels(), WHERE),
     "group_sizes": lambda: figures.group_sizes(audit(), WHERE),
+    "flow": lambda: figures.flow(flow(), WHERE),
     "fold_balance": lambda: figures.fold_balance(folds(), WHERE),
     "training_curves": lambda: figures.training_curves(history(), WHERE, paper=0.78),
     "confusion": lambda: figures.confusion(np.array([[4, 1], [2, 3]]), WHERE, "VGG16"),
     "roc": lambda: figures.roc({"vgg16": predictions()}, WHERE, resamples=20),
     "forest": lambda: figures.forest(headline(), WHERE, "accuracy"),
     "by_protocol": lambda: figures.by_protocol(protocols(), WHERE),
+    "beside_shuffled": lambda: figures.beside_shuffled(shortcuts(), WHERE),
     "reliability": lambda: figures.reliability(calibration(), WHERE),
     "films": lambda: films.grid([np.zeros((20, 10), np.uint8)], ["a"], WHERE, 1),
 }
@@ -213,6 +225,26 @@ def test_intervals_end_where_the_table_says_and_the_papers_line_stands_at_its_va
     assert not tagged(figures.by_protocol(protocols(), WHERE, paper=None).axes[0], "paper")
 
 
+def test_the_flow_writes_every_step_with_its_counts() -> None:
+    axes = figures.flow(flow(), WHERE).axes[0]
+    assert [text.get_text() for text in axes.texts if text.get_gid() == "step"] == [
+        "found\n9 files",
+        "left out\n1 files",
+        "analysed\n8 files, 6 knees",
+    ]
+
+
+def test_shuffled_labels_are_a_bar_only_where_labels_were_shuffled() -> None:
+    axes = figures.beside_shuffled(shortcuts(), WHERE).axes[0]
+    (bar,) = tagged(axes, "shuffled") or [patch for patch in axes.patches if patch.get_gid() == "shuffled"]
+    assert (bar.get_x(), bar.get_width()) == (pytest.approx(0.44), pytest.approx(0.12))
+    assert [line.get_xdata()[0] for line in tagged(axes, "value")] == [0.70, 0.80]
+    assert [label.get_text() for label in axes.get_yticklabels()] == [
+        "size and shape",
+        "Bone texture by hand",
+    ]
+
+
 def test_the_forest_shows_the_papers_value_only_where_there_is_one() -> None:
     axes = figures.forest(headline(), WHERE, "accuracy").axes[0]
     (marks,) = tagged(axes, "paper")
@@ -233,6 +265,7 @@ def test_calibration_bars_are_the_intervals() -> None:
     [
         (figures.class_counts, manifest()),
         (figures.by_protocol, protocols()),
+        (figures.beside_shuffled, shortcuts()),
         (figures.intensity, grey_levels()),
     ],
 )

@@ -1,106 +1,42 @@
-"""Which images show the same knee: exact, pixel and perceptual copies, and the groups they form.
+"""What an audit of a set of films says: groups of the same knee, conflicts, counts and the flow of files.
 
-Three relations, from strict to loose: `exact` (the same bytes), `pixel` (the same pixels in another file), and
-`perceptual` (the same radiograph rescaled, squeezed, cropped, padded, mirrored, re-exposed or recompressed).
-Candidates for the last come from a coarse local-contrast fingerprint (a perceptual hash kept in real numbers
-instead of bits, compared for each image and its mirror); each is then verified by registration.
+Three relations join images, from strict to loose: `exact` (the same bytes), `pixel` (the same pixels in another
+file) and `perceptual` (the same radiograph altered, see `copies`); where a table of patients is given, `patient`
+joins the films of one person.
 """
 
 from __future__ import annotations
 
-import itertools
+import argparse
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, cpu_count, delayed
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
-from osteo_utils.data import registration
-from osteo_utils.data.manifest import film
+from osteo_utils.data import audit_page
+from osteo_utils.data.copies import SAME_KNEE, candidates_of, compare, components, similarities_among
+from osteo_utils.data.manifest import build_manifest
+from osteo_utils.study import results
 
-# Similarity from which two films count as one. Among the 744 real films every pair near it was looked at: different
-# knees end at 0.84 (the other knee of the same person) and copies begin at 0.88.
-SAME_KNEE = 0.86
 # A group whose least alike members still reach this is no chain: above it no two different knees were seen.
 _CONSISTENT = 0.85
-# Below this agreement in outline, detail is not looked at: no copy is so unlike its source.
-_OUTLINE = 0.7
-# From here on, films that match only when one is mirrored look like two knees of one person.
-_OTHER_SIDE = 0.84
 # More files than this in one group are reported for a look by eye, not trusted.
 LARGE_GROUP = 6
-_LEVELS = ("unique", "exact", "pixel", "perceptual")
-_PAIR_COLUMNS = ["first", "second", "mirrored", "outline", "similarity"]
-# Which box of one film is held against which of the other (0 frame, 1 leg, 2 core), and how many neighbours each
-# comparison may put forward. The second round compares one film per group that the first one found.
-_ROUNDS = ({(1, 1): 3, (0, 0): 2}, {(1, 1): 6, (0, 0): 2, (2, 1): 4, (1, 2): 4})
-# Fourier peak below which a candidate is dropped. True copies among the real films have 0.86 or more, and ones
-# that were cropped, turned and recompressed on purpose mostly 0.77.
-_PEAK = 0.77
-
-
-def candidates_of(manifest: pd.DataFrame) -> pd.DataFrame:
-    """The rows that the audit looks at, sorted by image_id: status ok, and a label."""
-    kept = manifest[(manifest["status"] == "ok") & manifest["label"].notna() & (manifest["label"] != "")]
-    return kept.sort_values("image_id", ignore_index=True)
-
-
-def compare(images: np.ndarray, manifest: pd.DataFrame) -> pd.DataFrame:
-    """Likely pairs of images and how alike they are after registration.
-
-    `images` is the store, uint8 (n, 512, 512); `manifest` as in its contract. Returns one row per pair that was
-    looked at: first, second (image_ids, first < second), mirrored (bool), outline (correlation, −1 to 1, of the
-    registered legs) and similarity (the lower of outline and detail; where the outline is below 0.7 it stands
-    alone). Images with the same pixels are compared once, under the first of their names.
-    """
-    table = candidates_of(manifest).drop_duplicates("pixel_sha256", ignore_index=True)
-    if len(table) < 2:
-        return pd.DataFrame(columns=_PAIR_COLUMNS)
-    portraits = _portraits(images, table)
-    vectors = _unit(portraits.coarse), _unit(portraits.coarse[..., ::-1])
-    seen: dict[tuple[int, int, bool], tuple[float, float]] = {}
-    labels = np.arange(len(table))
-    # Below a hundred films, starting processes costs more than it saves.
-    parts = cpu_count() if len(table) > 100 else 1
-    for plan in _ROUNDS:
-        members = np.unique(labels, return_index=True)[1]
-        todo = {
-            first: new
-            for first, others in _neighbours(vectors, members, plan).items()
-            if (new := [other for other in others if (first, *other) not in seen])
-        }
-        shares = [list(todo.items())[start::parts] for start in range(parts)]
-        for found in Parallel(n_jobs=parts)(delayed(_similarities_of)(portraits, share) for share in shares):
-            seen.update(found)
-        joined = [(a, b) for (a, b, _), (_, similarity) in seen.items() if similarity >= SAME_KNEE]
-        labels = _components(len(table), joined)
-    names = table["image_id"].tolist()
-    rows = [
-        (names[a], names[b], mirrored, *np.round(seen[a, b, mirrored], 4)) for a, b, mirrored in sorted(seen)
-    ]
-    return pd.DataFrame(rows, columns=_PAIR_COLUMNS)
-
-
-def other_side(pairs: pd.DataFrame) -> pd.DataFrame:
-    """Mirrored pairs alike in outline but not in detail: probably the left and the right knee of one person.
-
-    They are not joined, because a group is one knee and no gap separates such pairs from strangers. Returns the
-    rows of `pairs` that are mirrored, with an outline of at least 0.84, below SAME_KNEE, most alike first.
-    """
-    near = (
-        pairs["mirrored"].astype(bool) & (pairs["outline"] >= _OTHER_SIDE) & (pairs["similarity"] < SAME_KNEE)
-    )
-    return pairs[near].sort_values("outline", ascending=False, ignore_index=True)
+_LEVELS = ("unique", "exact", "pixel", "perceptual", "patient")
+_PATIENT = 4
 
 
 def audit(images: np.ndarray, manifest: pd.DataFrame, pairs: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Groups of images that show the same knee.
+    """Groups of images that belong on one side of a split.
 
     Returns the table `audit.csv`: image_id; group (numbered from 0 in the order of image_id); relation (the
     strongest that joins the image to another one); nearest (image_id of the most similar image, empty where none
-    came near); distance (1 − similarity, 0 for the same pixels, empty without a nearest); conflict (1 where the
-    group holds both labels). `pairs` from `compare` is computed when not given.
+    came near); distance (1 − similarity, 0 for the same pixels, empty without a nearest); conflict (1 where copies
+    of one film hold both labels; the two knees of a patient may differ). `pairs` from `compare` is computed when
+    not given.
     """
     if pairs is None:
         pairs = compare(images, manifest)
@@ -115,9 +51,12 @@ def audit(images: np.ndarray, manifest: pd.DataFrame, pairs: pd.DataFrame | None
         ends = place[pair.first], place[pair.second]
         link = 3 if pair.similarity >= SAME_KNEE else 0
         links[ends] = max(link, links.get(ends, (0, 0.0))[0]), 1.0 - pair.similarity
-    joined = [ends for ends, (level, _) in links.items() if level]
-    group = _components(len(table), joined)
+    copied = [ends for ends, (level, _) in links.items() if level]
+    knee = components(len(table), copied)
+    persons = _of_one_patient(table)
+    group = components(len(table), copied + persons)
     relation = np.zeros(len(table), dtype=int)
+    relation[[end for ends in persons for end in ends]] = _PATIENT
     nearest = np.full(len(table), -1)
     distance = np.full(len(table), np.nan)
     for ends, (level, gap) in sorted(links.items()):
@@ -127,7 +66,7 @@ def audit(images: np.ndarray, manifest: pd.DataFrame, pairs: pd.DataFrame | None
             if nearest[here] < 0 or gap < distance[here]:
                 nearest[here], distance[here] = other, gap
     names = table["image_id"].to_numpy(dtype=object)
-    labels = table["label"].astype(int).groupby(group)
+    labels = table["label"].astype(int).groupby(knee)
     return pd.DataFrame(
         {
             "image_id": names,
@@ -138,6 +77,16 @@ def audit(images: np.ndarray, manifest: pd.DataFrame, pairs: pd.DataFrame | None
             "conflict": (labels.transform("nunique") > 1).astype(int).to_numpy(),
         }
     )
+
+
+def _of_one_patient(table: pd.DataFrame) -> list[tuple[int, int]]:
+    """Links between the films of each patient; none where no patient is known."""
+    if "patient" not in table:
+        return []
+    known = table["patient"].fillna("").astype(str)
+    films = table[known != ""].groupby(known[known != ""]).indices
+    rows = np.flatnonzero(known != "")
+    return [(int(rows[members[0]]), int(rows[other])) for members in films.values() for other in members[1:]]
 
 
 def inspect_groups(table: pd.DataFrame, images: np.ndarray, manifest: pd.DataFrame) -> pd.DataFrame:
@@ -154,9 +103,7 @@ def inspect_groups(table: pd.DataFrame, images: np.ndarray, manifest: pd.DataFra
             continue
         weakest = np.nan
         if len(members) <= LARGE_GROUP:
-            portraits = _portraits(images, rows.loc[members["image_id"]])
-            ends = itertools.combinations(range(len(members)), 2)
-            weakest = min(_best_way(portraits, a, b) for a, b in ends)
+            weakest = float(similarities_among(images, rows.loc[members["image_id"]]).min())
         verdict = "large" if np.isnan(weakest) else "consistent" if weakest >= _CONSISTENT else "chained"
         found.append((group, len(members), int(members["conflict"].iloc[0]), round(weakest, 3), verdict))
     columns = ["group", "files", "conflict", "weakest_pair", "verdict"]
@@ -191,114 +138,31 @@ def counts(manifest: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def flow(manifest: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
-    """From the files found to the knees analysed, as a table step, files, knees (empty before the audit)."""
+    """From the files found to the knees analysed: step, files, knees (empty where not counted), main.
+
+    `main` marks what remains after the steps before it; the other rows are what was taken out or is a copy.
+    """
     joined = table.merge(manifest[["image_id", "sha256"]], on="image_id")
     conflict = joined["conflict"] == 1
     exact = len(joined) - joined["sha256"].nunique()
     knees = joined["group"].nunique()
-    clean = joined[~conflict]
+    excluded = int((manifest["status"] == "excluded").sum())
     steps = [
-        ("found", len(manifest), pd.NA),
-        ("unreadable or excluded, or without a label", len(manifest) - len(joined), pd.NA),
-        ("readable and labelled", len(joined), knees),
-        ("of these: further files with the same bytes", exact, pd.NA),
-        ("of these: further near copies", len(joined) - exact - knees, pd.NA),
+        ("found", len(manifest), pd.NA, True),
+        ("excluded: of another class", excluded, pd.NA, False),
+        ("quarantined: cannot be read or used", len(manifest) - excluded - len(joined), pd.NA, False),
+        ("readable and labelled", len(joined), knees, True),
+        ("of these, further files with the same bytes", exact, pd.NA, False),
+        ("of these, further near copies", len(joined) - exact - knees, pd.NA, False),
         (
             "left out: the same knee under both labels",
             int(conflict.sum()),
             joined[conflict]["group"].nunique(),
+            False,
         ),
-        ("analysed under grouped", len(clean), clean["group"].nunique()),
+        ("analysed under grouped", int((~conflict).sum()), joined[~conflict]["group"].nunique(), True),
     ]
-    return pd.DataFrame(steps, columns=["step", "files", "knees"]).astype({"knees": "Int64"})
-
-
-def _portraits(images: np.ndarray, table: pd.DataFrame) -> registration.Portraits:
-    films = [film(images, row) for row in table.itertuples()]
-    return registration.portraits(films, list(zip(table["height"], table["width"], strict=True)))
-
-
-def _unit(coarse: np.ndarray) -> np.ndarray:
-    """Vectors of length one and mean zero, (boxes, n, pixels)."""
-    flat = coarse.reshape(*coarse.shape[:2], -1).transpose(1, 0, 2)
-    flat = flat - flat.mean(axis=2, keepdims=True)
-    return flat / np.maximum(np.linalg.norm(flat, axis=2, keepdims=True), 1e-9)
-
-
-def _neighbours(
-    vectors: tuple[np.ndarray, np.ndarray],
-    members: np.ndarray,
-    plan: dict[tuple[int, int], int],
-    block: int = 2048,
-) -> dict[int, list[tuple[int, bool]]]:
-    """Nearest by fingerprint, as first -> (second, mirrored); in blocks, so that memory grows only with n."""
-    found = set()
-    for (query_box, box), count in plan.items():
-        count = min(count, len(members) - 1)
-        for mirrored in (False, True) if count else ():
-            queries, gallery = vectors[mirrored][query_box][members], vectors[0][box][members]
-            for start in range(0, len(members), block):
-                alike = queries[start : start + block] @ gallery.T
-                rows = np.arange(len(alike))
-                alike[rows, start + rows] = -np.inf
-                for row, top in enumerate(np.argpartition(-alike, count - 1, axis=1)[:, :count]):
-                    ends = ((int(members[start + row]), int(members[column])) for column in top)
-                    found.update((min(pair), max(pair), mirrored) for pair in ends)
-    neighbours: dict[int, list[tuple[int, bool]]] = {}
-    for first, second, mirrored in sorted(found):
-        neighbours.setdefault(first, []).append((second, mirrored))
-    return neighbours
-
-
-def _similarities_of(
-    portraits: registration.Portraits, share: list[tuple[int, list[tuple[int, bool]]]]
-) -> dict[tuple[int, int, bool], tuple[float, float]]:
-    return {
-        (first, *other): values
-        for first, others in share
-        for other, values in zip(others, _similarities(portraits, first, others), strict=True)
-    }
-
-
-def _similarities(
-    portraits: registration.Portraits, first: int, others: list[tuple[int, bool]], peak: float = _PEAK
-) -> list[tuple[float, float]]:
-    """Outline and similarity with each of `others` (second, mirrored); below `peak` nothing is registered."""
-    if not others:
-        return []
-    flips = [slice(None, None, -1 if mirrored else 1) for _, mirrored in others]
-    coarse = np.stack(
-        [portraits.coarse[other, 1][:, flip] for (other, _), flip in zip(others, flips, strict=True)]
-    )
-    warps, peaks = registration.search(portraits.coarse[first, 1], coarse)
-    found = []
-    for (other, mirrored), flip, warp, height in zip(others, flips, warps, peaks, strict=True):
-        leg, grey = (np.ascontiguousarray(kind[other][:, flip]) for kind in (portraits.leg, portraits.grey))
-        box = portraits.boxes[other].copy()
-        if mirrored:
-            box[[0, 2]] = 1 - box[[2, 0]]
-        same_field = registration.frame_start(portraits.boxes[first], box)
-        starts = [warp, np.eye(2, 3), same_field] if height >= peak else []
-        warp, outline = registration.register(portraits.leg[first], leg, starts)
-        fine = outline
-        if outline >= _OUTLINE:
-            pixels = portraits.pixels[first], portraits.pixels[other]
-            fine = registration.detail(portraits.grey[first], grey, warp, *pixels)
-        found.append((outline, min(outline, fine)))
-    return found
-
-
-def _best_way(portraits: registration.Portraits, first: int, second: int) -> float:
-    ways = [(second, mirrored) for mirrored in (False, True)]
-    return max(similarity for _, similarity in _similarities(portraits, first, ways, peak=-1.0))
-
-
-def _components(size: int, links: list[tuple[int, int]]) -> np.ndarray:
-    """Connected components, numbered in the order of their first member."""
-    ends = np.array(links, dtype=int).reshape(-1, 2)
-    graph = coo_array((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=(size, size))
-    labels = connected_components(graph, directed=False)[1]
-    return pd.factorize(labels)[0]
+    return pd.DataFrame(steps, columns=["step", "files", "knees", "main"]).astype({"knees": "Int64"})
 
 
 def examples(table: pd.DataFrame, seed: int, n_groups: int = 6) -> pd.DataFrame:
@@ -315,3 +179,124 @@ def examples(table: pd.DataFrame, seed: int, n_groups: int = 6) -> pd.DataFrame:
     members = copied.sort_values("image_id").groupby("group")
     pairs = pd.concat([members.head(1), members.tail(1)]).sort_values("image_id").set_index("group")
     return pairs.loc[chosen].reset_index() if len(chosen) else copied
+
+
+def leaks(table: pd.DataFrame, sides: pd.Series) -> pd.DataFrame:
+    """Groups that lie on more than one side of a split: group, files, sides, and image_ids, largest first.
+
+    `sides` is indexed by image_id (train, test, a fold's number, a set's name). Raises ValueError where an audited
+    image has no side.
+    """
+    named = table.assign(side=table["image_id"].map(sides.astype(str)))
+    if named["side"].isna().any():
+        lacking = named.loc[named["side"].isna(), "image_id"]
+        raise ValueError(
+            f"the split says nothing of {len(lacking)} images, such as {lacking.iloc[0]}; expected one row each"
+        )
+    groups = named.groupby("group").agg(
+        files=("image_id", "size"),
+        n_sides=("side", "nunique"),
+        sides=("side", lambda side: ", ".join(sorted(set(side)))),
+        image_ids=("image_id", " ".join),
+    )
+    torn = groups[groups["n_sides"] > 1].drop(columns="n_sides")
+    return torn.sort_values("files", ascending=False, kind="stable").reset_index()
+
+
+def audit_folders(
+    folder: Path, against: Path | None = None, store: Path | None = None
+) -> tuple[pd.DataFrame, np.ndarray, pd.DataFrame]:
+    """Manifest, image store and audit table of a folder of films, or of two folders held against each other.
+
+    Every subfolder counts as a class. With `against` the `image_id`s begin with `first/` and `second/`. The store,
+    uint8 (n, 512, 512), is written into the folder `store`. Raises ValueError where no film can be read.
+    """
+    parts, films = [], []
+    for number, root in enumerate([folder, against] if against else [folder]):
+        if not root.is_dir():
+            raise ValueError(f"{root}: is no folder; expected a folder of films")
+        path = Path(store or tempfile.mkdtemp()) / f"audit-{number}.npy"
+        listed = build_manifest(root, "folder", store=path, every_folder=True)
+        if against:
+            side = ("first", "second")[number]
+            listed = listed.assign(image_id=f"{side}/" + listed["image_id"], dataset=side)
+        parts.append(listed.assign(row=listed["row"] + sum(map(len, films))))
+        films.append(np.load(path, mmap_mode="r"))
+    manifest = pd.concat(parts, ignore_index=True)
+    images = films[0] if len(films) == 1 else np.concatenate(films)
+    if not len(images):
+        reasons = manifest["reason"].value_counts().head(3)
+        said = "; ".join(f"{count} x {reason}" for reason, count in reasons.items()) or "it is empty"
+        raise ValueError(f"{folder}: no film in it can be read: {said}")
+    return manifest, images, audit(images, manifest)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Find copies, conflicts and leaks in a folder of films, or between two.
+
+    Prints what was found and writes it as an HTML page with the films side by side. Ends with 1 when the same
+    knee lies on both sides of the split or in both folders, with 2 for what cannot be read, else with 0.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m osteo_utils.data.audit", description=main.__doc__.splitlines()[0]
+    )
+    parser.add_argument("folder", type=Path, help="folder of films; every subfolder counts as a class")
+    parser.add_argument(
+        "--against", type=Path, metavar="DIR", help="a second folder: which films are in both?"
+    )
+    parser.add_argument(
+        "--split", type=Path, metavar="CSV", help="table image_id, split: which knees lie on two sides?"
+    )
+    parser.add_argument(
+        "--page", type=Path, default=Path("audit.html"), help="where the page goes (%(default)s)"
+    )
+    parser.add_argument("--table", type=Path, metavar="CSV", help="where the table of groups goes, if wanted")
+    asked = parser.parse_args(arguments)
+    try:
+        if asked.split and asked.against:
+            raise ValueError("--split and --against: expected one of them; two folders are a split already")
+        with tempfile.TemporaryDirectory() as scratch:
+            manifest, images, table = audit_folders(asked.folder, asked.against, Path(scratch))
+            torn = None
+            if asked.against:
+                torn = leaks(table, table.set_index("image_id", drop=False)["image_id"].str.split("/").str[0])
+            elif asked.split:
+                torn = leaks(table, _read_split(asked.split))
+            audit_page.write(
+                asked.page, asked.folder, asked.against, manifest, images, table, flow(manifest, table), torn
+            )
+            if asked.table:
+                results.write_table(asked.table, table)
+    except (OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(flow(manifest, table).drop(columns="main").to_string(index=False, na_rep=""))
+    refused = manifest.loc[manifest["status"] != "ok", ["image_id", "reason"]]
+    for row in refused.itertuples():
+        print(f"not used: {row.image_id}: {row.reason}")
+    for group, members in table[table["conflict"] == 1].groupby("group"):
+        print(f"conflict, group {group}: {' '.join(members['image_id'])}")
+    for row in torn.itertuples() if torn is not None else ():
+        print(f"LEAK, group {row.group} on {row.sides}: {row.image_ids}")
+    print(f"page: {asked.page}")
+    if torn is None:
+        return 0
+    print(
+        f"{len(torn)} groups lie on more than one side"
+        if len(torn)
+        else "no group lies on more than one side"
+    )
+    return 1 if len(torn) else 0
+
+
+def _read_split(path: Path) -> pd.Series:
+    split = pd.read_csv(path, dtype=str, keep_default_na=False)
+    if not {"image_id", "split"} <= set(split.columns) or split["image_id"].duplicated().any():
+        raise ValueError(
+            f"{path}: found the columns {list(split.columns)}; expected image_id and split, each image once"
+        )
+    return split.set_index("image_id")["split"]
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +25,12 @@ WHOLE_NUMBERS = ("label", "width", "height", "bytes", "pad_left", "pad_top", "ro
 
 
 def build_manifest(
-    root: Path, dataset: str, salt: str = "", store: Path | None = None, workers: int = 2
+    root: Path,
+    dataset: str,
+    salt: str = "",
+    store: Path | None = None,
+    workers: int = 2,
+    every_folder: bool = False,
 ) -> pd.DataFrame:
     """The manifest (columns of the contract `manifest`): a row per file, sorted by `image_id`.
 
@@ -33,17 +38,23 @@ def build_manifest(
     file of a class folder that cannot be used is `quarantined`, one that lies outside the two class folders is
     `excluded`, both with the reason; the reason of a usable film is a remark, such as a wrong extension. With
     `store` the films are written there in the same pass, as a uint8 array (n, 512, 512). `salt` goes into the
-    patients' pseudonyms, which come from `patients.csv` (image_id, patient) beside the class folders.
+    patients' pseudonyms, which come from `patients.csv` (image_id, patient) beside the class folders. With
+    `every_folder` each folder is a class of its own, labelled by its place in the alphabet, and none is excluded.
     Raises ValueError for a bad folder, an unusable class or a bad patients.csv, OSError where the disk is full.
     """
     root = Path(root)
-    classes = {folder.name: name for name, folder in datasets.check_folder(root).items()}
     files = _files_of(root)
+    if every_folder:
+        classes = {name: name for name in sorted({_folder(file) for file in files})}
+        labels: Mapping[str, int] = {name: number for number, name in enumerate(classes)}
+    else:
+        classes = {folder.name: name for name, folder in datasets.check_folder(root).items()}
+        labels = datasets.LABELS
     rows: list[dict[str, Any]] = []
     with _StoreWriter.opened(store, len(files)) as writer, ThreadPoolExecutor(workers) as pool:
         for start in range(0, len(files), BATCH):
             for row, stored in pool.map(
-                lambda name: _read(root, name, classes), files[start : start + BATCH]
+                lambda name: _read(root, name, classes, labels), files[start : start + BATCH]
             ):
                 if stored is not None:
                     row["row"] = writer.append(stored)
@@ -51,7 +62,8 @@ def build_manifest(
         frame = pd.DataFrame(rows).reindex(columns=list(results.CONTRACTS["manifest"].columns))
         frame = frame.astype(dict.fromkeys(WHOLE_NUMBERS, "Int64"))
         frame["patient"] = _pseudonyms(root, frame["image_id"], salt)
-        _require_both_classes(root, frame)
+        if not every_folder:
+            _require_both_classes(root, frame)
     return frame
 
 
@@ -164,9 +176,15 @@ class _StoreWriter:
         return self.stream.tell()
 
 
-def _read(root: Path, image_id: str, classes: dict[str, str]) -> tuple[dict[str, Any], np.ndarray | None]:
-    path, folder = root / image_id, image_id.split("/")[0]
-    class_name = classes.get(folder, folder if "/" in image_id else "")
+def _folder(image_id: str) -> str:
+    return image_id.split("/")[0] if "/" in image_id else ""
+
+
+def _read(
+    root: Path, image_id: str, classes: Mapping[str, str], labels: Mapping[str, int]
+) -> tuple[dict[str, Any], np.ndarray | None]:
+    path, folder = root / image_id, _folder(image_id)
+    class_name = classes.get(folder, folder)
     row: dict[str, Any] = {"image_id": image_id, "class_name": class_name, "reason": "", "status": "excluded"}
     if folder not in classes:
         row["reason"] = (
@@ -175,7 +193,7 @@ def _read(root: Path, image_id: str, classes: dict[str, str]) -> tuple[dict[str,
             else "lies beside the class folders"
         )
         return {**row, **_fingerprint(path)}, None
-    row |= {"label": datasets.LABELS[class_name], "status": "quarantined"}
+    row |= {"label": labels[class_name], "status": "quarantined"}
     if path.name.startswith(".") or path.name.lower() in LITTER:
         return {**row, **_fingerprint(path), "reason": "hidden file of an operating system"}, None
     try:

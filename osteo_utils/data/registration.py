@@ -18,6 +18,7 @@ from scipy import fft, ndimage
 from skimage.filters import threshold_otsu
 
 HEIGHT, WIDTH = 128, 64
+_SIDE = 96
 _SCALES = (0.59, 0.71, 0.84, 1.0, 1.19, 1.41, 1.68)
 _STEPS = [(tall, broad) for tall in _SCALES for broad in _SCALES if 0.5 < tall / broad < 2]
 _MIN_OVERLAP = 0.5
@@ -48,16 +49,8 @@ def leg_box(film: np.ndarray) -> tuple[float, float, float, float]:
     Returns the whole film when nothing stands out, such as on an empty one.
     """
     height, width = film.shape
-    side = 96
-    small = np.asarray(
-        Image.fromarray(np.ascontiguousarray(film)).resize((side, side), Image.Resampling.BOX),
-        dtype=np.float32,
-    )
-    small = ndimage.median_filter(small, 3)
-    dark = np.percentile(small, 2)
-    # Half of Otsu's level above the background: Otsu alone keeps bone and loses the soft tissue.
-    bright = small > dark + 0.5 * (threshold_otsu(small) - dark)
-    labels, count = ndimage.label(bright)
+    side = _SIDE
+    bright, labels, count = _bright_objects(film)
     if count == 0:
         return 0.0, 0.0, float(width), float(height)
     largest = labels == 1 + np.argmax(ndimage.sum_labels(bright, labels, range(1, count + 1)))
@@ -69,28 +62,70 @@ def leg_box(film: np.ndarray) -> tuple[float, float, float, float]:
     return columns[0] * x, rows[0] * y, (columns[-1] + 1) * x, (rows[-1] + 1) * y
 
 
-def portraits(films: Sequence[np.ndarray], sizes: Sequence[tuple[int, int]]) -> Portraits:
-    """Reduce films, each grey uint8 (h, w); `sizes` are height and width in pixels of their files.
+def legs(film: np.ndarray) -> list[slice]:
+    """The columns of each leg of a film (h, w): one slice, or two where it shows two legs side by side.
+
+    Two legs are bright objects, both at least half as high as the film and the smaller at least 40 % of the larger,
+    whose columns do not overlap.
+    """
+    width = film.shape[1]
+    _, labels, count = _bright_objects(film)
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+    if count < 2:
+        return [slice(0, width)]
+    first, second = (np.argsort(sizes)[::-1][:2] + 1).tolist()
+    boxes = ndimage.find_objects(labels)
+    ends = sorted((boxes[number - 1] for number in (first, second)), key=lambda box: box[1].start)
+    tall = all(box[0].stop - box[0].start >= _SIDE / 2 for box in ends)
+    if not tall or sizes[second - 1] < 0.4 * sizes[first - 1] or ends[0][1].stop > ends[1][1].start:
+        return [slice(0, width)]
+    middle = round((ends[0][1].stop + ends[1][1].start) / 2 * width / _SIDE)
+    return [slice(0, middle), slice(middle, width)]
+
+
+def _bright_objects(film: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    """What is not background, at 96 by 96: a mask, its connected pieces and their number."""
+    picture = Image.fromarray(np.ascontiguousarray(film))
+    small = np.asarray(picture.resize((_SIDE, _SIDE), Image.Resampling.BOX), dtype=np.float32)
+    small = ndimage.median_filter(small, 3)
+    dark = np.percentile(small, 2)
+    # Half of Otsu's level above the background: Otsu alone keeps bone and loses the soft tissue.
+    bright = small > dark + 0.5 * (threshold_otsu(small) - dark)
+    return bright, *ndimage.label(bright)
+
+
+def coarse(film: np.ndarray, leg: tuple[float, float, float, float] | None = None) -> np.ndarray:
+    """Local contrast of frame, leg and the leg's core of a film (h, w): float32 (3, 32, 16).
 
     The core is the middle 80 % of the leg box: it is what a cropped copy shares with its source.
     """
+    height, width = film.shape
+    left, top, right, bottom = leg or leg_box(film)
+    x, y = 0.1 * (right - left), 0.1 * (bottom - top)
+    boxes = (
+        (0, 0, width, height),
+        (left, top, right, bottom),
+        (left + x, top + y, right - x, bottom - y),
+    )
+    return np.stack([_local_contrast(_cut(film, box, (WIDTH // 4, HEIGHT // 4))) for box in boxes])
+
+
+def portraits(films: Sequence[np.ndarray], sizes: Sequence[tuple[int, int]]) -> Portraits:
+    """Reduce films, each grey uint8 (h, w); `sizes` are height and width in pixels of their files."""
     count = len(films)
-    coarse = np.empty((count, 3, HEIGHT // 4, WIDTH // 4), np.float32)
+    fingerprints = np.empty((count, 3, HEIGHT // 4, WIDTH // 4), np.float32)
     leg = np.empty((count, HEIGHT, WIDTH), np.float32)
     grey = np.empty((count, 2 * HEIGHT, 2 * WIDTH), np.uint8)
     boxes, pixels = np.empty((count, 4)), np.empty((count, 2))
     for index, (film, size) in enumerate(zip(films, sizes, strict=True)):
         height, width = film.shape
         left, top, right, bottom = leg_box(film)
-        x, y = 0.1 * (right - left), 0.1 * (bottom - top)
         grey[index] = _cut(film, (left, top, right, bottom), (2 * WIDTH, 2 * HEIGHT))
         leg[index] = _local_contrast(_cut(film, (left, top, right, bottom), (WIDTH, HEIGHT)))
-        core = left + x, top + y, right - x, bottom - y
-        for number, box in enumerate(((0, 0, width, height), (left, top, right, bottom), core)):
-            coarse[index, number] = _local_contrast(_cut(film, box, (WIDTH // 4, HEIGHT // 4)))
+        fingerprints[index] = coarse(film, (left, top, right, bottom))
         boxes[index] = left / width, top / height, right / width, bottom / height
         pixels[index] = (bottom - top) / height * size[0], (right - left) / width * size[1]
-    return Portraits(coarse, leg, grey, boxes, pixels)
+    return Portraits(fingerprints, leg, grey, boxes, pixels)
 
 
 def search(fixed: np.ndarray, moving: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

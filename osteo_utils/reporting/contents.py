@@ -199,6 +199,8 @@ def numbers_of(section: Section, metrics: Metrics, dataset: str) -> list[Block]:
         blocks += _some(protocol_table(metrics, section.key)) + _some(
             protocol_table(metrics, f"{section.key}-segmented")
         )
+    if section.key == "shortcuts":
+        blocks += _some(protocol_table(metrics, "texture"))
     if section.key == "leakage":
         blocks += _some(protocol_table(metrics, "leakage"))
     if section.key == "ensemble":

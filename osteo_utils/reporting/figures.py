@@ -1,21 +1,17 @@
 """Every figure without a film in it, drawn from tables; each states its n, data set and protocol in `where`.
 
-The figures of the data stand here, those of the models in `performance`; callers find both here.
+The figures of the data stand here, those of the models in `performance` and `intervals`; callers find both here.
 """
+
+import itertools
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from osteo_utils.reporting.performance import (
-    by_protocol,
-    confusion,
-    forest,
-    reliability,
-    roc,
-    training_curves,
-)
+from osteo_utils.reporting.intervals import beside_shuffled, by_protocol, forest
+from osteo_utils.reporting.performance import confusion, reliability, roc, training_curves
 from osteo_utils.reporting.style import (
     NAMES,
     PALETTE,
@@ -31,9 +27,11 @@ from osteo_utils.reporting.style import (
 __all__ = [
     "NAMES",
     "PALETTE",
+    "beside_shuffled",
     "by_protocol",
     "class_counts",
     "confusion",
+    "flow",
     "fold_balance",
     "forest",
     "group_sizes",
@@ -168,6 +166,48 @@ def group_sizes(audit: pd.DataFrame, where: str) -> Figure:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(loc="upper right")
+    return figure
+
+
+@styled
+def flow(table: pd.DataFrame, where: str) -> Figure:
+    """From the files found to those analysed, as CLAIM and STARD ask (columns step, files, knees, main).
+
+    Steps with `main` form the column; the others stand beside the arrow on which they are lost or counted.
+    """
+    require(table, ["step", "files", "knees", "main"], "flow")
+    figure = canvas(6.4, 0.62 * len(table) + 0.1, "From files to analysed knees", where)
+    axes = figure.subplots()
+    axes.set(xlim=(0, 10), ylim=(len(table) - 0.4, -0.6))
+    axes.axis("off")
+    places = np.arange(len(table))
+    column = places[table["main"].to_numpy(bool)]
+    for start, end in itertools.pairwise(column):
+        axes.annotate(
+            "",
+            (2.6, end - 0.32),
+            (2.6, start + 0.32),
+            arrowprops={"arrowstyle": "-|>", "color": PALETTE["neutral"]},
+        )
+    for place, row in zip(places, table.itertuples(), strict=True):
+        knees = "" if pd.isna(row.knees) else f", {row.knees:,.0f} knees"
+        if not row.main:
+            axes.plot([2.6, 4.6], [place, place], color=PALETTE["neutral"], linewidth=0.9)
+        axes.text(
+            2.6 if row.main else 4.7,
+            place,
+            f"{row.step}\n{row.files:,.0f} files{knees}",
+            ha="center" if row.main else "left",
+            va="center",
+            fontsize=8.5,
+            gid="step",
+            bbox={
+                "boxstyle": "round,pad=0.35",
+                "facecolor": "white",
+                "edgecolor": PALETTE["paper" if row.main else "neutral"],
+                "linewidth": 1.1 if row.main else 0.7,
+            },
+        )
     return figure
 
 

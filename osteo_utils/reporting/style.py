@@ -39,6 +39,15 @@ NAMES: dict[str, str] = {
     "augment_first": "augmented before splitting",
     "resubstitution": "scored on training images too",
     "tuned_on_test": "tuned on the test fold",
+    "shortcut": "Shortcuts",
+    "metadata": "file metadata",
+    "size": "size and shape",
+    "border": "border pixels",
+    "marker": "corners (side markers)",
+    "thumbnail": "film at 32 pixels",
+    "histogram": "grey-level histogram",
+    "background": "bone painted over",
+    "texture": "Bone texture by hand",
 }
 GRID = "#E5E5E5"
 STYLE: dict[str, object] = {

@@ -107,6 +107,7 @@ SECTIONS: tuple[Section, ...] = (
         "An image is one file; a group is the images that show the same knee; a conflict is a group that carries "
         "both labels.",
         figures=(
+            Exhibit("flow", "From the files found to the knees analysed."),
             Exhibit("*class*count*", "Images of each class."),
             Exhibit("*group*", "Images that show the same knee."),
             Exhibit("*size*", "Sizes of the files."),
@@ -136,6 +137,17 @@ SECTIONS: tuple[Section, ...] = (
             Exhibit("*segment*", "Bone masks.", True),
         ),
         tables=(Exhibit("*segment*", "Bone masks in numbers.", True), Exhibit("*mask*", "Bone masks.", True)),
+    ),
+    Section(
+        "shortcuts",
+        "Known without a network",
+        "How well the label is guessed, out of fold, from things that are not bone, beside labels shuffled between "
+        "knees; and from named measures of bone texture. A network's score is to be read against both.",
+        figures=(Exhibit("known_without_networks", "What tells the classes apart without any network."),),
+        tables=(
+            Exhibit("known_without_networks", "The same in numbers."),
+            Exhibit("texture_coefficients", "What each measure of bone says, per standard deviation."),
+        ),
     ),
     _model("vgg16", "VGG16", "The first model of the paper (its Fig. 3 and 4)."),
     _model(

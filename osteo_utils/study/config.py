@@ -77,8 +77,8 @@ PARAMETERS: dict[str, Parameter] = {
     ),
     "phantom_knees": Parameter("01", int, "synthetic knees to draw", (10, 100_000)),
     "phantom_size": Parameter("01", int, "pixels along a synthetic film's longer side", (96, 1024)),
-    "protocols": Parameter("02 04 05 06", list, "how files are split", PROTOCOLS),
-    "split_seeds": Parameter("02 04 05", list, "one split of each protocol per seed", (0, 2**31 - 1), int),
+    "protocols": Parameter("02 03 04 05 06", list, "how files are split", PROTOCOLS),
+    "split_seeds": Parameter("02 03 04 05", list, "one split of each protocol per seed", (0, 2**31 - 1), int),
     "n_folds": Parameter("02", int, "folds of a split", (2, 20)),
     "augment_first_views": Parameter(
         "02 07", int, "views of each image in the protocol augment_first", (2, 16)
@@ -107,6 +107,9 @@ PARAMETERS: dict[str, Parameter] = {
     "dropout": Parameter(FITTED, float, "share of pooled features left out in a training step", (0.0, 0.95)),
     "label_smoothing": Parameter(FITTED, float, "how far targets are moved from 0 and 1", (0.0, 0.5)),
     "cache_gb": Parameter("04 05 07", float, "largest size of the trunk cache in GB", (0.001, 10_000.0)),
+    "label_permutations": Parameter(
+        "02 03", int, "shuffles of the labels that a shortcut is compared with", (10, 100_000)
+    ),
     "bootstrap_resamples": Parameter(
         "02 03 04 05 06 07", int, "resamples behind each interval", (100, 100_000)
     ),

@@ -1,0 +1,244 @@
+"""What could be guessed without looking at bone: the label, out of fold, from things that are not bone.
+
+Each set of features goes through one and the same linear model. A score well above that of shuffled labels says
+that a network could have learnt the label from there; it does not say that one did.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from scipy import ndimage
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import KBinsDiscretizer, OneHotEncoder, StandardScaler
+
+from osteo_utils.evidence import evaluation
+from osteo_utils.evidence.measures import measure
+from osteo_utils.study.results import Estimate
+
+MEANING = {
+    "metadata": "the file: format, mode, bytes, bytes per pixel, width, height",
+    "size": "width, height and their ratio",
+    "border": "grey levels along the four edges of the film",
+    "marker": "the four corners, where side markers stand",
+    "thumbnail": "the whole film at 32 by 32 pixels",
+    "histogram": "how many pixels have which grey level",
+    "background": "the film at 32 by 32 pixels with the bone painted over",
+}
+SIDE = 32
+# Fixed beforehand, the same for all: no setting is chosen by looking at a score.
+COMPONENTS = 30
+STRENGTH = 0.1
+BINS = 6
+_EDGE = 0.04
+_CORNER = 0.22
+
+
+@dataclass(frozen=True)
+class Finding:
+    """How well one set of features tells the classes apart, beside what shuffled labels reach.
+
+    `null` has the mean of the shuffled labels' AUROC, its 2.5 and 97.5 percentiles as ends; `p_value` is the
+    share of shuffles that reach the true value, counted with the true labels as one of them.
+    """
+
+    auroc: Estimate
+    null: Estimate
+    p_value: float
+
+
+def of_files(images: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Features that need no pixel: `metadata` and `size`, one row per row of the manifest."""
+    width, height = images["width"].to_numpy(float), images["height"].to_numpy(float)
+    measures = np.column_stack([width, height, width / height])
+    size = images["bytes"].to_numpy(float)
+    kinds = OneHotEncoder(sparse_output=False).fit_transform(images[["format", "mode"]].astype(str))
+    return {
+        "metadata": np.column_stack([measures, size, size / (width * height), kinds]),
+        "size": measures,
+    }
+
+
+def of_films(films: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+    """Features of grey films, uint8 (h, w) each: `border`, `marker`, `thumbnail`, `histogram`."""
+    return {
+        "border": np.array([_border(film) for film in films]),
+        "marker": np.array([_corners(film) for film in films]),
+        "thumbnail": np.array([_thumbnail(film).ravel() for film in films]),
+        "histogram": np.array([np.histogram(film, 32, (0, 256))[0] / film.size for film in films]),
+    }
+
+
+def background(films: Sequence[np.ndarray], masks: Sequence[np.ndarray], margin: float = 0.03) -> np.ndarray:
+    """Thumbnails (n, 1024) of films whose bone is painted over with what lies beside it, row by row.
+
+    `masks` are not 0 on bone, of the films' shapes. A margin (share of the width) goes with the bone. The place
+    of the bone stays visible as a lack of detail, which a thumbnail does not show; its width may show a little.
+    """
+    return np.array(
+        [_thumbnail(_painted_over(*both, margin)).ravel() for both in zip(films, masks, strict=True)]
+    )
+
+
+def guess(features: np.ndarray, images: pd.DataFrame, folds: pd.Series) -> pd.DataFrame:
+    """Out-of-fold guesses of the label: image_id, group, seed, fold, y_true, y_prob.
+
+    `images` has image_id, label and group, in the order of `features`; `folds` is indexed by image_id, −1 is left
+    out. Few features are cut at their quantiles, so that any shape of dependence counts; many are reduced to
+    principal components. All of this is learnt from the training folds alone.
+    """
+    fold = folds.loc[images["image_id"]].to_numpy()
+    labels = images["label"].to_numpy(int)
+    kept = fold >= 0
+    prepared = _prepared(features, fold)
+    chosen = images.loc[kept, ["image_id", "group"]].assign(
+        seed=0, fold=fold[kept], y_true=labels[kept], y_prob=_out_of_fold(prepared, fold, labels)[kept]
+    )
+    return chosen.reset_index(drop=True)
+
+
+def judge(
+    features: np.ndarray,
+    images: pd.DataFrame,
+    folds: pd.Series,
+    n_permutations: int,
+    n_resamples: int,
+    seed: int,
+) -> tuple[Finding, pd.DataFrame]:
+    """AUROC of the guesses beside that of shuffled labels; also returns the guesses.
+
+    A shuffle hands the labels of whole groups round inside each fold, so that copies go on agreeing and each
+    fold keeps its share of either label. Raises ValueError where a group holds both labels or lies in two folds.
+    """
+    guesses = guess(features, images, folds)
+    true = evaluation.summarise(guesses, ["auroc"], n_resamples, seed)["auroc"]
+    fold = folds.loc[images["image_id"]].to_numpy()
+    prepared = _prepared(features, fold)
+    kept = fold >= 0
+    table = images.loc[kept, ["group", "label"]].assign(fold=fold[kept])
+    units = table.drop_duplicates(ignore_index=True)
+    if units["group"].duplicated().any():
+        raise ValueError(
+            f"group {units['group'][units['group'].duplicated()].iloc[0]} holds both labels or lies in two folds; "
+            "the shuffled labels need folds of the protocol grouped"
+        )
+    rng = np.random.default_rng(seed)
+    reached = np.empty(n_permutations)
+    for number in range(n_permutations):
+        shuffled = units.assign(label=units.groupby("fold")["label"].transform(rng.permutation))
+        labels = images["group"].map(shuffled.set_index("group")["label"]).fillna(0).to_numpy(int)
+        probability = _out_of_fold(prepared, fold, labels)
+        reached[number] = measure(labels[kept], probability[kept], ["auroc"])["auroc"][0]
+    low, high = np.quantile(reached, [0.025, 0.975])
+    note = f"mean and 95 % range of {n_permutations} shuffles of the labels between groups"
+    null = Estimate(float(reached.mean()), float(low), float(high), true.n_files, true.n_groups, note=note)
+    p_value = (1 + int((reached >= true.value).sum())) / (n_permutations + 1)
+    return Finding(true, null, p_value), guesses
+
+
+def battery(
+    sets: Mapping[str, np.ndarray],
+    images: pd.DataFrame,
+    folds: pd.Series,
+    n_permutations: int,
+    n_resamples: int,
+    seed: int,
+) -> dict[str, Finding]:
+    """`judge` for every named set of features, in the order given."""
+    return {
+        name: judge(features, images, folds, n_permutations, n_resamples, seed)[0]
+        for name, features in sets.items()
+    }
+
+
+def as_table(findings: Mapping[str, Finding]) -> pd.DataFrame:
+    """One row per set of features: name, meaning, AUROC with interval, the shuffled labels' range, p value."""
+    return pd.DataFrame(
+        {
+            "features": name,
+            "meaning": MEANING.get(name, name),
+            "value": one.auroc.value,
+            "low": one.auroc.low,
+            "high": one.auroc.high,
+            "shuffled": one.null.value,
+            "shuffled_low": one.null.low,
+            "shuffled_high": one.null.high,
+            "p_value": one.p_value,
+            "n_files": one.auroc.n_files,
+            "n_groups": one.auroc.n_groups,
+        }
+        for name, one in findings.items()
+    )
+
+
+def _prepared(features: np.ndarray, fold: np.ndarray) -> dict[int, np.ndarray]:
+    """For every fold the features of all images, transformed as its training images say."""
+    features = np.asarray(features, float).reshape(len(features), -1)
+    few = features.shape[1] <= COMPONENTS
+    found = {}
+    for number in sorted(set(fold) - {-1}):
+        train = features[(fold >= 0) & (fold != number)]
+        bins = KBinsDiscretizer(
+            BINS, encode="onehot-dense", strategy="quantile", quantile_method="averaged_inverted_cdf"
+        )
+        reduce = PCA(min(COMPONENTS, *train.shape), svd_solver="full")
+        steps = [bins, StandardScaler()] if few else [StandardScaler(), reduce, StandardScaler()]
+        with warnings.catch_warnings():
+            # A feature with one value has no quantiles to cut at; it is left in one bin.
+            warnings.filterwarnings("ignore", message=".*(constant|Bins whose width are too small).*")
+            found[int(number)] = make_pipeline(*steps).fit(train).transform(features)
+    return found
+
+
+def _out_of_fold(prepared: Mapping[int, np.ndarray], fold: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    probability = np.full(len(fold), np.nan)
+    for number, values in prepared.items():
+        train, test = (fold >= 0) & (fold != number), fold == number
+        model = LogisticRegression(C=STRENGTH, max_iter=500)
+        probability[test] = model.fit(values[train], labels[train]).predict_proba(values[test])[:, 1]
+    return probability
+
+
+def _border(film: np.ndarray) -> np.ndarray:
+    """Mean and spread of eight pieces of each of the four edge strips: float (64,)."""
+    height, width = film.shape
+    tall, broad = max(2, round(height * _EDGE)), max(2, round(width * _EDGE))
+    strips = film[:tall], film[-tall:], film[:, :broad].T, film[:, -broad:].T
+    pieces = [piece for strip in strips for piece in np.array_split(strip.astype(float), 8, axis=1)]
+    return np.array([value for piece in pieces for value in (piece.mean(), piece.std())])
+
+
+def _corners(film: np.ndarray) -> np.ndarray:
+    """The four corners at 8 by 8 pixels: float (256,)."""
+    height, width = film.shape
+    tall, broad = max(8, round(height * _CORNER)), max(8, round(width * _CORNER))
+    corners = film[:tall, :broad], film[:tall, -broad:], film[-tall:, :broad], film[-tall:, -broad:]
+    return np.concatenate([_thumbnail(corner, 8).ravel() for corner in corners])
+
+
+def _thumbnail(film: np.ndarray, side: int = SIDE) -> np.ndarray:
+    small = Image.fromarray(np.ascontiguousarray(film)).resize((side, side), Image.Resampling.BOX)
+    return np.asarray(small, dtype=float)
+
+
+def _painted_over(film: np.ndarray, mask: np.ndarray, margin: float) -> np.ndarray:
+    """The film with bone and margin replaced, in each row, by a line between what lies left and right of them."""
+    reach = max(1, round(margin * film.shape[1]))
+    bone = ndimage.binary_dilation(mask > 0, iterations=reach)
+    painted = film.astype(float)
+    columns = np.arange(film.shape[1])
+    smooth = ndimage.uniform_filter(painted, (1, reach))
+    for row in np.flatnonzero(bone.any(axis=1)):
+        free = ~bone[row]
+        if free.any():
+            painted[row, bone[row]] = np.interp(columns[bone[row]], columns[free], smooth[row, free])
+        else:
+            painted[row] = painted[row].mean()
+    return np.rint(painted).astype(np.uint8)

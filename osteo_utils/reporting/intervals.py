@@ -1,0 +1,151 @@
+"""Figures of values with their intervals, one row each."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from osteo_utils.reporting.style import (
+    NAMES,
+    PALETTE,
+    canvas,
+    colour_of,
+    legend_above,
+    paper_line,
+    require,
+    styled,
+)
+
+
+def _dots(axes: Axes, frame: pd.DataFrame, colours: list[str], filled: list[bool]) -> None:
+    for row, (item, colour, full) in enumerate(zip(frame.itertuples(), colours, filled, strict=True)):
+        low, high = (item.value if pd.isna(end) else end for end in (item.low, item.high))
+        axes.plot([low, high], [row, row], color=colour, linewidth=2.0, solid_capstyle="butt", gid="interval")
+        axes.plot(
+            item.value,
+            row,
+            "o",
+            color=colour,
+            markersize=7,
+            markerfacecolor=colour if full else "white",
+            markeredgewidth=1.6,
+            gid="value",
+        )
+        text = (
+            f"{item.value:.2f}" if pd.isna(item.low) else f"{item.value:.2f} ({item.low:.2f}–{item.high:.2f})"
+        )
+        axes.annotate(
+            text,
+            (1, row),
+            xycoords=("axes fraction", "data"),
+            xytext=(10, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8,
+        )
+    axes.annotate(
+        "value (95 % interval)",
+        (1, 1),
+        xycoords="axes fraction",
+        xytext=(10, 3),
+        textcoords="offset points",
+        fontsize=7.5,
+        color=PALETTE["neutral"],
+    )
+    axes.set_ylim(len(frame) - 0.5, -0.5)
+    axes.grid(visible=True, axis="x")
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+
+
+@styled
+def forest(frame: pd.DataFrame, where: str, xlabel: str, title: str = "Headline numbers") -> Figure:
+    """Each row's value and interval (name, value, low, high; optional paper, colour); the paper's as a mark.
+
+    `colour` is a name of `PALETTE` or a colour; without it the colour is read from the row's name.
+    """
+    require(frame, ["name", "value", "low", "high"], "forest")
+    given = frame["colour"] if "colour" in frame else frame["name"].map(colour_of)
+    colours = [PALETTE.get(str(colour), str(colour)) for colour in given]
+    figure = canvas(7.2, 0.34 * len(frame) + 0.75, title, where)
+    axes = figure.subplots()
+    _dots(axes, frame, colours, [True] * len(frame))
+    if "paper" in frame and frame["paper"].notna().any():
+        axes.plot(
+            frame["paper"],
+            np.arange(len(frame)),
+            linestyle="",
+            marker="D",
+            markersize=6.5,
+            markerfacecolor="none",
+            markeredgecolor=PALETTE["paper"],
+            markeredgewidth=1.3,
+            label="the paper",
+            gid="paper",
+        )
+        legend_above(axes)
+    axes.set_yticks(np.arange(len(frame)), frame["name"])
+    axes.set_xlabel(xlabel)
+    return figure
+
+
+@styled
+def by_protocol(
+    frame: pd.DataFrame,
+    where: str,
+    paper: float | None = 0.98,
+    xlabel: str = "accuracy",
+    title: str = "The same network under each protocol",
+    model: str | None = None,
+) -> Figure:
+    """Value and interval by protocol (protocol, value, low, high, n_files, n_groups), the paper's as a line.
+
+    Splits that keep a group on one side have a filled dot; every other protocol makes a mistake and is hollow.
+    `model` gives the dots its colour.
+    """
+    require(frame, ["protocol", "value", "low", "high", "n_files", "n_groups"], "by_protocol")
+    figure = canvas(7.2, 0.46 * len(frame) + 0.95, title, where)
+    axes = figure.subplots()
+    honest = frame["protocol"].isin(["grouped", "grouped_all"]).tolist()
+    _dots(axes, frame, [PALETTE[model or "neutral"]] * len(frame), honest)
+    labels = [
+        f"{NAMES.get(row.protocol, row.protocol)}\n{row.n_files:,.0f} files, {row.n_groups:,.0f} groups"
+        for row in frame.itertuples()
+    ]
+    axes.set_yticks(np.arange(len(frame)), labels, fontsize=8)
+    if paper is not None:
+        paper_line(axes, paper, horizontal=False)
+    axes.set_xlabel(xlabel)
+    axes.set_xlim(right=max(1.005, frame["high"].max()))
+    return figure
+
+
+@styled
+def beside_shuffled(frame: pd.DataFrame, where: str, title: str = "Known without looking at bone") -> Figure:
+    """AUROC by kind of feature with its interval, and as a grey bar the range that shuffled labels reach.
+
+    Columns features, value, low, high, shuffled_low, shuffled_high; a row without the last two looks at bone, gets
+    no bar and is drawn in black.
+    """
+    require(frame, ["features", "value", "low", "high", "shuffled_low", "shuffled_high"], "beside_shuffled")
+    figure = canvas(7.2, 0.42 * len(frame) + 0.85, title, where)
+    axes = figure.subplots()
+    known = frame["shuffled_low"].notna().to_numpy()
+    axes.barh(
+        np.flatnonzero(known),
+        (frame["shuffled_high"] - frame["shuffled_low"])[known],
+        left=frame["shuffled_low"][known],
+        height=0.5,
+        color="#DDDDDD",
+        label="95 % of shuffled labels",
+        gid="shuffled",
+    )
+    axes.axvline(0.5, color=PALETTE["neutral"], linewidth=0.9, linestyle=(0, (1, 1.5)))
+    _dots(axes, frame, [PALETTE["by_file" if one else "grouped"] for one in known], [True] * len(frame))
+    axes.set_yticks(np.arange(len(frame)), [NAMES.get(name, name) for name in frame["features"]])
+    axes.set_xlim(min(0.35, float(frame["low"].min())), 1.0)
+    axes.set_xlabel("AUROC, out of fold")
+    legend_above(axes)
+    return figure

@@ -1,0 +1,110 @@
+"""The audit from the command line: any folder, two folders, a split; what it prints, writes and ends with."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from osteo_utils.data import audit, phantom
+
+N = 8
+
+
+@pytest.fixture(scope="module")
+def knees() -> list[np.ndarray]:
+    return list(phantom.draw(11, N, size=256, copies=0.0).images)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, knees: list[np.ndarray]) -> Path:
+    """Two classes of three knees; a00 is there again in each class, once mirrored; one file is no film."""
+    root = tmp_path / "set"
+    for number, film in enumerate(knees[:6]):
+        save(root / ("ab"[number // 3]) / f"{number:02d}.png", film)
+    save(root / "a" / "00 again.png", knees[0][:, ::-1])
+    save(root / "b" / "00.jpg", knees[0])
+    (root / "b" / "note.txt").write_text("not a film")
+    return root
+
+
+def save(path: Path, film: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.ascontiguousarray(film)).save(path)
+
+
+def test_a_folder_with_any_classes_is_audited(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    page, table = tmp_path / "page.html", tmp_path / "groups.csv"
+    assert audit.main([str(folder), "--page", str(page), "--table", str(table)]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"found\s+9", said) and re.search(r"readable and labelled\s+8\s+6", said)
+    assert "not used: b/note.txt: not an image" in said
+    assert "conflict, group 0: a/00 again.png a/00.png b/00.jpg" in said
+    groups = pd.read_csv(table).set_index("image_id").group
+    assert groups["a/00.png"] == groups["b/00.jpg"] == groups["a/00 again.png"]
+    html = page.read_text("utf-8")
+    assert html.count("data:image/jpeg") == 3
+    assert "The same knee under more than one class: 1" in html and "b/note.txt" in html
+
+
+def test_a_split_that_tears_a_knee_apart_ends_with_1(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.*g"))
+    split = pd.DataFrame(
+        {"image_id": names, "split": ["test" if n.startswith("b") else "train" for n in names]}
+    )
+    split.to_csv(tmp_path / "split.csv", index=False)
+    asked = [str(folder), "--split", str(tmp_path / "split.csv"), "--page", str(tmp_path / "page.html")]
+    assert audit.main(asked) == 1
+    said = capsys.readouterr().out
+    assert "LEAK, group 0 on test, train: a/00 again.png a/00.png b/00.jpg" in said
+    assert "1 groups lie on more than one side" in said
+    assert "The same knee on both sides: 1" in (tmp_path / "page.html").read_text("utf-8")
+    split.assign(split="train").to_csv(tmp_path / "split.csv", index=False)
+    assert audit.main(asked) == 0
+    assert "no group lies on more than one side" in capsys.readouterr().out
+    split.iloc[1:].to_csv(tmp_path / "split.csv", index=False)
+    assert audit.main(asked) == 2
+    assert f"says nothing of 1 images, such as {names[0]}" in capsys.readouterr().err
+
+
+def test_a_film_in_two_folders_is_a_leak_even_as_one_leg_of_two(
+    folder: Path, tmp_path: Path, knees: list[np.ndarray], capsys: pytest.CaptureFixture
+) -> None:
+    other, clean = tmp_path / "other", tmp_path / "clean"
+    right = np.asarray(Image.fromarray(knees[4]).resize(knees[6].shape[::-1]))
+    save(other / "x" / "both.png", np.hstack([knees[6], np.zeros((len(knees[6]), 20), np.uint8), right]))
+    save(other / "x" / "new.png", knees[7])
+    save(clean / "new.png", knees[7])
+    page = ["--page", str(tmp_path / "page.html")]
+    assert audit.main([str(folder), "--against", str(other), *page]) == 1
+    assert "on first, second: first/b/04.png second/x/both.png" in capsys.readouterr().out
+    assert audit.main([str(folder), "--against", str(clean), *page]) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["{root}/nowhere"], "is no folder"),
+        (["{root}/empty"], "no film in it can be read: it is empty"),
+        (["{root}/texts"], "no film in it can be read: 1 x not an image"),
+        (["{root}/films", "--split", "{root}/bad.csv"], "expected image_id and split"),
+        (["{root}/films", "--split", "a.csv", "--against", "b"], "expected one of them"),
+    ],
+)
+def test_what_cannot_be_audited_ends_with_2_and_says_why(
+    words: list[str], says: str, tmp_path: Path, knees: list[np.ndarray], capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.png").write_text("no picture at all")
+    save(tmp_path / "films" / "a.png", knees[0])
+    (tmp_path / "bad.csv").write_text("name,fold\n")
+    page = ["--page", str(tmp_path / "page.html")]
+    assert audit.main([word.format(root=tmp_path) for word in words] + page) == 2
+    assert says in capsys.readouterr().err
