@@ -46,6 +46,27 @@ def job(fold: int = 0, **columns: object) -> Fold:
     return Fold("grouped", 0, fold, table(**columns))
 
 
+def test_the_history_tells_of_every_training_image_not_of_the_last_batch(
+    tmp_path: Path, activations: Activations, pretrained: weights.Weights
+) -> None:
+    # With a step size near zero the network does not change, so an epoch's numbers are those of its end.
+    still = Recipe("last_block", epochs=2, batch_size=5, learning_rate=1e-12)
+    one = job()
+    assert len(one.train) % still.batch_size == 2, "the last batch is smaller than the others"
+    (folder,) = training.fit_missing([one], still, activations, pretrained, tmp_path)
+    tail = tails.fitted_tail(folder, "resnet50", pretrained, SIZE)
+    _, history = training.gather([folder])
+    truth = one.labels
+    seen = [backbones.outputs(tail, view)[:, 0].astype(float) for view in activations.views]
+    losses = [np.logaddexp(0, logits) - truth * logits for logits in seen]
+    low, high = (ends[one.train].mean() for ends in (np.minimum(*losses), np.maximum(*losses)))
+    assert ((history.loss >= low - 1e-3) & (history.loss <= high + 1e-3)).all()
+    assert np.allclose(history.accuracy * len(one.train), np.round(history.accuracy * len(one.train)))
+    scored = seen[0][one.test]
+    expected = np.mean(np.logaddexp(0, scored) - truth[one.test] * scored)
+    assert history.val_loss.to_numpy() == pytest.approx(expected, abs=1e-3)
+
+
 def test_left_out_images_are_neither_trained_on_nor_scored() -> None:
     folds = np.where(np.arange(N) < 4, -1, np.arange(N) % 2)
     one = Fold("grouped", 0, 1, table(fold=folds))

@@ -91,11 +91,14 @@ class TailFitter:
         rows = []
         for epoch in range(1, self.recipe.epochs + 1):
             started = time.perf_counter()
-            self.tail.reset_metrics()
+            sums = {"loss": 0.0, "accuracy": 0.0}
             for _ in range(steps):
                 self.tail.optimizer.learning_rate.assign(next(rates))
-                logs = self.tail.train_on_batch(*next(batches), return_dict=True)
-            row = {"epoch": epoch, "loss": float(logs["loss"]), "accuracy": float(logs["accuracy"])}
+                inputs, truth = next(batches)
+                # Keras forgets the batches before, so the epoch is added up here; the last batch may be smaller.
+                logs = self.tail.train_on_batch(inputs, truth, return_dict=True)
+                sums = {name: total + float(logs[name]) * len(truth) for name, total in sums.items()}
+            row = {"epoch": epoch} | {name: total / len(job.train) for name, total in sums.items()}
             logits = backbones.outputs(self.tail, watched)[:, 0].astype(np.float64)
             truth = job.labels[job.test]
             target = truth * (1 - self.recipe.label_smoothing) + self.recipe.label_smoothing / 2
