@@ -85,6 +85,13 @@ def test_a_film_in_two_folders_is_a_leak_even_as_one_leg_of_two(
     assert audit.main([str(folder), "--against", str(other), *page]) == 1
     assert "on first, second: first/b/04.png second/x/both.png" in capsys.readouterr().out
     assert audit.main([str(folder), "--against", str(clean), *page]) == 0
+    # A class is its name: `b` stands second in one set and alone in the other.
+    save(tmp_path / "alone" / "b" / "again.png", knees[3])
+    capsys.readouterr()
+    assert audit.main([str(folder), "--against", str(tmp_path / "alone"), *page]) == 1
+    said = capsys.readouterr().out
+    assert "first/b/03.png second/b/again.png" in said
+    assert not [line for line in said.splitlines() if line.startswith("conflict") and "second/" in line]
 
 
 @pytest.mark.parametrize(

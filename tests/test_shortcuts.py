@@ -67,10 +67,17 @@ def test_left_out_images_are_not_guessed_and_do_not_shape_the_guesses(
     assert not set(first.group) & {0, 1, 2, 3}
 
 
-def test_a_group_with_both_labels_is_refused(images: pd.DataFrame, folds: pd.Series) -> None:
+def test_two_knees_of_a_patient_may_differ_but_a_group_in_two_folds_is_refused(
+    images: pd.DataFrame, folds: pd.Series
+) -> None:
     mixed = images.assign(label=images.label.where(images.index != 0, 1 - images.label))
-    with pytest.raises(ValueError, match="group 0 holds both labels"):
-        shortcuts.judge(np.zeros((N, 1)), mixed, folds, 5, 20, seed=0)
+    features = np.random.default_rng(5).normal(size=(N, 3))
+    found, _ = shortcuts.judge(features, mixed, folds, 20, 50, seed=0)
+    assert found.null.low < 0.5 < found.null.high
+    torn = folds.copy()
+    torn[images.image_id[0]] = (torn[images.image_id[1]] + 1) % 5
+    with pytest.raises(ValueError, match="group 0 lies in two folds"):
+        shortcuts.judge(features, images, torn, 5, 20, seed=0)
 
 
 def test_features_of_files_come_from_the_manifest() -> None:

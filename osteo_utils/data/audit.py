@@ -204,7 +204,7 @@ def leaks(table: pd.DataFrame, sides: pd.Series) -> pd.DataFrame:
 
 
 def audit_folders(
-    folder: Path, against: Path | None = None, store: Path | None = None
+    folder: Path, against: Path | None, store: Path
 ) -> tuple[pd.DataFrame, np.ndarray, pd.DataFrame]:
     """Manifest, image store and audit table of a folder of films, or of two folders held against each other.
 
@@ -215,7 +215,7 @@ def audit_folders(
     for number, root in enumerate([folder, against] if against else [folder]):
         if not root.is_dir():
             raise ValueError(f"{root}: is no folder; expected a folder of films")
-        path = Path(store or tempfile.mkdtemp()) / f"audit-{number}.npy"
+        path = store / f"audit-{number}.npy"
         listed = build_manifest(root, "folder", store=path, every_folder=True)
         if against:
             side = ("first", "second")[number]
@@ -223,6 +223,9 @@ def audit_folders(
         parts.append(listed.assign(row=listed["row"] + sum(map(len, films))))
         films.append(np.load(path, mmap_mode="r"))
     manifest = pd.concat(parts, ignore_index=True)
+    # The same class name is the same class, whichever folders stand beside it in either set.
+    classes = pd.Series(pd.factorize(manifest["class_name"], sort=True)[0], manifest.index, dtype="Int64")
+    manifest["label"] = classes.where(manifest["label"].notna())
     images = films[0] if len(films) == 1 else np.concatenate(films)
     if not len(images):
         reasons = manifest["reason"].value_counts().head(3)

@@ -95,9 +95,11 @@ def guess(features: np.ndarray, images: pd.DataFrame, folds: pd.Series) -> pd.Da
     principal components. All of this is learnt from the training folds alone.
     """
     fold = folds.loc[images["image_id"]].to_numpy()
-    labels = images["label"].to_numpy(int)
-    kept = fold >= 0
-    prepared = _prepared(features, fold)
+    return _guessed(_prepared(features, fold), images, fold)
+
+
+def _guessed(prepared: Mapping[int, np.ndarray], images: pd.DataFrame, fold: np.ndarray) -> pd.DataFrame:
+    labels, kept = images["label"].to_numpy(int), fold >= 0
     chosen = images.loc[kept, ["image_id", "group"]].assign(
         seed=0, fold=fold[kept], y_true=labels[kept], y_prob=_out_of_fold(prepared, fold, labels)[kept]
     )
@@ -115,25 +117,31 @@ def judge(
     """AUROC of the guesses beside that of shuffled labels; also returns the guesses.
 
     A shuffle hands the labels of whole groups round inside each fold, so that copies go on agreeing and each
-    fold keeps its share of either label. Raises ValueError where a group holds both labels or lies in two folds.
+    fold keeps its share of either label. The two knees of a patient may differ: then each label of the group counts
+    as a unit. Raises ValueError where a group lies in two folds.
     """
-    guesses = guess(features, images, folds)
-    true = evaluation.summarise(guesses, ["auroc"], n_resamples, seed)["auroc"]
     fold = folds.loc[images["image_id"]].to_numpy()
     prepared = _prepared(features, fold)
+    guesses = _guessed(prepared, images, fold)
+    true = evaluation.summarise(guesses, ["auroc"], n_resamples, seed)["auroc"]
     kept = fold >= 0
     table = images.loc[kept, ["group", "label"]].assign(fold=fold[kept])
     units = table.drop_duplicates(ignore_index=True)
-    if units["group"].duplicated().any():
+    twice = units.duplicated(["group", "label"])
+    if twice.any():
         raise ValueError(
-            f"group {units['group'][units['group'].duplicated()].iloc[0]} holds both labels or lies in two folds; "
+            f"group {units['group'][twice].iloc[0]} lies in two folds; "
             "the shuffled labels need folds of the protocol grouped"
         )
+    unit_of = pd.MultiIndex.from_frame(units[["group", "label"]]).get_indexer(
+        pd.MultiIndex.from_frame(images[["group", "label"]])
+    )
     rng = np.random.default_rng(seed)
     reached = np.empty(n_permutations)
     for number in range(n_permutations):
-        shuffled = units.assign(label=units.groupby("fold")["label"].transform(rng.permutation))
-        labels = images["group"].map(shuffled.set_index("group")["label"]).fillna(0).to_numpy(int)
+        shuffled = units.groupby("fold")["label"].transform(rng.permutation).to_numpy()
+        # Images that are left out have no unit; whatever they get here is neither trained on nor scored.
+        labels = shuffled[unit_of]
         probability = _out_of_fold(prepared, fold, labels)
         reached[number] = measure(labels[kept], probability[kept], ["auroc"])["auroc"][0]
     low, high = np.quantile(reached, [0.025, 0.975])

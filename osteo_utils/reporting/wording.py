@@ -43,7 +43,7 @@ METRICS: dict[str, str] = {
 LIMITS: list[str] = [
     "One data set. Nothing here was tested on films of another hospital, detector or population.",
     "Groups are found by the films alone, as copies of one another. Two films of one patient that are no copies "
-    "count as two groups, so that even the honest split can be too kind.",
+    "count as two groups unless a table of patients was given, so that even the honest split can be too kind.",
     "The intervals resample groups and keep the fitted models. They hold the luck of the sample, not the luck of "
     "training; only several split seeds show the latter.",
     "The paper gives no code, no split and no training settings. A number of ours that differs from its number "
