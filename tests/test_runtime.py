@@ -1,6 +1,9 @@
 """Hashes that see meaning and nothing else, and seeds that depend on all their parts."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -104,3 +107,17 @@ def test_sha256_of_a_file_is_the_published_one(tmp_path: Path) -> None:
 def test_the_home_can_be_elsewhere_but_the_code_stays(home: Path) -> None:
     assert paths.StudyPaths("x").manifest == home.resolve() / "data" / "interim" / "x" / "manifest.csv"
     assert (paths.code_root() / "osteo_utils").is_dir()
+
+
+def test_the_backend_gets_the_threads_and_small_matrix_products_one() -> None:
+    program = """
+from osteo_utils.study import runtime
+import os, threadpoolctl
+runtime.prepare(0, threads=3)
+import scipy.linalg, sklearn.decomposition
+pools = [one["num_threads"] for one in threadpoolctl.threadpool_info() if one["user_api"] == "blas"]
+print(os.environ["TF_NUM_INTRAOP_THREADS"], sorted(set(pools)), len(pools) > 1)
+"""
+    environment = {n: v for n, v in os.environ.items() if not n.endswith("_THREADS")}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert done.stdout.split("\n")[0] == "3 [1] True", done.stderr

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from osteo_utils.study import paths
 
@@ -51,6 +52,10 @@ def prepare(seed: int, threads: int | None = None) -> int:
     os.environ["TF_NUM_INTRAOP_THREADS"] = str(threads)
     os.environ["TF_NUM_INTEROP_THREADS"] = "1"
     os.environ["OMP_NUM_THREADS"] = str(threads)
+    # NumPy's and SciPy's products are small here: several threads wait for each other longer than they compute,
+    # by far where the machine has other work as well. The variable is for libraries that are not loaded yet.
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    threadpool_limits(1, user_api="blas")
     os.environ["OSTEO_THREADS"] = str(threads)
     # A notebook loads one small model per fold, which TensorFlow advises against each time. A level would not
     # do: TensorFlow sets its own when it is imported.
