@@ -109,6 +109,7 @@ def _find(folder: Path, exhibit: Exhibit, suffix: str) -> list[Path]:
 
 
 def _exhibit(path: Path, caption: str) -> Block:
+    caption = caption[:1].upper() + caption[1:]
     if path.suffix == ".csv":
         return saved_table(path, caption)
     return {"kind": "figure", "path": str(path), "caption": caption, "film": path.parent.name == "films"}

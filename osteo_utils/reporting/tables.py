@@ -106,7 +106,8 @@ def saved_table(path: Path, caption: str, longest: int = 40, start: int = 10) ->
     """A CSV of the study as a block; a long one is cut, and says so."""
     frame = read_table(path)
     shown = frame.head(start) if len(frame) > longest else frame
-    rows = [[_cell(value) for value in row] for row in shown.itertuples(index=False)]
+    columns = [_cells(shown[name]) for name in shown.columns]
+    rows = [list(row) for row in zip(*columns, strict=True)]
     if len(shown) < len(frame):
         caption += f" First {start} of {len(frame)} rows; the rest is in tables/{path.name}."
     if not rows:
@@ -114,9 +115,22 @@ def saved_table(path: Path, caption: str, longest: int = 40, start: int = 10) ->
     return table(caption, [str(name).replace("_", " ") for name in frame.columns], rows)
 
 
+def _cells(column: pd.Series) -> list[str]:
+    """A column as text: counts whole, other numbers with three digits after the point or three in all."""
+    if not pd.api.types.is_float_dtype(column):
+        return [_cell(value) for value in column]
+    whole = (column.dropna() % 1 == 0).all() and column.abs().max() > 1
+    return ["" if pd.isna(value) else f"{value:,.0f}" if whole else _digits(value) for value in column]
+
+
+def _digits(value: float) -> str:
+    places = 3 if abs(value) < 10 else 1 if abs(value) < 100 else 0
+    return f"{value:,.{places}f}"
+
+
 def _cell(value: Any) -> str:
     if value is None or (isinstance(value, float) and pd.isna(value)):
         return ""
     if isinstance(value, float):
-        return f"{value:,.0f}" if value.is_integer() and abs(value) >= 2 else f"{value:.3f}"
+        return _digits(value)
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
