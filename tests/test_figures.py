@@ -1,6 +1,7 @@
 """Figures: what is drawn is what the table says."""
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import matplotlib as mpl
 import numpy as np
@@ -301,6 +302,15 @@ def test_films_are_grey_and_keep_their_shape() -> None:
         assert picture.get_clim() == (0, 255)
         box = axes.get_window_extent()
         assert box.height / box.width == pytest.approx(shape[0] / shape[1], rel=0.02)
+
+
+def test_a_long_title_stays_above_its_own_film() -> None:
+    film = np.zeros((40, 20), np.uint8)
+    figure = films.grid([film] * 8, ["group 18 (perceptual): osteoporosis"] * 8, WHERE, 4)
+    figure.draw_without_rendering()
+    boxes = [axes._left_title.get_window_extent() for axes in figure.axes]
+    for left, right in pairwise(boxes[:4]):
+        assert left.x1 < right.x0
 
 
 def test_masks_become_contours_at_their_edge_and_heat_leaves_cold_places_bare() -> None:

@@ -3,6 +3,7 @@
 Films of a real set must not be published, so whoever saves these figures says `film=True`.
 """
 
+import textwrap
 from collections.abc import Sequence
 
 import matplotlib as mpl
@@ -13,6 +14,7 @@ from osteo_utils.reporting.style import canvas, look
 
 CONTOUR = "#F0E442"
 HEAT_MAP = "inferno"
+CHARACTER = 0.06  # inches that a letter of a film's title takes
 
 
 def _checked(name: str, given: Sequence[np.ndarray | None] | None, images: Sequence[np.ndarray]) -> list:
@@ -26,6 +28,11 @@ def _checked(name: str, given: Sequence[np.ndarray | None] | None, images: Seque
                 f"grid: {name}[{number}] has shape {np.shape(part)}, its image {np.shape(image)}."
             )
     return list(given)
+
+
+def _wrapped(text: str, width: float) -> str:
+    """The lines of a title broken so that none runs into the next film; `width` in inches."""
+    return "\n".join(textwrap.fill(line, max(8, int(width / CHARACTER))) for line in text.split("\n"))
 
 
 def grid(
@@ -58,6 +65,7 @@ def grid(
     heights = [max(shapes[first : first + ncols]) for first in range(0, len(images), ncols)]
     mapped = any(warmth is not None for warmth in maps)
     film_width = min(max(1.75, 4.0 / ncols), 9.0 / ncols)
+    titles = [_wrapped(text, film_width) for text in titles]
     words = 0.12 + 0.15 * max(text.count("\n") + 1 for text in titles)
     with look():
         height = sum(film_width * share + words for share in heights)

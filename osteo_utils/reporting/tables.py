@@ -102,7 +102,7 @@ def table(caption: str, heads: list[str], rows: list[list[str]]) -> Block:
     }
 
 
-def saved_table(path: Path, caption: str, longest: int = 40, start: int = 10) -> Block:
+def saved_table(path: Path, caption: str, longest: int = 20, start: int = 10) -> Block:
     """A CSV of the study as a block; a long one is cut, and says so."""
     frame = read_table(path)
     shown = frame.head(start) if len(frame) > longest else frame
