@@ -162,6 +162,12 @@ def test_diversity_counts_what_each_misses():
     assert ensemble.diversity(a, a).iloc[0][["error_overlap", "kappa"]].tolist() == [1, 1]
 
 
+@pytest.mark.filterwarnings("error")
+def test_kappa_of_one_verdict_throughout_is_undefined_and_says_so_quietly():
+    always = frame([0, 1, 0, 1], [0.9, 0.8, 0.7, 0.6])
+    assert np.isnan(ensemble.diversity(always, always).kappa.iloc[0])
+
+
 def test_other_films_folds_or_labels_and_a_lone_fold_are_refused():
     a = frame([0, 1, 0, 1, 0], [0.1, 0.2, 0.3, 0.4, 0.5])
     for other in (a.iloc[:4], a.assign(fold=0), a.assign(y_true=1 - a["y_true"]), a.assign(seed=1)):

@@ -175,8 +175,9 @@ def diversity(pred_a: pd.DataFrame, pred_b: pd.DataFrame, threshold: float = 0.5
     """Describe how differently two models err, one row per protocol, variant and seed.
 
     Counts of images both_right, only_a_right, only_b_right, both_wrong; error_overlap (share of the images
-    that either misses that both miss), kappa (Cohen's, of the two verdicts), correlation (Spearman's, of
-    the probabilities) and either_right, the accuracy that a perfect referee between the two would reach.
+    that either misses that both miss), kappa (Cohen's, of the two verdicts; NaN where both say the same of every
+    image), correlation (Spearman's, of the probabilities) and either_right, the accuracy that a perfect referee
+    between the two would reach.
     """
     frame, probs = _aligned([pred_a, pred_b])
     called = probs >= threshold
@@ -193,7 +194,9 @@ def diversity(pred_a: pd.DataFrame, pred_b: pd.DataFrame, threshold: float = 0.5
                 "only_b_right": int((~a & b).sum()),
                 "both_wrong": int((~a & ~b).sum()),
                 "error_overlap": float((~a & ~b).sum() / missed) if missed else 0.0,
-                "kappa": float(cohen_kappa_score(*called[part].T, labels=[False, True])),
+                "kappa": float(cohen_kappa_score(*called[part].T))
+                if len(np.unique(called[part])) == 2
+                else np.nan,
                 "correlation": float(pd.Series(probs[part, 0]).corr(pd.Series(probs[part, 1]), "spearman")),
                 "either_right": float((a | b).mean()),
             }
