@@ -47,6 +47,16 @@ def test_noise_and_shuffled_labels_stay_at_chance(images: pd.DataFrame, folds: p
     assert found.p_value > 0.05
 
 
+def test_folds_of_unlike_shares_and_levels_do_not_push_chance_below_one_half(images: pd.DataFrame) -> None:
+    # The first fold holds mostly cases and is brighter: trained on the rest, its cases would be ranked lowest.
+    order = np.random.default_rng(6).permutation(N // 2)
+    first = np.isin(images.group, [*order[order % 2 == 1][:20], *order[order % 2 == 0][:4]])
+    folds = pd.Series(np.where(first, 0, 1 + images.group % 4), images.image_id)
+    features = np.random.default_rng(7).normal(size=(N // 2, 40))[images.group] + first[:, None]
+    found, _ = shortcuts.judge(features, images, folds, 200, 50, seed=1)
+    assert found.null.value == pytest.approx(0.5, abs=0.01)
+
+
 def test_a_shape_that_no_straight_line_follows_is_found_in_few_features(
     images: pd.DataFrame, folds: pd.Series
 ) -> None:

@@ -209,15 +209,16 @@ def _prepared(features: np.ndarray, fold: np.ndarray) -> dict[int, np.ndarray]:
 def _out_of_fold(prepared: Mapping[int, np.ndarray], fold: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Guesses in (0, 1) for labels (n,), or (n, shuffles): least squares has a closed form that fits all at once.
 
-    A guess is how far the model moves from the share of osteoporosis among its training images. That share itself
-    is taken out: it is low where the scored fold's is high, and would push chance below 0.5. The logistic curve of
-    the same slope keeps guesses inside (0, 1).
+    The labels enter as their distance from their fold's share of osteoporosis: a fold with many cases leaves few to
+    train on, and this would push chance below 0.5. The logistic curve of the same slope keeps guesses in (0, 1).
     """
-    guesses = np.full(labels.shape, np.nan)
-    for number, values in prepared.items():
+    distance, guesses = np.zeros(labels.shape), np.full(labels.shape, np.nan)
+    for number in prepared:
+        distance[fold == number] = labels[fold == number] - labels[fold == number].mean(axis=0)
+    for number in prepared:
         train, test = (fold >= 0) & (fold != number), fold == number
-        model = Ridge(PENALTY).fit(values[train], labels[train])
-        guesses[test] = expit(4 * (model.predict(values[test]) - labels[train].mean(axis=0)))
+        model = Ridge(PENALTY).fit(prepared[number][train], distance[train])
+        guesses[test] = expit(4 * model.predict(prepared[number][test]))
     return guesses
 
 

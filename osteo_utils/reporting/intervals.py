@@ -123,7 +123,7 @@ def by_protocol(
 
 
 @styled
-def beside_shuffled(frame: pd.DataFrame, where: str, title: str = "Known without looking at bone") -> Figure:
+def beside_shuffled(frame: pd.DataFrame, where: str, title: str = "Known without any network") -> Figure:
     """AUROC by kind of feature with its interval, and as a grey bar the range that shuffled labels reach.
 
     Columns features, value, low, high, shuffled_low, shuffled_high; a row without the last two looks at bone, gets
