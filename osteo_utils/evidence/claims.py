@@ -99,9 +99,9 @@ def _measured(claim: Mapping[str, Any], metrics: Mapping[str, Estimate]) -> tupl
     elif ours.value >= paper:
         verdict, why = REPRODUCED, f"{between} lies above the paper's {_number(paper, unit)} {basis}"
     else:
-        gap = _number(paper - ours.value, "points")
+        gap = _number(paper - ours.value, "points").removeprefix("+")
         verdict = NOT_REPRODUCED
-        why = f"{between} lies below the paper's {_number(paper, unit)}, our value {gap} {basis}"
+        why = f"{between} lies below the paper's {_number(paper, unit)}, our value {gap} below it {basis}"
     if unit == "points":
         clear = "above zero" if ours.low > 0 else "below zero" if ours.high < 0 else "on both sides of zero"
         why += f". The interval of the difference lies {clear}"
