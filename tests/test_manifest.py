@@ -1,0 +1,150 @@
+"""The manifest and the stores: what a small folder, a hostile one and a synthetic set become."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from samples import fill, film
+
+from osteo_utils.data import download, manifest
+from osteo_utils.study import results, runtime
+
+
+@pytest.fixture
+def small(tmp_path):
+    """Two usable films of each class, and one of every kind of trouble."""
+    return fill(
+        tmp_path / "films",
+        {
+            "Normal/2.png": film(200),
+            "Normal/1.jpg": film(220, (100, 50)),
+            "Normal/.DS_Store": b"\0\0\0\1Bud1",
+            "Normal/Thumbs.db": b"\xd0\xcf\x11\xe0",
+            "Normal/empty.png": b"",
+            "OSTEOPOROSIS/a.png": film(100),
+            "OSTEOPOROSIS/deeper/b.png": film(120),
+            "OSTEOPOROSIS/letter.jpg": b"Dear colleague",
+            "osteopenia/c.png": film(150),
+            "notes.txt": b"taken in 2019",
+            "truth.csv": b"image_id\n",
+        },
+    )
+
+
+def test_manifest_of_a_small_folder_is_exact(small, tmp_path):
+    table = manifest.build_manifest(small, "folder", store=tmp_path / "images.npy")
+    assert table["image_id"].tolist() == [
+        "Normal/.DS_Store",
+        "Normal/1.jpg",
+        "Normal/2.png",
+        "Normal/Thumbs.db",
+        "Normal/empty.png",
+        "OSTEOPOROSIS/a.png",
+        "OSTEOPOROSIS/deeper/b.png",
+        "OSTEOPOROSIS/letter.jpg",
+        "notes.txt",
+        "osteopenia/c.png",
+    ]
+    q, o, e = "quarantined", "ok", "excluded"
+    assert table["status"].tolist() == [q, o, o, q, q, o, o, q, e, e]
+    assert table["row"].fillna(-1).tolist() == [-1, 0, 1, -1, -1, 2, 3, -1, -1, -1]
+    assert table["label"].fillna(-1).tolist() == [0, 0, 0, 0, 0, 1, 1, 1, -1, -1]
+    assert table["class_name"].tolist() == ["normal"] * 5 + ["osteoporosis"] * 3 + ["", "osteopenia"]
+    reasons = table.set_index("image_id")["reason"]
+    assert reasons["Normal/1.jpg"] == "named .jpg, content is PNG"
+    assert reasons["Normal/2.png"] == ""
+    assert reasons["Normal/empty.png"] == "zero bytes"
+    assert reasons["Normal/Thumbs.db"] == "hidden file of an operating system"
+    assert "not an image" in reasons["OSTEOPOROSIS/letter.jpg"]
+    assert reasons["osteopenia/c.png"] == "class folder osteopenia is neither normal nor osteoporosis"
+    wide = table.set_index("image_id").loc["Normal/1.jpg"]
+    assert (wide["width"], wide["height"], wide["scale"]) == (100, 50, 5.12)
+    assert (wide["pad_left"], wide["pad_top"]) == (0, 128)
+    assert wide["sha256"] == runtime.sha256_file(small / "Normal/1.jpg")
+
+
+def test_store_holds_the_usable_films_in_row_order(small, tmp_path):
+    path = tmp_path / "images.npy"
+    table = manifest.build_manifest(small, "folder", store=path)
+    images = manifest.load_store(path, table)
+    assert images.shape == (4, 512, 512) and images.dtype == np.uint8
+    # 2.png, a.png and b.png are ramps of the same shape up to 200, 100 and 120.
+    assert [int(image.max()) for image in images] == pytest.approx([220, 200, 100, 120], abs=3)
+    assert (images[0][:128] == 0).all() and images[0][128:384].max() > 200
+    assert [entry.name for entry in tmp_path.iterdir() if entry.name.startswith(".")] == []
+    with pytest.raises(ValueError, match=r"found uint8 \(4, 512, 512\), expected uint8 \(3, 512, 512\)"):
+        manifest.load_store(path, table[table["image_id"] != "Normal/2.png"])
+
+
+def test_manifest_survives_the_csv_and_is_the_same_each_time(small, tmp_path):
+    table = manifest.build_manifest(small, "folder")
+    assert table.equals(manifest.build_manifest(small, "folder", workers=1))
+    results.write_table(tmp_path / "manifest.csv", table, "manifest")
+    again = manifest.usable(results.read_table(tmp_path / "manifest.csv", "manifest"))
+    assert again["row"].tolist() == [0, 1, 2, 3] and again["label"].tolist() == [0, 0, 1, 1]
+    assert again["row"].dtype == again["label"].dtype == np.int64
+
+
+def test_class_without_a_usable_film_is_refused(tmp_path):
+    root = fill(tmp_path, {"normal/1.png": film(99), "osteoporosis/1.jpg": b"", "osteoporosis/2.jpg": b""})
+    with pytest.raises(ValueError, match="no usable radiograph in osteoporosis; 2 x zero bytes"):
+        manifest.build_manifest(root, "folder", store=tmp_path / "images.npy")
+    assert not (tmp_path / "images.npy").exists()
+
+
+def test_full_disk_is_said_before_anything_is_written(small, tmp_path, monkeypatch):
+    usage = type("Usage", (), {"free": 1_000_000})
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage)
+    with pytest.raises(OSError, match=r"may need 0.00 GB, 0.00 GB are free; make room"):
+        manifest.build_manifest(small, "folder", store=tmp_path / "out" / "images.npy")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_patients_become_pseudonyms(small):
+    (small / "patients.csv").write_text(
+        "image_id,patient\nNormal/1.jpg,P7\nOSTEOPOROSIS/a.png,P7\nNormal/2.png,P8\n"
+    )
+    known = manifest.build_manifest(small, "folder", salt="s").set_index("image_id")["patient"]
+    assert known["Normal/1.jpg"] == known["OSTEOPOROSIS/a.png"] != known["Normal/2.png"]
+    assert known["OSTEOPOROSIS/deeper/b.png"] == "" and "P7" not in "".join(known)
+    other = manifest.build_manifest(small, "folder", salt="t").set_index("image_id")["patient"]
+    assert other["Normal/1.jpg"] != known["Normal/1.jpg"]
+    (small / "patients.csv").write_text("image_id,patient\nnormal/9.jpg,P7\n")
+    with pytest.raises(ValueError, match=r"names 1 files that are not there, such as 'normal/9\.jpg'"):
+        manifest.build_manifest(small, "folder")
+
+
+def test_phantom_is_drawn_once_and_its_bone_is_known(home):
+    root = download.fetch("phantom", seed=1, knees=6, size=96)
+    first = {path: path.stat().st_mtime_ns for path in root.rglob("*.*")}
+    assert download.fetch("phantom", seed=1, knees=6, size=96) == root
+    assert first == {path: path.stat().st_mtime_ns for path in root.rglob("*.*")}
+    assert download.fetch("phantom", seed=2, knees=6, size=96) != root
+    table = manifest.build_manifest(root, "phantom")
+    truth = pd.read_csv(root / "truth.csv").set_index("image_id")
+    assert table["status"].eq("ok").all() and set(table["image_id"]) == set(truth.index)
+    assert table["label"].tolist() == truth.loc[table["image_id"], "label"].tolist()
+    assert manifest.store_truth_masks(root, table, home / "truth_masks.npy") == len(table)
+    masks = np.load(home / "truth_masks.npy")
+    for row, stored in zip(table.itertuples(), masks, strict=True):
+        drawn = np.asarray(Image.open((root / "truth_masks" / row.image_id).with_suffix(".png"))) > 0
+        assert stored.sum() / (row.scale**2 * drawn.sum()) == pytest.approx(1, abs=0.05)
+
+
+def test_set_without_truth_has_no_masks(small, tmp_path):
+    table = manifest.build_manifest(small, "folder")
+    (tmp_path / "truth_masks.npy").write_bytes(b"of an earlier data set")
+    assert manifest.store_truth_masks(small, table, tmp_path / "truth_masks.npy") == 0
+    assert not (tmp_path / "truth_masks.npy").exists()
+
+
+def test_masks_are_fitted_as_the_films(small, tmp_path):
+    table = manifest.build_manifest(small, "folder")
+    shapes = [(50, 100), (64, 48), (64, 48), (64, 48)]
+    whole = (np.full(shape, 255, np.uint8) for shape in shapes)
+    assert manifest.store_masks(whole, table, tmp_path / "truth_masks.npy") == 4
+    masks = np.load(tmp_path / "truth_masks.npy")
+    assert set(np.unique(masks)) == {0, 1}
+    assert masks.sum(axis=(1, 2)).tolist() == [256 * 512] + [512 * 384] * 3
+    with pytest.raises(ValueError, match=r"Normal/1.jpg: its mask is \(9, 9\), expected \(50, 100\)"):
+        manifest.store_masks((np.ones((9, 9)) for _ in shapes), table, tmp_path / "other.npy")
