@@ -1,6 +1,7 @@
 """The registry, a stranger's folder, and the published checksums."""
 
 import hashlib
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -51,6 +52,37 @@ def test_registry_agrees_with_its_checksums():
     lines = Path(datasets.__file__).with_name(entry.checksums).read_text().splitlines()
     counts = pd.Series([line.split("  ")[1].split("/")[0] for line in lines]).value_counts().to_dict()
     assert counts == dict(entry.expected) == {"normal": 372, "osteoporosis": 372}
+
+
+def test_registry_says_how_to_cite_and_what_else_holds_the_films():
+    entries = datasets.REGISTRY.values()
+    named = {entry.name: set(re.findall(r"knee\d+\w*", entry.relation)) - {entry.name} for entry in entries}
+    for entry in entries:
+        assert entry.citation.endswith(".") and entry.relation.endswith(".")
+        assert (entry.page in entry.citation) and (entry.slug in entry.page)
+        assert named[entry.name] <= set(datasets.REGISTRY)
+    # A relation has two ends.
+    assert all(name in named[other] for name, others in named.items() for other in others)
+    assert "10.17632/fxjm8fb6mw.2" in datasets.get("knee239").citation
+
+
+def test_registry_maps_each_class_folder_to_a_label():
+    two, three = {"normal": 0, "osteoporosis": 1}, {"normal": 0, "osteopenia": None, "osteoporosis": 1}
+    assert {name: entry.classes for name, entry in datasets.REGISTRY.items()} == {
+        "phantom": two, "folder": two, "knee744": two, "knee372": two, "knee372_128x256": two,
+        "knee1947": three, "knee239": three,
+    }  # fmt: skip
+
+
+def test_films_of_a_class_without_label_are_counted_too(tmp_path):
+    fill(tmp_path, {f"Normal/{number}.jpg": b"x" for number in range(36)})
+    fill(tmp_path, {f"Osteoporosis/deeper/{number}.jpg": b"x" for number in range(48)})
+    fill(tmp_path, {"Osteopenia/1.jpg": b"x", "notes.txt": b"x"})
+    assert datasets.account(tmp_path, "knee239")[:3] == [
+        "normal: 36 files (as expected)",
+        "osteopenia: 1 files (DIFFERS, expected 154)",
+        "osteoporosis: 48 files (DIFFERS, expected 49)",
+    ]
 
 
 def test_verify_tells_identical_from_changed(tmp_path, monkeypatch):

@@ -27,6 +27,7 @@ def small(tmp_path):
             "osteopenia/c.png": film(150),
             "notes.txt": b"taken in 2019",
             "truth.csv": b"image_id\n",
+            "SHA256SUMS": b"",
         },
     )
 

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
 
+from osteo_utils.data import checksums
 from osteo_utils.study import paths, runtime
 
 LABELS = {"normal": 0, "osteoporosis": 1}
 ULTRASOUND = "Labels come from ultrasound T-scores of unknown chain, not from DXA, the reference method for osteoporosis."
 NO_LICENCE = "none found; for local runs only, never pass on an image or a figure that shows one"
-COMPANIONS = ("patients.csv", "phantom.json", "truth.csv", "truth_masks", "truth_parts")
+NOT_INDEPENDENT = (
+    "Not independent of the other sets of knees until an audit says so "
+    "(python -m osteo_utils.data.audit DIR --against DIR2)."
+)
+COMPANIONS = ("patients.csv", "phantom.json", "truth.csv", "truth_masks", "truth_parts", checksums.NAME)
 
 
 @dataclass(frozen=True)
@@ -22,8 +27,9 @@ class DataSet:
     """What is known of a data set before it is opened.
 
     `slug` is its address on Kaggle (owner/name), `expected` the files per class, `checksums` the file beside
-    this module that lists SHA-256 and name of each file as published. Slugs and counts of the Kaggle sets are
-    inferred from counts and hashes; no page of theirs has been read.
+    this module that lists SHA-256 and name of each file as published, `citation` how to name it in a text,
+    `relation` what it shares with other sets. Slugs and counts of the Kaggle sets are inferred from counts and
+    hashes; no page of theirs has been read.
     """
 
     name: str
@@ -34,6 +40,13 @@ class DataSet:
     slug: str = ""
     expected: Mapping[str, int] = field(default_factory=dict)
     checksums: str = ""
+    citation: str = ""
+    relation: str = ""
+
+    @property
+    def classes(self) -> dict[str, int | None]:
+        """Label of each class; its folder bears its name, in upper or lower case. None is a class without label."""
+        return {name: LABELS.get(name) for name in self.expected or LABELS}
 
     @property
     def page(self) -> str:
@@ -42,9 +55,13 @@ class DataSet:
 
 
 def _kaggle(
-    name: str, title: str, slug: str, licence: str = NO_LICENCE, checksums: str = "", **expected: int
-) -> DataSet:
-    return DataSet(name, title, ULTRASOUND, licence, f"Kaggle {slug}", slug, expected, checksums)
+    name: str, title: str, slug: str, relation: str, licence: str = NO_LICENCE, checksums: str = "",
+    citation: str = "", **expected: int,
+) -> DataSet:  # fmt: skip
+    owner, short = slug.split("/")
+    entry = DataSet(name, title, ULTRASOUND, licence, f"Kaggle {slug}", slug, expected, checksums)
+    plain = f"{owner}: {short}. Data set, Kaggle, {entry.page}; add version and date of your download."
+    return replace(entry, citation=f"{citation} {plain}".strip(), relation=relation)
 
 
 REGISTRY: dict[str, DataSet] = {
@@ -56,11 +73,15 @@ REGISTRY: dict[str, DataSet] = {
             "Labels follow from the bone density that each knee was drawn with; they say nothing about patients.",
             "MIT, as the project",
             "osteo_utils.data.phantom",
+            citation="This project, as CITATION.cff names it, with the seed and the number of knees.",
+            relation="None: it holds no film of a patient.",
         ),
         _kaggle(
             "knee744",
             "Knee radiographs, normal and osteoporosis; the set whose count fits the paper",
             "mrmann007/osteoporosis",
+            "By its counts knee372 and knee372_128x256 in one: of each class 186 larger films and 186 of "
+            f"128x256 pixels. {NOT_INDEPENDENT}",
             checksums="knee744.sha256",
             normal=372,
             osteoporosis=372,
@@ -71,11 +92,14 @@ REGISTRY: dict[str, DataSet] = {
             "Labels are the names of the folders; write down how they were obtained (DXA site, T-score, date).",
             "yours to know",
             "a folder with normal/ and osteoporosis/",
+            citation="Yours to know.",
+            relation=NOT_INDEPENDENT,
         ),
         _kaggle(
             "knee372",
             "Knee radiographs, a relative of knee744",
             "stevepython/osteoporosis-knee-xray-dataset",
+            f"By its counts the larger films of knee744; in small knee372_128x256. {NOT_INDEPENDENT}",
             normal=186,
             osteoporosis=186,
         ),
@@ -83,6 +107,7 @@ REGISTRY: dict[str, DataSet] = {
             "knee372_128x256",
             "The same 372 films scaled to 128x256",
             "sachinkumar413/osteoporosis-knee-dataset-preprocessed128x256",
+            f"By its name and counts knee372 scaled, and the small films of knee744. {NOT_INDEPENDENT}",
             normal=186,
             osteoporosis=186,
         ),
@@ -90,6 +115,9 @@ REGISTRY: dict[str, DataSet] = {
             "knee1947",
             "Knee radiographs in three classes, osteopenia between the two",
             "mohamedgobara/multi-class-knee-osteoporosis-x-ray-dataset",
+            f"Gathered from several sources by the word of third parties, knee239 perhaps among them. {NOT_INDEPENDENT}",
+            citation="By the word of third parties the data of: Knee Osteoporosis Diagnosis Based on Deep Learning, "
+            "2024, https://doi.org/10.1007/s44196-024-00615-4.",
             normal=780,
             osteopenia=374,
             osteoporosis=793,
@@ -98,7 +126,10 @@ REGISTRY: dict[str, DataSet] = {
             "knee239",
             "Copy of Wani and Arora, Mendeley Data fxjm8fb6mw: 239 knees in three classes",
             "mohamedgobara/osteoporosis-database",
+            f"The Mendeley set under another address; knee1947 may hold it. {NOT_INDEPENDENT}",
             "CC BY 4.0 by the word of third parties",
+            citation="Wani, Insha Majeed; Arora, Sakshi (2021): Knee X-ray Osteoporosis Database. Mendeley Data, V2, "
+            "https://doi.org/10.17632/fxjm8fb6mw.2. Copy:",
             normal=36,
             osteopenia=154,
             osteoporosis=49,
@@ -171,6 +202,15 @@ def find_roots(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: (len(path.parts), path))
 
 
+def counts(root: Path) -> dict[str, int]:
+    """Files of each folder directly in `root`, by its name in lower case."""
+    found = {folder.name.lower(): 0 for folder in Path(root).iterdir() if folder.is_dir()}
+    for path in Path(root).glob("*/**/*"):
+        if path.is_file():
+            found[path.relative_to(root).parts[0].lower()] += 1
+    return found
+
+
 def manual_steps(name: str) -> str:
     """Numbered steps by which a person gets a Kaggle set without this program."""
     entry = get(name)
@@ -196,8 +236,7 @@ def verify(root: Path, name: str) -> pd.DataFrame:
     frame = pd.DataFrame({"image_id": pd.Series(dtype=str), "state": pd.Series(dtype=str)})
     if not entry.checksums:
         return frame
-    text = (Path(__file__).parent / entry.checksums).read_text("utf-8")
-    published = {line[66:]: line[:64] for line in text.splitlines() if line}
+    published = checksums.read(Path(__file__).parent / entry.checksums)
     states = dict.fromkeys(published, "missing")
     for class_name, folder in check_folder(root).items():
         for path in folder.rglob("*"):
@@ -210,12 +249,11 @@ def verify(root: Path, name: str) -> pd.DataFrame:
 
 def account(root: Path, name: str) -> list[str]:
     """What differs between a folder and the registry, one sentence a line; found against expected."""
-    entry, lines = get(name), []
-    for class_name, folder in check_folder(root).items():
-        found, expected = sum(path.is_file() for path in folder.rglob("*")), entry.expected.get(class_name)
-        if expected is not None:
-            verdict = "as expected" if found == expected else f"DIFFERS, expected {expected}"
-            lines.append(f"{class_name}: {found} files ({verdict})")
+    entry, lines, found = get(name), [], counts(root)
+    for class_name, expected in entry.expected.items():
+        number = found.get(class_name, 0)
+        verdict = "as expected" if number == expected else f"DIFFERS, expected {expected}"
+        lines.append(f"{class_name}: {number} files ({verdict})")
     checked = verify(root, name)
     if not entry.checksums:
         lines.append(f"{name}: no published checksums, so there is nothing to compare the files with")
