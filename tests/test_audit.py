@@ -244,6 +244,31 @@ def test_counts_and_flow_on_a_set_counted_by_hand() -> None:
     assert flow.knees.dropna().tolist() == [3, 1, 2]
 
 
+@pytest.mark.parametrize(
+    ("status", "label", "step", "place"),
+    [
+        ("excluded", np.nan, "of these, osteopenia by the study's rule", "excluded: of another class"),
+        ("ok", 0, "of these, osteopenia, counted as normal by the study's rule", "readable and labelled"),
+    ],
+)
+def test_the_flow_says_what_became_of_osteopenia(status: str, label: float, step: str, place: str) -> None:
+    manifest = pd.DataFrame(
+        {
+            "image_id": ["n/1", "o/1", "p/1", "p/2"],
+            "class_name": ["normal", "osteoporosis", "osteopenia", "osteopenia"],
+            "label": [0, 1, label, label],
+            "sha256": list("abcd"),
+            "status": ["ok", "ok", status, status],
+        }
+    )
+    kept = manifest.loc[manifest.status == "ok", ["image_id"]].reset_index(drop=True)
+    table = kept.assign(group=range(len(kept)), relation="unique", conflict=0)
+    flow = audit.flow(manifest, table)
+    row = flow.index[flow.step == step]
+    assert flow.files[row].tolist() == [2]
+    assert flow.step[row[0] - 1] == place
+
+
 def test_the_examples_of_a_conflict_show_both_labels() -> None:
     table = pd.DataFrame(
         {

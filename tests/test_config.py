@@ -30,6 +30,7 @@ def test_every_committed_study_is_complete(study: str) -> None:
         ("protocols", ["by_file"], "'grouped' must be among them"),
         ("split_seeds", [1, 1], "an entry stands twice"),
         ("variants", ["segmented"], "'full' must be among them"),
+        ("osteopenia", "normel", "did you mean 'normal'"),
         ("mask_min_area", 0.95, "expected less than mask_max_area"),
     ],
 )
@@ -103,6 +104,21 @@ def test_an_own_study_points_at_the_folder_and_touches_no_other(home: Path) -> N
     assert [path.name for path in (home / "data" / "interim").iterdir()] == ["clinic"]
     with pytest.raises(ValueError, match="already stands for the folder"):
         config.create_own("clinic", home / "other", results.write_text)
+
+
+def test_an_own_study_keeps_its_external_set_and_its_rule_and_says_when_they_change(home: Path) -> None:
+    config.create_own("clinic", home / "films", results.write_text, home / "others", "normal")
+    kept = config.load("clinic")
+    assert (kept["external_dir"], kept["osteopenia"]) == (str(home / "others"), "normal")
+    folder = paths.StudyPaths("clinic").params
+    config.write_params(kept, results.write_text)
+    before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    config.create_own("clinic", home / "films", results.write_text)
+    changed = config.load("clinic")
+    assert (changed["external_dir"], changed["osteopenia"]) == ("", "exclude")
+    config.write_params(changed, results.write_text)
+    # Notebook 01 runs again; what reads its manifest follows by the manifest's own time stamp.
+    assert {name for name, at in before.items() if (folder / name).stat().st_mtime_ns != at} == {"01.yaml"}
 
 
 @pytest.mark.parametrize("name", ["phantom", "published", "../up", "", "1st"])

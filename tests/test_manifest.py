@@ -57,11 +57,83 @@ def test_manifest_of_a_small_folder_is_exact(small, tmp_path):
     assert reasons["Normal/empty.png"] == "zero bytes"
     assert reasons["Normal/Thumbs.db"] == "hidden file of an operating system"
     assert "not an image" in reasons["OSTEOPOROSIS/letter.jpg"]
-    assert reasons["osteopenia/c.png"] == "class folder osteopenia is neither normal nor osteoporosis"
+    assert reasons["osteopenia/c.png"] == "osteopenia, excluded by the study's rule"
     wide = table.set_index("image_id").loc["Normal/1.jpg"]
     assert (wide["width"], wide["height"], wide["scale"]) == (100, 50, 5.12)
     assert (wide["pad_left"], wide["pad_top"]) == (0, 128)
     assert wide["sha256"] == runtime.sha256_file(small / "Normal/1.jpg")
+
+
+@pytest.mark.parametrize(("rule", "label"), [("normal", 0), ("osteoporosis", 1)])
+def test_osteopenia_counts_as_the_class_that_the_rule_names_and_keeps_its_own_name(small, rule, label):
+    table = manifest.build_manifest(small, "folder", osteopenia=rule).set_index("image_id")
+    film = table.loc["osteopenia/c.png"]
+    assert (film["label"], film["class_name"], film["status"], film["row"]) == (label, "osteopenia", "ok", 4)
+    others = table.drop(index="osteopenia/c.png")
+    plain = manifest.build_manifest(small, "folder").set_index("image_id").drop(index="osteopenia/c.png")
+    pd.testing.assert_frame_equal(others, plain)
+
+
+@pytest.fixture
+def foreign(tmp_path):
+    """An external set with the same file names, one broken file and one film of osteopenia."""
+    return fill(
+        tmp_path / "elsewhere",
+        {
+            "normal/1.jpg": film(90),
+            "normal/broken.png": b"no",
+            "Osteoporosis/a.png": film(110),
+            "Osteopenia/c.png": film(130),
+        },
+    )
+
+
+def test_an_external_set_follows_with_names_of_its_own_and_changes_no_row(small, foreign, tmp_path):
+    path = tmp_path / "images.npy"
+    alone = manifest.build_manifest(small, "knee744")
+    both = manifest.build_manifest(small, "knee744", store=path, external=foreign)
+    results.check_table(both, "manifest")
+    pd.testing.assert_frame_equal(both.iloc[: len(alone)], alone)
+    theirs = both.iloc[len(alone) :].set_index("image_id")
+    assert theirs.index.tolist() == [
+        "external/Osteopenia/c.png",
+        "external/Osteoporosis/a.png",
+        "external/normal/1.jpg",
+        "external/normal/broken.png",
+    ]
+    assert theirs["status"].tolist() == ["excluded", "ok", "ok", "quarantined"]
+    assert set(theirs["role"]) == {"external"} and set(theirs["dataset"]) == {"folder"}
+    assert theirs["row"].fillna(-1).tolist() == [-1, 4, 5, -1]
+    assert manifest.develop(both).equals(both.iloc[: len(alone)])
+    assert manifest.usable(both)["role"].eq("develop").all() and len(manifest.usable(both)) == 4
+    assert manifest.usable(both, "external")["row"].tolist() == [4, 5]
+    images = manifest.load_store(path, both)
+    assert [int(image.max()) for image in images] == pytest.approx([220, 200, 100, 120, 110, 90], abs=3)
+    mapped = manifest.build_manifest(small, "knee744", external=foreign, osteopenia="normal")
+    assert mapped.set_index("image_id")["label"]["external/Osteopenia/c.png"] == 0
+
+
+def test_an_external_set_that_lacks_a_class_or_lies_within_is_refused(small, foreign, tmp_path):
+    (foreign / "Osteoporosis" / "a.png").write_bytes(b"")
+    with pytest.raises(ValueError, match="elsewhere: no usable radiograph in osteoporosis; 1 x zero bytes"):
+        manifest.build_manifest(small, "folder", store=tmp_path / "images.npy", external=foreign)
+    assert not (tmp_path / "images.npy").exists()
+    with pytest.raises(ValueError, match="must be films of another source"):
+        manifest.build_manifest(small, "folder", external=small)
+    fill(small, {"external/normal/1.jpg": film(90)})
+    (foreign / "Osteoporosis" / "a.png").write_bytes(film(110))
+    with pytest.raises(ValueError, match=r"external/normal/1\.jpg lies in it"):
+        manifest.build_manifest(small, "folder", external=foreign)
+
+
+def test_a_patient_of_both_sets_has_one_pseudonym_where_both_name_patients(small, foreign):
+    (foreign / "patients.csv").write_text("image_id,patient\nnormal/1.jpg,P7\nOsteoporosis/a.png,P9\n")
+    names = ["Normal/1.jpg", "external/normal/1.jpg", "external/Osteoporosis/a.png"]
+    one = manifest.build_manifest(small, "folder", "s", external=foreign).set_index("image_id")["patient"]
+    assert one[names[0]] == "" and len(set(one[names])) == 3
+    (small / "patients.csv").write_text("image_id,patient\nNormal/1.jpg,P7\n")
+    both = manifest.build_manifest(small, "folder", "s", external=foreign).set_index("image_id")["patient"]
+    assert both[names[0]] == both[names[1]] != both[names[2]]
 
 
 def test_store_holds_the_usable_films_in_row_order(small, tmp_path):

@@ -20,7 +20,7 @@ STUDY = "made_up"
 WHERE = "n = 40 files in 30 groups · made up · grouped"
 LAB = {"grouped": 0.70, "grouped_all": 0.68, "by_file": 0.80, "augment_first": 0.95, "resubstitution": 0.93}
 PARAMETERS = {
-    "01_data_download": {"dataset": "phantom"},
+    "01_data_download": {"dataset": "phantom", "osteopenia": "exclude"},
     "02_eda": {"n_folds": 5, "split_seeds": [0]},
     "04_vgg16": {"epochs": 3, "split_seeds": [0], "bootstrap_resamples": 200},
     "05_resnet50": {"epochs": 3, "split_seeds": [0], "bootstrap_resamples": 200},
@@ -42,7 +42,12 @@ def numbers() -> dict[str, dict[str, results.Estimate]]:
         models[notebook][f"{model}/grouped/none/auroc"] = estimate(value - 0.04)
         models[notebook][f"{model}-segmented/grouped/auroc"] = estimate(value - 0.02)
     return {
-        "01_data_download": {"data/files": results.Estimate(40)},
+        "01_data_download": {
+            "data/files": results.Estimate(40),
+            "data/usable": results.Estimate(38),
+            "data/osteopenia": results.Estimate(0),
+            "data/patients": results.Estimate(0, n_files=0),
+        },
         "02_eda": {"data/groups": results.Estimate(30), "data/conflicts": results.Estimate(2)},
         "03_segmentation": {"segmentation/dice": estimate(0.9371, 0.01)},
         **models,
@@ -256,6 +261,68 @@ def test_only_synthetic_sets_say_so_and_real_ones_say_where_labels_come_from(pat
     html = page(paths)
     assert "drawn from a seed, with the label known" not in html
     assert "ultrasound T-scores of unknown chain, not from DXA" in html
+
+
+def section(html: str, key: str) -> str:
+    start = html.index(f'<section id="{key}">')
+    return unescape(html[start : html.index("</section>", start)])
+
+
+def add(path: Path, metrics: dict[str, results.Estimate]) -> None:
+    content = json.loads(path.read_text())
+    results.write_json(path, {**content, **{name: vars(value) for name, value in metrics.items()}})
+
+
+def test_the_rule_for_osteopenia_and_what_is_known_of_patients_are_said(paths: StudyPaths) -> None:
+    text = section(page(paths), "data")
+    assert "no films of osteopenia" in text
+    assert "patient-level leakage is unknown" in text
+    noted = paths.metrics / "01_data_download.json"
+    add(noted, {"data/osteopenia": results.Estimate(7), "data/patients": results.Estimate(20, n_files=38)})
+    change(noted, "_run", "parameters", "osteopenia", to="normal")
+    text = section(page(paths), "data")
+    assert "the 7 films of osteopenia, the class between the two, count as normal" in text
+    assert "38 of 38 films name their patient, 20 in all" in text
+    assert "unknown" not in text
+    change(noted, "data/patients", "n_files", to=30)
+    assert "For the other 8, patient-level leakage is unknown" in section(page(paths), "data")
+
+
+def test_without_an_external_set_the_report_says_so(paths: StudyPaths) -> None:
+    html = page(paths)
+    assert "No external set was given." in section(html, "external")
+    assert "One data set. Nothing here was tested on films of another hospital" in html
+
+
+def test_an_external_set_is_reported_with_its_overlap_and_scores_and_without_a_file_name(
+    paths: StudyPaths,
+) -> None:
+    counted = {
+        "files": 50,
+        "groups": 45,
+        "patients": 0,
+        "overlap_files": 6,
+        "conflict_files": 2,
+        "scored_files": 42,
+    }
+    found = {f"external/{name}": results.Estimate(value) for name, value in counted.items()}
+    add(paths.metrics / "02_eda.json", found)
+    results.write_text(
+        paths.tables / "external_overlap.csv",
+        "image_id,develop_image\nexternal/normal/miller.png,normal/1.png\n",
+    )
+    nothing = section(page(paths), "external")
+    assert "Nothing was scored, as films of both classes must be left." in nothing
+    add(paths.metrics / "04_vgg16.json", {"vgg16/external/auroc": estimate(0.618)})
+    html = page(paths)
+    text = section(html, "external")
+    assert "Of 50 usable films of the external set, 6 show a knee or a patient of the study" in text
+    assert "whether they share patients by other films is unknown" in text
+    assert "0.618 (0.568–0.668)" in text
+    assert "0.750 (0.700–0.800)" in text, "the study's own AUROC stands beside it"
+    assert "0.618 (0.568–0.668)" in section(html, "vgg16")
+    assert "miller" not in html
+    assert "One data set. Nothing here was tested" not in html
 
 
 def test_text_from_results_cannot_break_the_page(paths: StudyPaths) -> None:

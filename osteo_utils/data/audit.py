@@ -18,7 +18,8 @@ import pandas as pd
 
 from osteo_utils.data import audit_page
 from osteo_utils.data.copies import SAME_KNEE, candidates_of, compare, components, similarities_among
-from osteo_utils.data.manifest import build_manifest
+from osteo_utils.data.datasets import LABELS
+from osteo_utils.data.manifest import OSTEOPENIA, build_manifest
 from osteo_utils.study import results
 
 # A group whose least alike members still reach this is no chain: above it no two different knees were seen.
@@ -140,7 +141,8 @@ def counts(manifest: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
 def flow(manifest: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     """From the files found to the knees analysed: step, files, knees (empty where not counted), main.
 
-    `main` marks what remains after the steps before it; the other rows are what was taken out or is a copy.
+    `main` marks what remains after the steps before it; the other rows are what was taken out or is a copy. Where the
+    set has films of osteopenia, a row says what the study's rule makes of them.
     """
     joined = table.merge(manifest[["image_id", "sha256"]], on="image_id")
     conflict = joined["conflict"] == 1
@@ -162,7 +164,23 @@ def flow(manifest: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
         ),
         ("analysed under grouped", int((~conflict).sum()), joined[~conflict]["group"].nunique(), True),
     ]
+    steps[2:2] = _osteopenia(
+        manifest[manifest["status"] == "excluded"], "of these, osteopenia by the study's rule"
+    )
+    kept = manifest[manifest["status"] == "ok"]
+    place = next(number for number, step in enumerate(steps) if step[0].startswith("of these, further"))
+    steps[place:place] = _osteopenia(kept, "of these, osteopenia, counted as {} by the study's rule")
     return pd.DataFrame(steps, columns=["step", "files", "knees", "main"]).astype({"knees": "Int64"})
+
+
+def _osteopenia(files: pd.DataFrame, words: str) -> list[tuple]:
+    """A step that counts the films of osteopenia among `files`; none where there are none."""
+    between = files[files["class_name"] == OSTEOPENIA]
+    if between.empty:
+        return []
+    label = between["label"].iloc[0]
+    known = [name for name, number in LABELS.items() if number == label] if pd.notna(label) else []
+    return [(words.format(*known), len(between), pd.NA, False)]
 
 
 def examples(table: pd.DataFrame, seed: int, n_groups: int = 6) -> pd.DataFrame:

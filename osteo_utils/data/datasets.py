@@ -193,6 +193,20 @@ def check_folder(root: Path) -> dict[str, Path]:
     return {name: found[0] for name, found in matches.items()}
 
 
+def check_external(root: Path, external: Path) -> dict[str, Path]:
+    """Folder of each class of an external set, by class name, which must lie apart from the study's own folder `root`.
+
+    Raises as `check_folder` does, and ValueError where one of the two folders holds the other.
+    """
+    ours, theirs = Path(root).resolve(), Path(external).resolve()
+    if ours.is_relative_to(theirs) or theirs.is_relative_to(ours):
+        raise ValueError(
+            f"{external}: an external set must be films of another source, and this folder and the study's own, "
+            f"{root}, hold one another; give a folder outside it"
+        )
+    return check_folder(theirs)
+
+
 def find_roots(folder: Path) -> list[Path]:
     """Folders at or below `folder` that hold a folder for each class; the shallowest come first."""
     found = []

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,12 +16,14 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from osteo_utils.data import datasets, radiographs
+from osteo_utils.data import datasets, patients, radiographs
 from osteo_utils.data.radiographs import STORE_SIDE, Unusable
 from osteo_utils.study import results, runtime
 
 LITTER = ("thumbs.db", "desktop.ini", "ehthumbs.db")
 BATCH = 64
+EXTERNAL = "external/"
+OSTEOPENIA = "osteopenia"
 WHOLE_NUMBERS = ("label", "width", "height", "bytes", "pad_left", "pad_top", "row")
 
 
@@ -31,45 +34,58 @@ def build_manifest(
     store: Path | None = None,
     workers: int = 2,
     every_folder: bool = False,
+    external: Path | None = None,
+    osteopenia: str = "exclude",
 ) -> pd.DataFrame:
     """The manifest (columns of the contract `manifest`): a row per file, sorted by `image_id`.
 
     `row` counts the usable films (status `ok`) from 0 in that order; it and `label` are empty elsewhere. A
-    file of a class folder that cannot be used is `quarantined`, one that lies outside the two class folders is
+    file of a class folder that cannot be used is `quarantined`, one that lies outside the class folders is
     `excluded`, both with the reason; the reason of a usable film is a remark, such as a wrong extension. With
     `store` the films are written there in the same pass, as a uint8 array (n, 512, 512). `salt` goes into the
     patients' pseudonyms, which come from `patients.csv` (image_id, patient) beside the class folders. With
     `every_folder` each folder is a class of its own, labelled by its place in the alphabet, and none is excluded.
+    Films of a folder osteopenia/ keep that `class_name`; `osteopenia` says which label they get, if any.
+
+    The files of `external`, a folder of another source, follow those of `root` with the role `external`, the
+    dataset `folder` and `external/` before their path; the rows of `root` are the same with and without it. One
+    patient of both sets has one pseudonym where both have a patients.csv.
     Raises ValueError for a bad folder, an unusable class or a bad patients.csv, OSError where the disk is full.
     """
     root = Path(root)
-    files = _files_of(root)
-    if every_folder:
-        classes = {name: name for name in sorted({_folder(file) for file in files})}
-        labels: Mapping[str, int] = {name: number for number, name in enumerate(classes)}
-    else:
-        classes = {folder.name: name for name, folder in datasets.check_folder(root).items()}
-        labels = datasets.LABELS
-    rows: list[dict[str, Any]] = []
-    with _StoreWriter.opened(store, len(files)) as writer, ThreadPoolExecutor(workers) as pool:
-        for start in range(0, len(files), BATCH):
-            for row, stored in pool.map(
-                lambda name: _read(root, name, classes, labels), files[start : start + BATCH]
-            ):
-                if stored is not None:
-                    row["row"] = writer.append(stored)
-                rows.append({"dataset": dataset, "role": "develop", **row})
-        frame = pd.DataFrame(rows).reindex(columns=list(results.CONTRACTS["manifest"].columns))
-        frame = frame.astype(dict.fromkeys(WHOLE_NUMBERS, "Int64"))
-        frame["patient"] = _pseudonyms(root, frame["image_id"], salt)
-        if not every_folder:
-            _require_both_classes(root, frame)
+    secret = patients.secret_of(root, salt)
+    sources = [_Source(root, dataset, "develop", "", secret)]
+    if external is not None:
+        datasets.check_external(root, external)
+        theirs = secret or patients.secret_of(Path(external), salt)
+        sources.append(_Source(Path(external), "folder", "external", EXTERNAL, theirs))
+    frames: list[pd.DataFrame] = []
+    with (
+        _StoreWriter.opened(store, sum(len(source.files) for source in sources)) as writer,
+        ThreadPoolExecutor(workers) as pool,
+    ):
+        for source in sources:
+            classes, labels = _classes_of(source, every_folder, osteopenia)
+            frames.append(_rows_of(source, classes, labels, writer, pool))
+            if not every_folder:
+                _require_both_classes(source.root, frames[-1])
+        frame = pd.concat(frames, ignore_index=True)
+        if (twice := frame["image_id"].duplicated()).any():
+            raise ValueError(
+                f"{root}: {frame.loc[twice, 'image_id'].iloc[0]} lies in it, and so would a film of the external set "
+                f"be named; rename the folder {EXTERNAL}"
+            )
     return frame
 
 
-def usable(manifest: pd.DataFrame) -> pd.DataFrame:
-    """The rows with status `ok`, with `label` and `row` as plain integers and a fresh index."""
-    chosen = manifest[manifest["status"] == "ok"].reset_index(drop=True)
+def develop(manifest: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the study's own files; whatever describes or trains takes these and no other."""
+    return manifest[manifest["role"] == "develop"]
+
+
+def usable(manifest: pd.DataFrame, role: str = "develop") -> pd.DataFrame:
+    """The rows with status `ok` of one role, with `label` and `row` as plain integers and a fresh index."""
+    chosen = manifest[(manifest["status"] == "ok") & (manifest["role"] == role)].reset_index(drop=True)
     return chosen.astype({"label": int, "row": int, "width": int, "height": int})
 
 
@@ -180,12 +196,63 @@ def _folder(image_id: str) -> str:
     return image_id.split("/")[0] if "/" in image_id else ""
 
 
+@dataclass(frozen=True)
+class _Source:
+    """One folder of films, what its rows are called, and the secret of its pseudonyms."""
+
+    root: Path
+    dataset: str
+    role: str
+    prefix: str
+    secret: str
+
+    @cached_property
+    def files(self) -> list[str]:
+        return _files_of(self.root)
+
+
+def _classes_of(
+    source: _Source, every_folder: bool, osteopenia: str
+) -> tuple[dict[str, str], Mapping[str, int]]:
+    """Class of each class folder, and the label of each class that has one."""
+    folders = sorted({_folder(file) for file in source.files})
+    if every_folder:
+        return {name: name for name in folders}, {name: number for number, name in enumerate(folders)}
+    classes = {folder.name: name for name, folder in datasets.check_folder(source.root).items()}
+    classes |= {name: OSTEOPENIA for name in folders if name.lower() == OSTEOPENIA}
+    if osteopenia == "exclude":
+        return classes, datasets.LABELS
+    return classes, {**datasets.LABELS, OSTEOPENIA: datasets.LABELS[osteopenia]}
+
+
+def _rows_of(
+    source: _Source,
+    classes: Mapping[str, str],
+    labels: Mapping[str, int],
+    writer: _StoreWriter,
+    pool: ThreadPoolExecutor,
+) -> pd.DataFrame:
+    rows: list[dict[str, Any]] = []
+    for start in range(0, len(source.files), BATCH):
+        names = source.files[start : start + BATCH]
+        for row, stored in pool.map(lambda name: _read(source.root, name, classes, labels), names):
+            if stored is not None:
+                row["row"] = writer.append(stored)
+            rows.append({"dataset": source.dataset, "role": source.role, **row})
+    frame = pd.DataFrame(rows).reindex(columns=list(results.CONTRACTS["manifest"].columns))
+    frame = frame.astype(dict.fromkeys(WHOLE_NUMBERS, "Int64"))
+    frame["patient"] = patients.pseudonyms(source.root, frame["image_id"], source.secret)
+    return frame.assign(image_id=source.prefix + frame["image_id"])
+
+
 def _read(
     root: Path, image_id: str, classes: Mapping[str, str], labels: Mapping[str, int]
 ) -> tuple[dict[str, Any], np.ndarray | None]:
     path, folder = root / image_id, _folder(image_id)
     class_name = classes.get(folder, folder)
     row: dict[str, Any] = {"image_id": image_id, "class_name": class_name, "reason": "", "status": "excluded"}
+    if class_name == OSTEOPENIA and OSTEOPENIA not in labels:
+        return {**row, **_fingerprint(path), "reason": "osteopenia, excluded by the study's rule"}, None
     if folder not in classes:
         row["reason"] = (
             f"class folder {folder} is neither {' nor '.join(datasets.LABELS)}"
@@ -243,27 +310,6 @@ def _files_of(root: Path) -> list[str]:
 
 def _raise(error: OSError) -> None:
     raise error
-
-
-def _pseudonyms(root: Path, image_ids: pd.Series, salt: str) -> list[str]:
-    path = root / "patients.csv"
-    if not path.is_file():
-        return [""] * len(image_ids)
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    if list(table.columns) != ["image_id", "patient"] or table["image_id"].duplicated().any():
-        raise ValueError(
-            f"{path}: expected the columns image_id, patient and each image once, found {list(table.columns)}"
-        )
-    if unknown := sorted(set(table["image_id"]) - set(image_ids)):
-        raise ValueError(
-            f"{path}: names {len(unknown)} files that are not there, such as {unknown[0]!r}; "
-            "expected paths below the folder, such as normal/101.jpg"
-        )
-    # Without the file's own hash in it, a pseudonym could be found by trying out all numbers.
-    secret = f"{salt}|{runtime.sha256_file(path)}"
-    known = dict(table.itertuples(index=False))
-    names = [known.get(image_id, "") for image_id in image_ids]
-    return [hashlib.sha256(f"{secret}|{name}".encode()).hexdigest()[:16] if name else "" for name in names]
 
 
 def _require_both_classes(root: Path, frame: pd.DataFrame) -> None:

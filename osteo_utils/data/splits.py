@@ -17,10 +17,15 @@ def make_folds(images: pd.DataFrame, protocol: str, n_folds: int, seed: int, vie
     `tuned_on_test` keep groups together and leave out groups with both labels; `grouped_all` keeps those,
     whole; `by_file` ignores groups; `augment_first` deals `views` views of each image as if each were an
     image; `resubstitution` has a single fold 0, on which everything is trained and scored. The result
-    depends on the seed and not on the order of the rows. Raises ValueError for an impossible request.
+    depends on the seed and not on the order of the rows. Raises ValueError for an impossible request and for an
+    image whose role is not `develop`: what has no fold cannot be trained on.
     """
     if protocol not in PROTOCOLS:
         raise ValueError(f"unknown protocol {protocol!r}; expected one of {', '.join(PROTOCOLS)}")
+    if "role" in images and (foreign := images.loc[images.role != "develop", "image_id"]).any():
+        raise ValueError(
+            f"{foreign.iloc[0]} is of the external set; expected images of the study alone, as manifest.usable gives"
+        )
     table = images[["image_id", "label", "group", "conflict"]].sort_values("image_id", ignore_index=True)
     if table.image_id.duplicated().any():
         raise ValueError(

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from osteo_utils.data import radiographs
+from osteo_utils.data.manifest import develop
 from osteo_utils.models import backbones, segmentation
 from osteo_utils.models.weights import Weights
 from osteo_utils.study import results, runtime
@@ -39,9 +40,10 @@ class Activations:
 def usable_images(run: results.Run) -> pd.DataFrame:
     """The images that take part: manifest and audit side by side, in the order of `images.npy`.
 
-    Columns of the manifest, then group and conflict; `label` is an integer.
+    Columns of the manifest, then group and conflict; `label` is an integer. Films of an external set are not among
+    them; only the room `external` reads those.
     """
-    manifest = run.read(run.paths.manifest, "manifest")
+    manifest = develop(run.read(run.paths.manifest, "manifest"))
     audit = run.read(run.paths.audit, "audit")
     usable = manifest[(manifest.status == "ok") & manifest.label.notna()]
     table = usable.merge(

@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from osteo_utils.data import datasets
+from osteo_utils.reporting import cohort
 from osteo_utils.reporting.style import NAMES
 from osteo_utils.reporting.tables import (
     MODELS,
@@ -29,6 +30,7 @@ from osteo_utils.reporting.tables import (
 from osteo_utils.reporting.wording import (
     LIMITS,
     NOTICE,
+    ONE_SET,
     PROTOCOLS,
     SECTIONS,
     SYNTHETIC,
@@ -175,12 +177,13 @@ def _distinct(values: Iterable[str | None]) -> list[str]:
     return list(dict.fromkeys(value for value in values if value))
 
 
-def opening_of_data(metrics: Metrics, dataset: str) -> list[Block]:
-    """Files, groups and conflicts, where the labels come from, and under which licence."""
-    known = datasets.get(dataset)
+def opening_of_data(metrics: Metrics, parameters: Mapping[str, Any]) -> list[Block]:
+    """Files, groups and conflicts, where the labels come from, and under which licence; osteopenia and patients."""
+    known = datasets.get(parameters["dataset"])
     blocks: list[Block] = [
         {"kind": "text", "text": f"{known.title}. Source: {known.source}. Licence: {known.licence}."},
         {"kind": "note", "text": known.labels},
+        {"kind": "text", "text": f"{cohort.osteopenia(metrics, parameters)} {cohort.patients(metrics)}"},
     ]
     return [*blocks, *_some(other_metrics(metrics, "data", "The data in numbers."))]
 
@@ -189,10 +192,12 @@ def _some(block: Block | None) -> list[Block]:
     return [] if block is None else [block]
 
 
-def numbers_of(section: Section, metrics: Metrics, dataset: str) -> list[Block]:
-    """The tables of a section that are made from metrics."""
+def numbers_of(section: Section, metrics: Metrics, parameters: Mapping[str, Any]) -> list[Block]:
+    """What a section says from metrics; `parameters` are those of notebook 01."""
     if section.key == "data":
-        return opening_of_data(metrics, dataset)
+        return opening_of_data(metrics, parameters)
+    if section.key == "external":
+        return cohort.external(metrics)
     if section.key == "segmentation":
         return _some(other_metrics(metrics, "segmentation", "Bone masks in numbers."))
     blocks = []
@@ -215,7 +220,7 @@ def appendix(metrics: Metrics) -> list[Block]:
     blocks = [
         other_metrics(metrics, topic, f"{_titled(topic)}: all numbers that no section prints.")
         for topic in topics
-        if topic not in ("data", "segmentation", "comparison")
+        if topic not in ("data", "segmentation", "comparison", "external")
     ]
     return [{**block, "folded": True} for block in blocks if block is not None]
 
@@ -232,15 +237,17 @@ def document(
     films: bool,
 ) -> dict[str, Any]:
     """The whole report as plain data: title, subtitle, notice and sections of blocks."""
-    dataset = runs["01_data_download"]["parameters"]["dataset"]
-    used: set[Path] = set()
+    about_data = runs["01_data_download"]["parameters"]
+    dataset = about_data["dataset"]
+    # A table of another owner's file names; its counts stand in the section on the external set.
+    used: set[Path] = {paths.tables / "external_overlap.csv"}
     body = [
         {
             "key": section.key,
             "title": section.title,
             "blocks": [
                 {"kind": "text", "text": section.opening},
-                *numbers_of(section, metrics, dataset),
+                *numbers_of(section, metrics, about_data),
                 *exhibits(section, paths, films, used),
             ],
         }
@@ -270,7 +277,11 @@ def document(
     back = [
         {"key": "methods", "title": "Methods", "blocks": methods(runs)},
         {"key": "environment", "title": "Environment and run time", "blocks": environment(runs)},
-        {"key": "limits", "title": "Limits", "blocks": [{"kind": "list", "items": limits(runs, dataset)}]},
+        {
+            "key": "limits",
+            "title": "Limits",
+            "blocks": [{"kind": "list", "items": limits(metrics, runs, dataset)}],
+        },
     ]
     if numbers := appendix(metrics):
         back.append({"key": "numbers", "title": "Appendix: all other numbers", "blocks": numbers})
@@ -278,18 +289,19 @@ def document(
         back.insert(0, {"key": "other", "title": rest.title, "blocks": others})
     return {
         "title": "Osteoporosis Prediction Using VGG16 and ResNet50: a reproduction",
-        "subtitle": f"Study {paths.study}, data set {dataset}, seed {runs['01_data_download']['parameters']['seed']}; "
+        "subtitle": f"Study {paths.study}, data set {dataset}, seed {about_data['seed']}; "
         f"results of {max(about['finished'] for about in runs.values())[:10]}",
         "notice": NOTICE,
         "sections": [*front, *body, *back],
     }
 
 
-def limits(runs: Mapping[str, dict[str, Any]], dataset: str) -> list[str]:
+def limits(metrics: Metrics, runs: Mapping[str, dict[str, Any]], dataset: str) -> list[str]:
     """What the numbers cannot say, as far as this study's settings decide it."""
     seeds = runs["04_vgg16"]["parameters"].get("split_seeds", [])
     return [
         datasets.get(dataset).labels,
+        *([] if cohort.has_external(metrics) else [ONE_SET]),
         *LIMITS,
         *(
             [f"One split seed only ({seeds[0]}): another deal of the folds would move every number."]

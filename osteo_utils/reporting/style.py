@@ -39,6 +39,7 @@ NAMES: dict[str, str] = {
     "augment_first": "augmented before splitting",
     "resubstitution": "scored on training images too",
     "tuned_on_test": "tuned on the test fold",
+    "external": "external set",
     "shortcut": "Shortcuts",
     "metadata": "file metadata",
     "size": "size and shape",

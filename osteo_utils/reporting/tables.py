@@ -17,7 +17,11 @@ Metrics = Mapping[str, Estimate]
 MODELS = ("vgg16", "resnet50", "ensemble")
 MAKERS = {
     "data/files": "01_data_download",
+    "data/usable": "01_data_download",
+    "data/patients": "01_data_download",
+    "data/osteopenia": "01_data_download",
     "data/": "02_eda",
+    "external/": "02_eda",
     "segmentation/": "03_segmentation",
     "shortcut/background/": "03_segmentation",
     "shortcut/": "02_eda",

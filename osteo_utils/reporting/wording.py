@@ -20,6 +20,8 @@ PROTOCOLS: dict[str, str] = {
     "augment_first": "Several views of each image are made first and then dealt to folds as if they were images.",
     "resubstitution": "Scored on all images, those trained on included.",
     "tuned_on_test": "Epoch and threshold are chosen on the test fold itself.",
+    "external": "Where an external set was given: its films without those of the study's own knees, scored by the "
+    "models fitted under the honest split, the logits of all folds averaged.",
 }
 METRICS: dict[str, str] = {
     "auroc": "AUROC",
@@ -40,8 +42,8 @@ METRICS: dict[str, str] = {
     "dice": "Dice overlap",
     "iou": "intersection over union",
 }
+ONE_SET = "One data set. Nothing here was tested on films of another hospital, detector or population."
 LIMITS: list[str] = [
-    "One data set. Nothing here was tested on films of another hospital, detector or population.",
     "Groups are found by the films alone, as copies of one another. Two films of one patient that are no copies "
     "count as two groups unless a table of patients was given, so that even the honest split can be too kind.",
     "The intervals resample groups and keep the fitted models. They hold the luck of the sample, not the luck of "
@@ -166,6 +168,11 @@ SECTIONS: tuple[Section, ...] = (
             Exhibit("ensemble*", "The combination: {name}.", optional=True),
         ),
         tables=(Exhibit("ensemble*", "The combination in numbers.", optional=True),),
+    ),
+    Section(
+        "external",
+        "External set",
+        "Films of another source are scored by the models as they stand: nothing is fitted or chosen on them.",
     ),
     Section(
         "leakage",

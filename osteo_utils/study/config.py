@@ -27,6 +27,7 @@ NOTEBOOKS = (
 PROTOCOLS = ("grouped", "grouped_all", "by_file")
 RECIPES = ("none", "last_block")
 VARIANTS = ("full", "segmented")
+OSTEOPENIA = ("exclude", "normal", "osteoporosis")
 OWN_STUDY_MODEL = "knee744"
 
 
@@ -74,6 +75,15 @@ PARAMETERS: dict[str, Parameter] = {
     "dataset": Parameter("01", str, "which data set", ("phantom", "knee744", "folder")),
     "data_dir": Parameter(
         "01", str, "folder with normal/ and osteoporosis/; empty = the data set's own place"
+    ),
+    "external_dir": Parameter(
+        "01", str, "folder with normal/ and osteoporosis/ of another source, only ever scored; empty = none"
+    ),
+    "osteopenia": Parameter(
+        "01",
+        str,
+        "what becomes of films in a folder osteopenia/: left out, or the class they count as",
+        OSTEOPENIA,
     ),
     "phantom_knees": Parameter("01", int, "synthetic knees to draw", (10, 100_000)),
     "phantom_size": Parameter("01", int, "pixels along a synthetic film's longer side", (96, 1024)),
@@ -233,11 +243,18 @@ def write_if_changed(path: Path, text: str, write: Callable[[Path, str], None]) 
         write(path, text)
 
 
-def create_own(name: str, data_dir: Path, write: Callable[[Path, str], None]) -> dict[str, Any]:
+def create_own(
+    name: str,
+    data_dir: Path,
+    write: Callable[[Path, str], None],
+    external_dir: Path | None = None,
+    osteopenia: str = "",
+) -> dict[str, Any]:
     """Settings for a stranger's folder, kept as `data/interim/<name>/study.yaml`.
 
-    They are those of the study `knee744`, with the data set replaced. Raises ValueError for a name that
-    is taken by a committed study or cannot name a folder, or that is already used for another folder.
+    They are those of the study `knee744`, with the data set replaced; `osteopenia` left empty is that study's rule.
+    Raises ValueError for a name that is taken by a committed study or cannot name a folder, or that is already used
+    for another folder. Another `external_dir` or rule changes the study, and what depends on it runs again.
     """
     if not _is_name(name):
         raise ValueError(f"--name {name!r}: use letters, digits, _ and -, starting with a letter, 40 at most")
@@ -253,6 +270,11 @@ def create_own(name: str, data_dir: Path, write: Callable[[Path, str], None]) ->
             "choose another name, or delete that study's folders under data/interim and reports"
         )
     settings = {**load(OWN_STUDY_MODEL), "study": name, "dataset": "folder", "data_dir": folder}
+    if external_dir:
+        settings["external_dir"] = str(Path(external_dir).expanduser().resolve())
+    if osteopenia:
+        settings["osteopenia"] = osteopenia
+    check(settings, f"--name {name}", complete=True)
     text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
     write_if_changed(target, text, write)
     return settings

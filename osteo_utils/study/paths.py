@@ -105,6 +105,10 @@ class StudyPaths:
     def predictions(self) -> Path:
         return self.reports / "predictions"
 
+    def external_predictions(self, model: str) -> Path:
+        """A model's predictions of an external set: apart, so that no reader of out-of-fold predictions meets them."""
+        return self.predictions / f"{model}_external.csv"
+
     @property
     def history(self) -> Path:
         return self.reports / "history"

@@ -144,6 +144,14 @@ def write_table(path: Path, frame: pd.DataFrame, contract: str | None = None) ->
         frame.to_csv(temporary, index=False, lineterminator="\n")
 
 
+def write_or_clear(path: Path, frame: pd.DataFrame, contract: str) -> None:
+    """Write a table that not every study has: without a row, what an earlier run left is taken away."""
+    if frame.empty:
+        path.unlink(missing_ok=True)
+    else:
+        write_table(path, frame, contract)
+
+
 def read_table(path: Path, contract: str | None = None) -> pd.DataFrame:
     """Read a CSV of the study; a missing one is named, a wrong one refused."""
     if not path.is_file():
@@ -221,7 +229,8 @@ class Run:
         """Write `metrics/<notebook>.json` and say how long the notebook took."""
         seconds = time.perf_counter() - self.started
         # The place of a stranger's films is their own business; the manifest's hash says what was read.
-        parameters = {name: value for name, value in self.parameters.items() if name != "data_dir"}
+        places = ("data_dir", "external_dir")
+        parameters = {name: value for name, value in self.parameters.items() if name not in places}
         about = {
             "notebook": self.notebook,
             "parameters": parameters,
