@@ -10,10 +10,12 @@
 #   ./run_all.sh lab [JUPYTER ...]            open JupyterLab on the notebooks
 #
 # Options
-#   --cores N    processor cores to use (default: all); without --all, tests use two
-#   --force      run every notebook again
-#   --help       this text
-#   -- ...       everything after it goes to Snakemake, for example: ./run_all.sh phantom -- --dry-run
+#   --external DIR     films of another source, with the same two folders: scored, never trained on
+#   --osteopenia RULE  films in a folder osteopenia/: exclude (default), or count as normal or osteoporosis
+#   --cores N          processor cores to use (default: all); without --all, tests use two
+#   --force            run every notebook again
+#   --help             this text
+#   -- ...             everything after it goes to Snakemake, for example: ./run_all.sh phantom -- --dry-run
 #
 # Environment variables
 #   OSTEO_HOME     folder of data/ and reports/ (default: this folder)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import words
-from osteo_utils.study import paths
+from osteo_utils.study import config, paths
 
 ROOT = paths.code_root()
 SHELL_TOOLS = "bash dirname sed grep cat rm mkdir touch env tail printf true sleep ln".split()
@@ -99,6 +99,8 @@ def test_help_needs_no_python_and_names_every_word_and_option(door: Door) -> Non
         (["phantom", "--core", "2"], "'--cores'"),
         (["--forse"], "'--force'"),
         (["own", "--dat", "x"], "'--data'"),
+        (["knee744", "--externl", "x"], "'--external'"),
+        (["knee744", "--osteopenia", "osteoporos"], "'osteoporosis'"),
     ],
 )
 def test_a_wrong_word_gets_the_nearest_right_one(said: list[str], meant: str) -> None:
@@ -113,6 +115,24 @@ def test_a_wrong_word_costs_no_installation(door: Door) -> None:
     assert done.returncode == 2
     assert "did you mean 'phantom'?" in done.stderr
     assert not door.calls.exists()
+
+
+def test_an_external_set_and_a_rule_are_understood(tmp_path: Path) -> None:
+    said = [
+        "own",
+        "--data",
+        str(tmp_path),
+        "--name",
+        "mine",
+        f"--external={tmp_path}",
+        "--osteopenia",
+        "normal",
+    ]
+    request = words.parse(said)
+    assert (request.external, request.osteopenia) == (tmp_path.resolve(), "normal")
+    assert words.OSTEOPENIA == config.OSTEOPENIA
+    with pytest.raises(words.Unusable, match=r"--external '.*/none' does not exist; expected a folder"):
+        words.parse(["phantom", "--external", str(tmp_path / "none")])
 
 
 def test_what_follows_two_dashes_is_not_read() -> None:

@@ -58,6 +58,20 @@ class TestPublish:
     def test_of_a_synthetic_set_films_too(self, reports: Path) -> None:
         assert self.published(reports, "phantom") == self.NUMBERS | self.NAMING | self.FILMS
 
+    def test_of_a_study_with_an_external_set_nothing_that_shows_or_names_its_films(
+        self, reports: Path
+    ) -> None:
+        (reports / "metrics" / "02_eda.json").write_text('{"external/files": {}}')
+        named = "image_id,group\nexternal/normal/miller.png,0\n"
+        (reports / "tables" / "external_overlap.csv").write_text(named)
+        (reports / "predictions" / "vgg16_external.csv").write_text(named)
+        assert self.published(reports, "phantom") == self.NUMBERS | self.NAMING
+        assert self.published(reports, "knee744") == self.NUMBERS | self.NAMING
+
+    def test_a_table_without_a_row_names_nobody(self, reports: Path) -> None:
+        (reports / "tables" / "external_overlap.csv").write_text("image_id,group\n")
+        assert "tables/external_overlap.csv" in self.published(reports, "knee744")
+
     def test_a_data_set_that_is_not_known_counts_as_real(self, reports: Path) -> None:
         assert not self.FILMS & self.published(reports, "something new")
 

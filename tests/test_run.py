@@ -1,6 +1,7 @@
 """What stands behind `run_all.sh`: bad input, the command line of Snakemake, the machine."""
 
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -64,6 +65,20 @@ class TestBadInput:
     def test_films_for_the_synthetic_study(self, tmp_path, monkeypatch, capsys) -> None:
         assert "draws its own films" in self.said(monkeypatch, capsys, "phantom", "--data", str(tmp_path))
 
+    def test_an_external_set_without_the_two_classes(self, tmp_path, monkeypatch, capsys) -> None:
+        folder = classes(tmp_path / "others", normal=1)
+        text = self.said(monkeypatch, capsys, "phantom", "--external", str(folder))
+        assert "others: lacks osteoporosis/" in text
+
+    @pytest.mark.parametrize("place", ["films", "films/others"])
+    def test_an_external_set_inside_the_study_s_own(self, place, tmp_path, monkeypatch, capsys) -> None:
+        folder = classes(tmp_path / "films", normal=1, osteoporosis=1)
+        if place != "films":
+            classes(tmp_path / place, normal=1, osteoporosis=1)
+        said = ("own", "--data", str(folder), "--name", "mine", "--external", str(tmp_path / place))
+        assert "must be films of another source" in self.said(monkeypatch, capsys, *said)
+        assert not (tmp_path / "data" / "interim" / "mine").exists()
+
     @pytest.mark.parametrize("cores", ["0", "-1", "two"])
     def test_a_wrong_number_of_cores(self, cores, monkeypatch, capsys) -> None:
         assert "--cores" in self.said(monkeypatch, capsys, "phantom", f"--cores={cores}")
@@ -89,6 +104,27 @@ def test_the_command_line_of_snakemake(home: Path, monkeypatch: pytest.MonkeyPat
     assert forced[-3:] == ["--forceall", "--until", "nb02"]
     monkeypatch.setattr(machine, "count_gpus", lambda: 4)
     assert run.snakemake_command(words.parse(["phantom"]), "phantom").count("gpus=4") == 2
+
+
+def test_what_was_said_of_the_data_reaches_snakemake_and_the_command_to_go_on(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "count_gpus", lambda: 0)
+    others = classes(tmp_path / "other films", normal=1, osteoporosis=1)
+    said = ["knee744", "--external", str(others), "--osteopenia", "normal", "--cores", "2"]
+    request = words.parse(said)
+    command = run.snakemake_command(request, "knee744")
+    assert {f"external_dir={others}", "osteopenia=normal"} <= set(command)
+    again = shlex.split(run.resume_command(request))
+    assert again[0] == "./run_all.sh"
+    assert words.parse(again[1:]) == request
+
+
+def test_an_own_study_is_made_with_its_external_set(home, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(run, "_run_and_follow", lambda *_: 0)
+    films, others = (classes(tmp_path / name, normal=1, osteoporosis=1) for name in ("films", "others"))
+    assert answer(monkeypatch, "own", "--data", str(films), "--name", "mine", "--external", str(others)) == 0
+    assert config.load("mine")["external_dir"] == str(others)
 
 
 def test_gpus_are_counted_as_nvidia_smi_lists_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

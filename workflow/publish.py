@@ -52,11 +52,12 @@ def publish(
 
     `render(folder, films)` writes report.html and report.pdf into `folder`. `private` are folders of this
     machine that no text may name. Raises FileNotFoundError where there are no results, RuntimeError where
-    a text names a private folder or everything together is too large.
+    a text names a private folder or everything together is too large. Of a study with an external set no film and
+    no executed notebook is copied, and no table that names a file of that set.
     """
     if not (reports / "claims.json").is_file():
         raise FileNotFoundError(f"{reports}: no claims.json there; run the study first, then publish it")
-    films = dataset == SYNTHETIC
+    films = dataset == SYNTHETIC and not _has_external(reports)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".publish-", dir=target.parent) as temporary:
         staged = Published(Path(temporary) / target.name)
@@ -81,6 +82,8 @@ def _copy(source: Path, name: Path, dataset: str, staged: Published) -> None:
         staged.left_out[name.as_posix()] = f"{size / 1e6:.1f} MB, more than {LARGEST_FILE / 1e6:.0f}"
     elif dataset == STRANGERS and name.suffix == ".csv" and _names_files(source):
         staged.left_out[name.as_posix()] = "names files of your folder"
+    elif "external" in name.stem and name.suffix == ".csv" and _names_files(source):
+        staged.left_out[name.as_posix()] = "may name files of the external set"
     else:
         copy = staged.folder / name
         copy.parent.mkdir(parents=True, exist_ok=True)
@@ -92,7 +95,13 @@ def _copy(source: Path, name: Path, dataset: str, staged: Published) -> None:
 
 def _names_files(table: Path) -> bool:
     with table.open(encoding="utf-8", newline="") as stream:
-        return bool(NAMING_COLUMNS & set(next(csv.reader(stream), [])))
+        rows = csv.reader(stream)
+        return bool(NAMING_COLUMNS & set(next(rows, []))) and next(rows, None) is not None
+
+
+def _has_external(reports: Path) -> bool:
+    metrics = reports / "metrics" / "02_eda.json"
+    return "external/files" in json.loads(metrics.read_text("utf-8"))
 
 
 def _without_places(notebook: Path) -> str:

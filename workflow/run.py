@@ -47,13 +47,18 @@ def validated(request: words.Request) -> dict[str, Any]:
         from osteo_utils.study import results
 
         _check_folder(request.data)
-        return config.create_own(request.name, request.data, results.write_text)
+        _check_external(request.data, request.external)
+        return config.create_own(
+            request.name, request.data, results.write_text, request.external, request.osteopenia
+        )
     settings = config.load(request.study)
+    external = request.external or settings["external_dir"]
     if settings["dataset"] == "phantom":
         if request.data:
             raise ValueError(
                 f"--data: the study '{request.study}' draws its own films; run knee744 or own instead"
             )
+        _check_external(paths.raw("phantom"), external)
         return settings
     own = settings["dataset"] == "folder"
     if own and request.data and str(request.data) != settings["data_dir"]:
@@ -69,6 +74,7 @@ def validated(request: words.Request) -> dict[str, Any]:
         raise FileNotFoundError(
             f"{problem}\n  Give the folder with --data DIR, or run ./run_all.sh kaggle"
         ) from None
+    _check_external(Path(folder), external)
     return settings
 
 
@@ -78,11 +84,20 @@ def _check_folder(folder: Path) -> None:
     datasets.check_folder(folder)
 
 
+def _check_external(root: Path, external: Path | str | None) -> None:
+    from osteo_utils.data import datasets
+
+    if external:
+        datasets.check_external(root, Path(external))
+
+
 def resume_command(request: words.Request) -> str:
     """The command that goes on where this run stopped."""
     said = ["./run_all.sh", request.word if request.word != "study" else request.study]
     said += ["--data", str(request.data)] if request.data else []
     said += ["--name", request.name] if request.name else []
+    said += ["--external", str(request.external)] if request.external else []
+    said += ["--osteopenia", request.osteopenia] if request.osteopenia else []
     said += ["--cores", str(request.cores)] if request.cores else []
     said += ["--", *request.extra] if request.extra else []
     return shlex.join(said)
@@ -99,6 +114,8 @@ def snakemake_command(request: words.Request, study: str) -> list[str]:
     ]
     command += ["--directory", str(paths.home()), "--config", f"study={study}"]
     command += [f"data_dir={request.data}"] if request.data else []
+    command += [f"external_dir={request.external}"] if request.external else []
+    command += [f"osteopenia={request.osteopenia}"] if request.osteopenia else []
     if gpus := machine.count_gpus():
         command += [f"gpus={gpus}", "--resources", f"gpus={gpus}"]
     command += ["--cores", str(request.cores or machine.all_cores())]
@@ -248,7 +265,7 @@ def publish(request: words.Request) -> int:
 
 
 def _data_places(settings: dict[str, Any]) -> list[Path]:
-    return [Path(settings["data_dir"])] if settings["data_dir"] else []
+    return [Path(settings[name]) for name in ("data_dir", "external_dir") if settings[name]]
 
 
 def test(request: words.Request) -> int:

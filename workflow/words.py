@@ -17,14 +17,15 @@ from osteo_utils.study import paths
 
 DEFAULT_STUDY = "phantom"
 OPTIONS = {
-    "study": ("--data", "--cores", "--force"),
-    "own": ("--data", "--name", "--cores", "--force"),
+    "study": ("--data", "--external", "--osteopenia", "--cores", "--force"),
+    "own": ("--data", "--name", "--external", "--osteopenia", "--cores", "--force"),
     "kaggle": ("--cores", "--force"),
     "publish": (),
     "test": ("--all", "--cores"),
     "lab": (),
 }
-TAKES_VALUE = ("--data", "--name", "--cores")
+TAKES_VALUE = ("--data", "--name", "--external", "--osteopenia", "--cores")
+OSTEOPENIA = ("exclude", "normal", "osteoporosis")
 # These two hand what they do not know to another program.
 OPEN_ENDED = ("test", "lab")
 
@@ -41,6 +42,8 @@ class Request:
     study: str = ""
     data: Path | None = None
     name: str = ""
+    external: Path | None = None
+    osteopenia: str = ""
     cores: int | None = None
     force: bool = False
     everything: bool = False
@@ -125,17 +128,28 @@ def _set_value(request: Request, option: str, value: str) -> None:
     if option == "--name":
         request.name = value
     elif option == "--data":
-        folder = Path(value).expanduser()
-        if not value or not folder.is_dir():
-            found = "is a file" if folder.is_file() else "does not exist"
+        request.data = _folder(option, value)
+    elif option == "--external":
+        request.external = _folder(option, value)
+    elif option == "--osteopenia":
+        if value not in OSTEOPENIA:
             raise Unusable(
-                f"--data '{value}' {found}; expected a folder with normal/ and osteoporosis/ in it"
+                f"--osteopenia '{value}': expected exclude, or the class that its films count as; "
+                f"{nearest(value, OSTEOPENIA)}"
             )
-        request.data = folder.resolve()
+        request.osteopenia = value
     elif not value.isdigit() or int(value) < 1:
         raise Unusable(f"--cores '{value}': expected a whole number, 1 or more")
     else:
         request.cores = int(value)
+
+
+def _folder(option: str, value: str) -> Path:
+    folder = Path(value).expanduser()
+    if not value or not folder.is_dir():
+        found = "is a file" if folder.is_file() else "does not exist"
+        raise Unusable(f"{option} '{value}' {found}; expected a folder with normal/ and osteoporosis/ in it")
+    return folder.resolve()
 
 
 def _check(request: Request) -> None:
