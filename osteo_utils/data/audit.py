@@ -19,7 +19,7 @@ import pandas as pd
 from osteo_utils.data import audit_page
 from osteo_utils.data.copies import SAME_KNEE, candidates_of, compare, components, similarities_among
 from osteo_utils.data.datasets import LABELS
-from osteo_utils.data.manifest import OSTEOPENIA, build_manifest
+from osteo_utils.data.manifest import OSTEOPENIA, build_manifest, join_stores
 from osteo_utils.study import results
 
 # A group whose least alike members still reach this is no chain: above it no two different knees were seen.
@@ -229,7 +229,7 @@ def audit_folders(
     Every subfolder counts as a class. With `against` the `image_id`s begin with `first/` and `second/`. The store,
     uint8 (n, 512, 512), is written into the folder `store`. Raises ValueError where no film can be read.
     """
-    parts, films = [], []
+    parts, paths = [], []
     for number, root in enumerate([folder, against] if against else [folder]):
         if not root.is_dir():
             raise ValueError(f"{root}: is no folder; expected a folder of films")
@@ -238,13 +238,14 @@ def audit_folders(
         if against:
             side = ("first", "second")[number]
             listed = listed.assign(image_id=f"{side}/" + listed["image_id"], dataset=side)
-        parts.append(listed.assign(row=listed["row"] + sum(map(len, films))))
-        films.append(np.load(path, mmap_mode="r"))
+        before = sum(int((part["status"] == "ok").sum()) for part in parts)
+        parts.append(listed.assign(row=listed["row"] + before))
+        paths.append(path)
     manifest = pd.concat(parts, ignore_index=True)
     # The same class name is the same class, whichever folders stand beside it in either set.
     classes = pd.Series(pd.factorize(manifest["class_name"], sort=True)[0], manifest.index, dtype="Int64")
     manifest["label"] = classes.where(manifest["label"].notna())
-    images = films[0] if len(films) == 1 else np.concatenate(films)
+    images = np.load(paths[0] if len(paths) == 1 else join_stores(paths, store / "audit.npy"), mmap_mode="r")
     if not len(images):
         reasons = manifest["reason"].value_counts().head(3)
         said = "; ".join(f"{count} x {reason}" for reason, count in reasons.items()) or "it is empty"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -104,6 +104,21 @@ def load_store(path: Path, manifest: pd.DataFrame) -> np.ndarray:
             "run notebook 01_data_download again"
         )
     return images
+
+
+def join_stores(paths: Sequence[Path], path: Path) -> Path:
+    """Write the films of several stores after one another as one store; returns its path.
+
+    They go from file to file, as two sets may be larger than memory. Raises OSError where the disk is full.
+    """
+    parts = [np.load(part, mmap_mode="r") for part in paths]
+    with _StoreWriter.opened(path, sum(map(len, parts))) as writer:
+        for place, part in zip(paths, parts, strict=True):
+            with place.open("rb") as source:
+                source.seek(part.offset)
+                shutil.copyfileobj(source, writer.stream, 1 << 20)
+            writer.count += len(part)
+    return path
 
 
 def store_masks(masks: Iterator[np.ndarray], manifest: pd.DataFrame, path: Path) -> int:
