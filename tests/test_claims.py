@@ -138,7 +138,9 @@ def test_the_verdicts_of_a_real_study():
     assert "20 groups of copies carry both labels" in found["C1"]["why"]
     assert "Split by file instead: 86.0 %" in found["C4"]["why"]
     assert "846 > 744" in found["C4"]["why"]
-    assert "79.0 % to 85.0 % lies below the paper's 98.0 %, our value 16.0 points below it" in found["C4"]["why"]
+    assert (
+        "79.0 % to 85.0 % lies below the paper's 98.0 %, our value 16.0 points below it" in found["C4"]["why"]
+    )
     assert "96% lies below the 98% of its own member (C4)" in found["C5"]["why"]
     assert "lies above zero" in found["C6"]["why"]
 
