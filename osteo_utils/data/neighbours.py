@@ -1,7 +1,6 @@
 """Which legs may show the same knee: nearest neighbours by fingerprint, however a film is laid down.
 
-The fingerprint is a perceptual hash kept in real numbers instead of bits: coarse local contrast of frame, leg and the
-leg's core. It is compared upright, mirrored, upside down and after quarter turns.
+The fingerprint is a perceptual hash kept in real numbers instead of bits: coarse local contrast of frame and leg. It is compared upright, mirrored, upside down and after quarter turns.
 """
 
 from __future__ import annotations
@@ -31,33 +30,32 @@ def neighbours(
     quarter: np.ndarray,
     owner: np.ndarray,
     members: np.ndarray,
-    plan: Mapping[tuple[int, int], int],
+    plan: Mapping[int, int],
 ) -> dict[int, list[tuple[int, int]]]:
     """Nearest legs by fingerprint: first -> [(second, turn), …], each pair once, first < second.
 
-    `upright` and `quarter` (n, 3, 32, 16) are fingerprints as in `Portraits`, `owner` (n,) says whose leg it is (two
-    legs of one film are no pair), `members` which of the n are compared. `plan` says which box of one film is held
-    against which of the other (0 frame, 1 leg, 2 core), and how many neighbours, upright or mirrored, that may put
+    `upright` and `quarter` (n, 2, 32, 16) are fingerprints as in `Portraits`, `owner` (n,) says whose leg it is (two
+    legs of one film are no pair), `members` which of the n are compared. `plan` says how many neighbours, upright or
+    mirrored, the comparison of frames (0) and that of legs (1) may put
     forward for each leg. Time grows with the square of n, but by 64 multiplications a pair: at 50,000 legs it is
     small beside the registration that follows.
     """
     found: set[Pair] = set()
-    for (query_box, box), count in plan.items():
+    for box, count in plan.items():
         axes = _axes(upright, members, box)
         gallery = _in_blocks(upright, members, box, 0, axes)
         index = NearestNeighbors(algorithm="brute").fit(gallery)
         # A leg finds itself and the other leg of its film as well.
         wanted = min(count + 2, len(members))
 
-        def nearest(turn: int, query_box=query_box, axes=axes, index=index, wanted=wanted):
+        def nearest(turn: int, box=box, axes=axes, index=index, wanted=wanted):
             pictures = quarter if turn & QUARTER else upright
-            queries = _in_blocks(pictures, members, query_box, turn, axes)
+            queries = _in_blocks(pictures, members, box, turn, axes)
             far, there = index.kneighbors(queries, wanted)
             return np.where(owner[members[there]] == owner[members][:, None], np.inf, far), there
 
         tries = [([0, MIRRORED], count, _COMMON)]
-        if query_box == box:
-            tries += [([turn], 1, _SELDOM) for turn in range(2, 2 * QUARTER)]
+        tries += [([turn], 1, _SELDOM) for turn in range(2, 2 * QUARTER)]
         for turns, kept, alike in tries:
             far, there = (np.concatenate(part, axis=1) for part in zip(*map(nearest, turns), strict=True))
             turn = np.repeat(turns, wanted)
@@ -65,7 +63,7 @@ def neighbours(
             rows, places = np.nonzero(np.isfinite(np.take_along_axis(far, order, axis=1)))
             columns = order[rows, places]
             queries, others, ways = members[rows], members[there[rows, columns]], turn[columns]
-            near = _similar(upright, quarter, (query_box, box), queries, others, ways) >= alike
+            near = _similar(upright, quarter, box, queries, others, ways) >= alike
             for query, other, way in zip(
                 queries[near].tolist(), others[near].tolist(), ways[near].tolist(), strict=True
             ):
@@ -127,7 +125,7 @@ def _in_blocks(
 def _similar(
     upright: np.ndarray,
     quarter: np.ndarray,
-    boxes: tuple[int, int],
+    box: int,
     queries: np.ndarray,
     others: np.ndarray,
     ways: np.ndarray,
@@ -139,6 +137,6 @@ def _similar(
         pictures = quarter if way & QUARTER else upright
         for start in range(0, len(rows), _BLOCK):
             some = rows[start : start + _BLOCK]
-            query = _flat(laid(pictures[queries[some], boxes[0]], way))
-            found[some] = np.einsum("ij,ij->i", query, _flat(upright[others[some], boxes[1]]))
+            query = _flat(laid(pictures[queries[some], box], way))
+            found[some] = np.einsum("ij,ij->i", query, _flat(upright[others[some], box]))
     return found

@@ -26,8 +26,8 @@ _SIDE = 96
 # Films whose pictures are drawn in one go: what a process holds at a time.
 _BLOCK = 128
 _KINDS = {
-    "coarse": ((3, HEIGHT // 4, WIDTH // 4), np.float16),
-    "quarter": ((3, HEIGHT // 4, WIDTH // 4), np.float16),
+    "coarse": ((2, HEIGHT // 4, WIDTH // 4), np.float16),
+    "quarter": ((2, HEIGHT // 4, WIDTH // 4), np.float16),
     "leg": ((HEIGHT, WIDTH), np.float16),
     "grey": ((2 * HEIGHT, 2 * WIDTH), np.uint8),
     "boxes": ((4,), np.float64),
@@ -41,7 +41,7 @@ _KINDS = {
 class Portraits:
     """Small pictures of n legs.
 
-    `coarse` (n, 3, 32, 16) float16, local contrast of frame, leg and the leg's core, finds candidates, and `quarter`
+    `coarse` (n, 2, 32, 16) float16, local contrast of frame and leg, finds candidates, and `quarter`
     is the same after a quarter turn against the clock; `leg` (n, 128, 64) float16, local contrast, registers them;
     `grey` (n, 256, 128) uint8, the leg, decides. `boxes` (n, 4) holds the leg box as left, top, right, bottom in
     shares of the frame, `pixels` (n, 2) its height and width in pixels of the file, `owner` (n,) the row of the film
@@ -65,7 +65,7 @@ def portraits(legs: Sequence[tuple[np.ndarray, tuple[int, int]]]) -> Portraits:
         height, width = picture.shape
         left, top, right, bottom = box = leg_box(picture)
         drawn["grey"][index] = _cut(picture, box, (2 * WIDTH, 2 * HEIGHT))
-        drawn["leg"][index] = _local_contrast(_cut(picture, box, (WIDTH, HEIGHT)))
+        drawn["leg"][index] = local_contrast(_cut(picture, box, (WIDTH, HEIGHT)))
         drawn["coarse"][index] = _coarse(picture, box)
         turned = np.ascontiguousarray(np.rot90(picture))
         drawn["quarter"][index] = _coarse(turned, leg_box(turned))
@@ -185,19 +185,9 @@ def _bright_objects(film: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
 
 
 def _coarse(film: np.ndarray, leg: tuple[float, float, float, float]) -> np.ndarray:
-    """Local contrast of frame, leg and the leg's core of a film (h, w): float32 (3, 32, 16).
-
-    The core is the middle 80 % of the leg box: it is what a cropped copy shares with its source.
-    """
-    height, width = film.shape
-    left, top, right, bottom = leg
-    x, y = 0.1 * (right - left), 0.1 * (bottom - top)
-    boxes = (
-        (0, 0, width, height),
-        (left, top, right, bottom),
-        (left + x, top + y, right - x, bottom - y),
-    )
-    return np.stack([_local_contrast(_cut(film, box, (WIDTH // 4, HEIGHT // 4))) for box in boxes])
+    """Local contrast of frame and leg of a film (h, w): float32 (2, 32, 16)."""
+    boxes = ((0, 0, film.shape[1], film.shape[0]), leg)
+    return np.stack([local_contrast(_cut(film, box, (WIDTH // 4, HEIGHT // 4))) for box in boxes])
 
 
 def _cut(film: np.ndarray, box: tuple[float, ...], size: tuple[int, int]) -> np.ndarray:
@@ -210,7 +200,7 @@ def _cut(film: np.ndarray, box: tuple[float, ...], size: tuple[int, int]) -> np.
     return np.clip((picture - low) * (255 / max(high - low, 1)), 0, 255)
 
 
-def _local_contrast(picture: np.ndarray) -> np.ndarray:
+def local_contrast(picture: np.ndarray) -> np.ndarray:
     """Difference of Gaussians over its local strength."""
     pixel = len(picture) / HEIGHT
     around = max(6.0 * pixel, 2.0)

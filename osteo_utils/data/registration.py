@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 from scipy import fft, ndimage
 
-from osteo_utils.data.portraits import HEIGHT, WIDTH
+from osteo_utils.data.portraits import HEIGHT, WIDTH, local_contrast
 
 _SCALES = (0.59, 0.71, 0.84, 1.0, 1.19, 1.41, 1.68)
 _STEPS = [(tall, broad) for tall in _SCALES for broad in _SCALES if 0.5 < tall / broad < 2]
@@ -181,6 +181,33 @@ def _agreement(bands: Sequence[np.ndarray], inner: np.ndarray, around: float) ->
     """Correlation of two bands over their local strength."""
     first, second = (band / (np.sqrt(ndimage.gaussian_filter(band * band, around)) + 1.0) for band in bands)
     return _pearson(first[inner], second[inner])
+
+
+def levelled(
+    fixed: np.ndarray, moving: np.ndarray, warp: np.ndarray, pixels: np.ndarray, moving_pixels: np.ndarray
+) -> float:
+    """How alike two films are whose grey levels were bent, such as by another gamma: −1 to 1.
+
+    Arguments as for `detail`. Each grey level is replaced by its rank in the overlap, which no rising curve changes;
+    then the pair is registered again from `warp`. Returns the lower of outline and detail. Different knees get less
+    alike by it, not more.
+    """
+    fixed, moving = (np.asarray(picture, np.float32) for picture in (fixed, moving))
+    back = np.linalg.inv(np.vstack([warp * (1, 1, 2), (0, 0, 1)]))[:2]
+    ranked = [
+        _ranked(picture, _inside(picture.shape, way))
+        for picture, way in ((fixed, warp * (1, 1, 2)), (moving, back))
+    ]
+    legs = [local_contrast(_halved(picture)) for picture in ranked]
+    warp, outline = register(target(legs[0]), legs[1], [warp])
+    return min(outline, detail(*ranked, warp, pixels, moving_pixels))
+
+
+def _ranked(picture: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Grey levels as their rank among those inside, 0 to 255; outside as the nearest of them."""
+    known = np.sort(picture[inside])
+    low, high = (np.searchsorted(known, picture, side) for side in ("left", "right"))
+    return ((low + high) * (127.5 / max(len(known), 1))).astype(np.float32)
 
 
 def frame_start(fixed_box: np.ndarray, moving_box: np.ndarray) -> np.ndarray:
