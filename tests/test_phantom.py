@@ -11,7 +11,8 @@ from scipy.ndimage import distance_transform_edt, label
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
-from osteo_utils.data import phantom, phantom_anatomy, phantom_film, phantom_knee
+from osteo_utils.data import phantom, phantom_anatomy, phantom_film, phantom_knee, phantom_plan
+from osteo_utils.study import config
 
 DENSE, THIN = 0.95, 0.45
 
@@ -104,7 +105,7 @@ def test_a_ray_through_ten_centimetres_of_flesh_is_attenuated_as_tables_say() ->
 
 
 def test_struts_repeat_at_the_spacing_asked_for() -> None:
-    field = phantom_film.texture((512, 512), pixel=0.25, spacing=2.0, cross=0.0, seed=1)
+    field = phantom_film.texture((512, 512), pixel=0.25, spacing=2.0, cross=0.0, hurst=0.6, seed=1)
     power = np.abs(np.fft.rfft(field, axis=1)).mean(axis=0) ** 2
     frequency = np.fft.rfftfreq(512, 0.25)
     band = frequency > 0.2
@@ -139,8 +140,8 @@ def test_copies_and_conflicts_are_as_many_as_asked() -> None:
 def test_planning_a_film_does_not_look_at_the_class() -> None:
     told = {"label", "true_label", "density", "t_score"}
     for knee in range(20):
-        sick = phantom._first_file(knee, 9, -4.0, 512, False)
-        well = phantom._first_file(knee, 9, 1.0, 512, False)
+        sick = phantom_plan.first_file(knee, 9, -4.0, 512, False)
+        well = phantom_plan.first_file(knee, 9, 1.0, 512, False)
         assert {k: v for k, v in sick.items() if k not in told} == {
             k: v for k, v in well.items() if k not in told
         }
@@ -177,6 +178,62 @@ def test_texture_coarsens_as_density_falls() -> None:
 
     thin, dense = strength(THIN), strength(DENSE)
     assert np.mean(np.greater.outer(thin, dense)) > 0.8
+
+
+@pytest.mark.parametrize(("hurst", "slope"), [(0.3, -2.6), (0.7, -3.4)])
+def test_the_spectrum_falls_as_the_hurst_exponent_says(hurst: float, slope: float) -> None:
+    # Fractional Brownian motion in the plane: power goes with frequency to -2(H + 1). Struts far too fine to be
+    # seen leave the cloud alone.
+    field = phantom_film.texture((512, 512), pixel=0.5, spacing=40.0, cross=0.0, hurst=hurst, seed=2)
+    power = np.abs(np.fft.fft2(field)) ** 2
+    down, across = np.meshgrid(*[np.fft.fftfreq(512, 0.5)] * 2, indexing="ij")
+    frequency = np.hypot(down, across)
+    band = (frequency > 0.15) & (frequency < 0.6)
+    fitted = np.polyfit(np.log(frequency[band]), np.log(power[band]), 1)[0]
+    assert fitted == pytest.approx(slope, abs=0.15)
+
+
+def test_without_signal_the_density_is_not_looked_at() -> None:
+    thin, dense = (phantom_knee.draw_knee(21, density, size=128, signal=0) for density in (THIN, DENSE))
+    np.testing.assert_array_equal(thin.image, dense.image)
+    thin, dense = (phantom_knee.draw_knee(21, density, size=128, signal=0.5) for density in (THIN, DENSE))
+    assert np.mean(thin.image != dense.image) > 0.2
+
+
+def test_density_moves_structure_and_not_the_histogram() -> None:
+    for seed in range(6):
+        thin, dense = (phantom_knee.draw_knee(seed, density, size=256) for density in (THIN, DENSE))
+        np.testing.assert_array_equal(thin.parts, dense.parts)
+        one, two = (
+            np.cumsum(np.bincount(k.image.ravel(), minlength=256)) / k.image.size for k in (thin, dense)
+        )
+        assert np.abs(one - two).max() < 0.03
+        assert np.abs(thin.image.astype(float) - dense.image).mean() > 1
+
+
+def test_scanners_do_not_overlap_where_it_is_said() -> None:
+    panel, plate = (phantom_film.SCANNERS[name] for name in ("flat_panel", "storage_phosphor"))
+    assert plate.photons[1] < panel.photons[0]
+    for name in ("blur", "edges", "edge_scale", "levelling", "bone"):
+        assert getattr(panel, name)[1] < getattr(plate, name)[0], name
+    assert config.PARAMETERS["phantom_site"].limits == phantom_film.SITES
+
+
+def test_a_scanner_changes_the_look_and_not_the_knee() -> None:
+    def bone_level(site: str) -> list[float]:
+        knees = [phantom_knee.draw_knee(seed, DENSE, size=160, site=site) for seed in range(8)]
+        return [float(np.median(knee.image[knee.mask == 1])) for knee in knees]
+
+    panel, plate = (phantom_knee.draw_knee(4, DENSE, size=160, site=site) for site in phantom_film.SITES)
+    np.testing.assert_array_equal(panel.parts, plate.parts)
+    assert min(bone_level("storage_phosphor")) > max(bone_level("flat_panel"))
+
+
+def test_a_tag_changes_its_corner_and_nothing_else() -> None:
+    plain, tagged = (phantom_knee.draw_knee(5, DENSE, size=200, tagged=tagged) for tagged in (False, True))
+    rows, columns = np.nonzero(plain.image != tagged.image)
+    assert rows.min() > 0.8 * 200 and columns.max() < 0.2 * 100
+    assert tagged.image[rows, columns].min() > 200
 
 
 def test_each_alteration_is_what_it_is_called(written: tuple[Path, pd.DataFrame]) -> None:
@@ -263,8 +320,8 @@ def test_a_folder_that_is_no_phantom_is_left_alone(tmp_path: Path) -> None:
 def test_wrong_arguments_are_named() -> None:
     with pytest.raises(ValueError, match="n_knees is 2"):
         phantom.plan(2, seed=1)
-    with pytest.raises(ValueError, match=r"copies is 1\.5"):
-        phantom.plan(20, seed=1, copies=1.5)
+    with pytest.raises(ValueError, match=r"copies is 5\.5"):
+        phantom.plan(20, seed=1, copies=5.5)
     with pytest.raises(ValueError, match="signal is 2"):
         phantom_knee.draw_knee(1, 0.8, signal=2)
     with pytest.raises(ValueError, match="density 80"):

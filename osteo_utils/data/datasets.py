@@ -19,7 +19,15 @@ NOT_INDEPENDENT = (
     "Not independent of the other sets of knees until an audit says so "
     "(python -m osteo_utils.data.audit DIR --against DIR2)."
 )
-COMPANIONS = ("patients.csv", "phantom.json", "truth.csv", "truth_masks", "truth_parts", checksums.NAME)
+COMPANIONS = (
+    "patients.csv",
+    "phantom.json",
+    "truth.csv",
+    "truth_outlines.json",
+    "truth_masks",
+    "truth_parts",
+    checksums.NAME,
+)
 
 
 @dataclass(frozen=True)

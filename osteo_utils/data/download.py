@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from time import sleep
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -25,29 +26,31 @@ PAUSES = (15, 60, 240)
 LONGEST_PAUSE = 600
 
 
-def fetch(dataset: str, data_dir: str = "", seed: int = 0, knees: int = 120, size: int = 512) -> Path:
+def fetch(
+    dataset: str, data_dir: str = "", seed: int = 0, knees: int = 120, size: int = 512, **controls: Any
+) -> Path:
     """Folder of a data set, checked: drawn (phantom), found, or downloaded where it is missing (Kaggle sets).
 
-    `data_dir` names the folder instead of the data set's own place. `seed`, `knees` and `size` (pixels) concern
-    the phantom alone. Raises as `locate` and `download` do.
+    `data_dir` names the folder instead of the data set's own place. `seed`, `knees`, `size` (pixels) and
+    `controls` (as in `phantom.plan`) concern the phantom alone. Raises as `locate` and `download` do.
     """
     if dataset == "phantom" and not data_dir:
-        return draw_phantom(seed, knees, size)
+        return draw_phantom(seed, knees, size, **controls)
     if datasets.get(dataset).slug and not data_dir:
         return download(dataset)
     return datasets.locate(dataset, data_dir)
 
 
-def draw_phantom(seed: int, knees: int, size: int) -> Path:
+def draw_phantom(seed: int, knees: int, size: int, **controls: Any) -> Path:
     """Folder of the synthetic set for these settings; drawn once, whole or not at all.
 
     The folder's name holds a hash of the settings and of the drawing code, so an old drawing is never taken for
     a new one.
     """
     code = runtime.code_hash(Path(phantom.__file__).parent.glob("phantom*.py"))
-    key = runtime.hash_of({"seed": seed, "knees": knees, "size": size, "code": code})[:8]
+    key = runtime.hash_of({"seed": seed, "knees": knees, "size": size, "code": code, **controls})[:8]
     root = paths.raw("phantom") / f"{knees}-knees-{size}-px-seed-{seed}-{key}"
-    phantom.write(root, n_knees=knees, seed=seed, size=size)
+    phantom.write(root, n_knees=knees, seed=seed, size=size, **controls)
     return root
 
 

@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 
 from osteo_utils.data import phantom_anatomy as anatomy
 from osteo_utils.data import phantom_film as film
+from osteo_utils.data import phantom_marks as marks
+from osteo_utils.data.phantom_shapes import Array
 
 # Femoral neck of white women aged 20-29 in NHANES III (Looker et al., Osteoporos Int 1998), g/cm²: the
 # reference on which WHO's definition rests. The phantom borrows it for the knee.
@@ -54,6 +56,52 @@ def _shown(density: float, signal: float, rng: np.random.Generator) -> tuple[flo
     return float(np.clip(cortex, -5.0, 3.0)), float(np.clip(texture, -4.8, 3.0))
 
 
+LAYOUTS = ("open", "collimated", "long")
+
+
+@dataclass(frozen=True)
+class Bone:
+    """What a density does to bone. Lengths in mm as projected; factors relative to a young adult.
+
+    cortex: thickness of the cortex (factor); fraction: bone in the volume of spongy bone; mineral: how the cortex attenuates per mm (factor); spacing: between
+    struts; cross: power of transverse over vertical struts; hurst: exponent of the texture's spectrum;
+    contrast: of the texture, relative to the spongy bone's mean.
+    """
+
+    cortex: float
+    fraction: float
+    mineral: float
+    spacing: float
+    cross: float
+    hurst: float
+    contrast: float
+
+
+def bone_of(cortex_t: float, texture_t: float) -> Bone:
+    """Bone as its two T-scores have it: that of the cortex and that of the spongy bone.
+
+    With falling density the cortex thins, struts thin out and the transverse ones go first (Singh et al., J Bone
+    Joint Surg Am 1970, for the hip); bone volume lies between the 9 % of a spine and the 26 % of a femoral head
+    (Hildebrand et al., J Bone Miner Res 1999); the texture of fractured patients is rougher, its Hurst exponent lower
+    (Benhamou et al., J Bone Miner Res 2001, for the heel). The directions are theirs; how steep each is here is our
+    choice, set so that an ideal reader of both signs reaches an AUROC of about 0.98. The strut spacing is that
+    of the projection at film resolution, wider than the spacing seen in histology. Contrast rises as the mean falls.
+
+    In one point the model leaves physics on purpose: a thin cortex attenuates more per millimetre. A film has no absolute
+    scale, but its coarse pattern (bright shafts, dim ends) would still tell the class to a thumbnail; the sign is
+    to be the width of the cortex, not the brightness of the shaft.
+    """
+    return Bone(
+        cortex=float(np.exp(0.17 * cortex_t)),
+        fraction=float(0.19 * np.exp(0.03 * texture_t)),
+        mineral=float(np.exp(-0.14 * cortex_t)),
+        spacing=float(1.3 * np.exp(-0.13 * texture_t)),
+        cross=float(np.clip(0.55 + 0.11 * texture_t, 0.05, 0.9)),
+        hurst=float(np.clip(0.62 + 0.05 * texture_t, 0.3, 0.8)),
+        contrast=float(0.062 * np.exp(-0.18 * texture_t)),
+    )
+
+
 def draw_knee(
     seed: int,
     density: float,
@@ -63,58 +111,68 @@ def draw_knee(
     layout: str = "open",
     side: str = "R",
     signal: float = 1.0,
+    site: str = "flat_panel",
+    tagged: bool = False,
 ) -> Knee:
     """Draw one knee; the same arguments give the same pixels.
 
     density: areal bone density, g/cm². size: the longer edge in pixels; aspect: width over height.
-    layout: "open" (lower leg on a dark film) or "collimated" (dark bands around the knee). side: "R" or
-    "L", as in a film that faces the reader. signal: 0 (cortex and texture ignore the density) to 1.
-    Thinner cortex, wider strut spacing and fewer transverse struts with falling density are the known
-    signs (Singh et al., J Bone Joint Surg Am 1970, for the hip); how steep they are here is our choice,
-    set so that an ideal reader of both signs reaches an AUROC of about 0.98. The strut spacing is that of
-    the projection at film resolution, wider than the spacing seen in histology.
+    layout: "open" (lower leg on a dark film), "collimated" (dark bands around the knee) or "long" (a leg stitched
+    from two exposures). side: "R" or "L", as in a film that faces the reader. signal: 0 (cortex and texture ignore
+    the density) to 1. site: the scanner, one of `phantom_film.SITES`. tagged: a lead ball lies in a corner.
     """
     if not 0 <= signal <= 1:
         raise ValueError(f"signal is {signal}; expected a number from 0 (no signal) to 1")
-    if side not in ("L", "R") or layout not in ("open", "collimated"):
-        raise ValueError(f"side {side!r}, layout {layout!r}; expected 'L' or 'R', 'open' or 'collimated'")
+    if side not in ("L", "R") or layout not in LAYOUTS:
+        raise ValueError(f"side {side!r}, layout {layout!r}; expected 'L' or 'R' and one of {LAYOUTS}")
+    if site not in film.SITES:
+        raise ValueError(f"site is {site!r}; expected one of {film.SITES}")
     if not 0 < density < 3 or size < 48:
         raise ValueError(f"density {density} g/cm², size {size}; expected 0-3 g/cm² and at least 48 pixels")
-    streams = np.random.default_rng(seed).spawn(4)
-    cortex_t, texture_t = _shown(density, signal, streams[0])
+    streams = np.random.default_rng(seed).spawn(5)
+    bone = bone_of(*_shown(density, signal, streams[0]))
     rng = streams[1]
-    height, width = (size, round(size * aspect)) if aspect <= 1 else (round(size / aspect), size)
-    across_mm = rng.uniform(128, 165) if layout == "open" else rng.uniform(108, 132)
-    pixel = across_mm / width if aspect <= 0.8 else rng.uniform(215, 270) / height
-    joint = (height * rng.uniform(0.4, 0.56), width * rng.uniform(0.45, 0.55))
-    build = anatomy.draw_build(rng, cortex=float(np.exp(0.17 * cortex_t)))
-    x, y = _grid(height, width, pixel, joint, rng.normal(0, 2.5), side)
-    tissue = anatomy.project(x, y, build)
+    shape = (size, round(size * aspect)) if aspect <= 1 else (round(size / aspect), size)
+    pixel = _pixel(shape, layout, rng)
+    joint = (shape[0] * rng.uniform(0.34, 0.56), shape[1] * rng.uniform(0.44, 0.56))
+    build = anatomy.draw_build(rng, bone.cortex)
+    tilt = float(np.clip(rng.normal(0, 3.0 if layout != "long" else 1.5), -8, 8))
+    tissue = anatomy.project(*_grid(shape, pixel, joint, tilt, side), build)
+    grain = film.texture(shape, pixel, bone.spacing, bone.cross, bone.hurst, seed=int(rng.integers(2**31)))
+    muscle = film.muscle_field(shape, rng) * np.float32(0.05)
+    fraction, mineral = bone.fraction * _spread(rng), bone.mineral * _spread(rng)
+    soft, hard = film.attenuate(tissue, grain, bone.contrast, fraction, mineral, muscle)
 
-    grain = film.texture(
-        (height, width),
-        pixel,
-        spacing=float(1.75 * np.exp(-0.13 * texture_t)),
-        cross=float(np.clip(0.55 + 0.11 * texture_t, 0.05, 0.9)),
-        seed=int(rng.integers(2**31)),
-    )
-    soft, bone = film.attenuate(
-        tissue,
-        grain=grain,
-        contrast=float(0.078 * np.exp(-0.18 * texture_t)),
-        cortical=float(rng.uniform(0.2, 0.27) * build.cortex**0.2),
-        spongy=float(rng.uniform(0.1, 0.15)),
-        muscle=film.slow_field((height, width), rng) * np.float32(0.045),
-    )
-    thickness, detail = film.detect(soft, bone, pixel, streams[2])
-    return _finish(thickness, detail, tissue, pixel, joint, layout, side, streams[3])
+    rng = streams[3]
+    scanner = film.SCANNERS[site]
+    opened = marks.aperture(shape, layout, pixel, rng)
+    leg = (tissue.soft + tissue.fat > 12) & (opened > 0.5)
+    parts = np.where(opened > 0.5, tissue.bones, 0).astype(np.uint8)
+    thickness, detail = film.detect(soft, hard, leg, pixel, scanner, streams[2])
+    share = np.count_nonzero(parts) / max(np.count_nonzero(leg), 1)
+    grey = film.develop(thickness, detail, leg, share, pixel, scanner, rng)
+    return _finish(grey, parts, opened, pixel, joint, layout, side, scanner, tagged, rng, streams[4])
+
+
+def _spread(rng: np.random.Generator) -> float:
+    """How much the mean attenuation of bone differs between knees of one density (factor)."""
+    return float(np.exp(0.2 * np.clip(rng.standard_normal(), -2, 2)))
+
+
+def _pixel(shape: tuple[int, int], layout: str, rng: np.random.Generator) -> float:
+    """Millimetres per pixel: a film shows a knee, a knee with half the lower leg, or most of the leg."""
+    if layout == "long":
+        return rng.uniform(380, 520) / shape[0]
+    if shape[1] > 0.8 * shape[0]:
+        return rng.uniform(215, 300) / shape[0]
+    return (rng.uniform(120, 165) if layout == "open" else rng.uniform(105, 135)) / shape[1]
 
 
 def _grid(
-    height: int, width: int, pixel: float, joint: tuple[float, float], tilt: float, side: str
-) -> tuple[anatomy.Array, anatomy.Array]:
-    down = (np.arange(height, dtype=np.float32)[:, None] - np.float32(joint[0])) * np.float32(pixel)
-    across = (np.arange(width, dtype=np.float32)[None, :] - np.float32(joint[1])) * np.float32(pixel)
+    shape: tuple[int, int], pixel: float, joint: tuple[float, float], tilt: float, side: str
+) -> tuple[Array, Array]:
+    down = (np.arange(shape[0], dtype=np.float32)[:, None] - np.float32(joint[0])) * np.float32(pixel)
+    across = (np.arange(shape[1], dtype=np.float32)[None, :] - np.float32(joint[1])) * np.float32(pixel)
     # The reader faces the patient: the lateral side of a right knee lies on the left of the film.
     lateral = -across if side == "R" else across
     cosine, sine = np.float32(np.cos(np.deg2rad(tilt))), np.float32(np.sin(np.deg2rad(tilt)))
@@ -122,22 +180,27 @@ def _grid(
 
 
 def _finish(
-    thickness: anatomy.Array,
-    detail: anatomy.Array,
-    tissue: anatomy.Tissue,
+    grey: Array,
+    parts: NDArray[np.uint8],
+    opened: Array,
     pixel: float,
     joint: tuple[float, float],
     layout: str,
     side: str,
+    scanner: film.Scanner,
+    tagged: bool,
     rng: np.random.Generator,
+    tags: np.random.Generator,
 ) -> Knee:
-    bone = tissue.bones > 0
-    leg = (tissue.soft > 0.35 * tissue.soft.max()) & ~bone
-    leg_level, bone_level = float(np.median(thickness[leg])), float(np.mean(detail[bone]))
-    grey = film.develop(thickness, detail, leg_level, bone_level, pixel, rng)
-    grey, exposed = film.collimate(grey, layout == "collimated", pixel, rng)
-    grey = film.mark(grey, side, rng)
-    exposed &= ~film.frame(grey, rng)
-    parts = np.where(exposed, tissue.bones, 0).astype(np.uint8)
+    if layout == "long":
+        grey, parts = marks.stitch(grey, parts, rng)
+    black = np.float32(rng.uniform(*scanner.black))
+    grey = black + (grey - black * grey) * opened
+    marks.mark(grey, side, layout, rng)
+    strips = marks.frame(grey, rng)
+    # Its own stream, so that a film with and without its tag is otherwise the same.
+    if tagged:
+        marks.tag(grey, tags)
+    parts = np.where(strips, 0, parts).astype(np.uint8)
     image = np.clip(np.rint(grey * 255), 0, 255).astype(np.uint8)
     return Knee(image, (parts > 0).astype(np.uint8), parts, pixel, joint)

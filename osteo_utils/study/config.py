@@ -87,6 +87,18 @@ PARAMETERS: dict[str, Parameter] = {
     ),
     "phantom_knees": Parameter("01", int, "synthetic knees to draw", (10, 100_000)),
     "phantom_size": Parameter("01", int, "pixels along a synthetic film's longer side", (96, 1024)),
+    "phantom_signal": Parameter(
+        "01", float, "how much a synthetic film's bone knows of the label: 0 nothing, 1 all", (0.0, 1.0)
+    ),
+    "phantom_shortcut": Parameter(
+        "01", float, "how far a lead ball in the corner goes with the label: 0 not, 1 always", (0.0, 1.0)
+    ),
+    "phantom_label_noise": Parameter(
+        "01", float, "share of synthetic knees under the wrong label", (0.0, 1.0)
+    ),
+    "phantom_site": Parameter(
+        "01", str, "the scanner that synthetic films come from", ("flat_panel", "storage_phosphor")
+    ),
     "protocols": Parameter("02 03 04 05 06", list, "how files are split", PROTOCOLS),
     "split_seeds": Parameter("02 03 04 05", list, "one split of each protocol per seed", (0, 2**31 - 1), int),
     "n_folds": Parameter("02", int, "folds of a split", (2, 20)),
