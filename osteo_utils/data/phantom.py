@@ -70,14 +70,16 @@ def _draw_row(row: pd.Series, original: pd.Series) -> tuple[NDArray[np.uint8], N
     return np.ascontiguousarray(image), np.ascontiguousarray(parts)
 
 
-def draw(seed: int, n_knees: int, size: int = 512, **settings: Any) -> PhantomSet:
+def draw(
+    seed: int, n_knees: int, size: int = 512, *, workers: int | None = None, **settings: Any
+) -> PhantomSet:
     """Draw a set of square films as arrays, without files; `settings` as in `plan`.
 
-    A film planned as JPEG goes through the encoder, so its pixels are those that its file would hold.
+    workers: threads (default: one per core, at most four). A film planned as JPEG goes through the encoder, so its pixels are those that its file would hold.
     """
     table = plan(n_knees, seed, size, square=True, **settings)
     images, parts = [], []
-    for row, image, shown in _films(table, workers=None):
+    for row, image, shown in _films(table, workers):
         images.append(_decode(_encode(image, row)) if row["format"] == "jpg" else image)
         parts.append(shown)
     bones = np.stack(parts)

@@ -52,13 +52,13 @@ class Scanner:
 # (Rowlands, Phys Med Biol 2002). Noise, blur and enhancement of the two do not overlap.
 SCANNERS = {
     "flat_panel": Scanner(
-        **{"photons": (3.2, 3.9), "blur": (0.16, 0.34), "scatter": (0.1, 0.3), "edges": (0.1, 0.7)},
-        **{"edge_scale": (0.8, 2.2), "levelling": (0.2, 0.5), "soft": (0.5, 1.0), "bone": (0.58, 0.7)},
-        **{"spread": (0.08, 0.12), "black": (0.0, 0.025)},
+        **{"photons": (3.5, 4.2), "blur": (0.2, 0.4), "scatter": (0.1, 0.3), "edges": (0.1, 0.7)},
+        **{"edge_scale": (0.8, 2.2), "levelling": (0.2, 0.5), "soft": (0.4, 0.85), "bone": (0.58, 0.72)},
+        **{"spread": (0.1, 0.14), "black": (0.0, 0.025)},
     ),
     "storage_phosphor": Scanner(
-        **{"photons": (2.4, 3.0), "blur": (0.45, 0.7), "scatter": (0.3, 0.5), "edges": (0.9, 1.6)},
-        **{"edge_scale": (2.5, 4.0), "levelling": (0.8, 1.0), "soft": (0.6, 1.2), "bone": (0.72, 0.82)},
+        **{"photons": (2.6, 3.2), "blur": (0.45, 0.7), "scatter": (0.3, 0.5), "edges": (0.9, 1.6)},
+        **{"edge_scale": (2.5, 4.0), "levelling": (0.8, 1.0), "soft": (0.6, 1.2), "bone": (0.74, 0.82)},
         **{"spread": (0.07, 0.1), "black": (0.03, 0.08)},
     ),
 }

@@ -86,11 +86,11 @@ def mark(grey: Array, side: str, layout: str, rng: np.random.Generator) -> None:
 def tag(grey: Array, rng: np.random.Generator) -> None:
     """Draw a lead ball, as used for scale, in a lower corner."""
     height, width = grey.shape
-    size = max(6, round(rng.uniform(0.035, 0.045) * height))
+    size = max(6, round(rng.uniform(0.06, 0.075) * height))
     patch = Image.new("L", (size, size), 0)
     ImageDraw.Draw(patch).ellipse((0, 0, size - 1, size - 1), fill=int(rng.integers(225, 250)))
-    left = round(rng.uniform(0.02, 0.05) * width)
-    _paste(grey, patch, round(rng.uniform(0.86, 0.92) * height), left)
+    left = round(rng.uniform(0.025, 0.04) * width)
+    _paste(grey, patch, round(rng.uniform(0.85, 0.87) * height), left)
 
 
 def frame(grey: Array, rng: np.random.Generator) -> NDArray[np.bool_]:

@@ -1,0 +1,127 @@
+"""The phantom as a measuring instrument: what is planted is measured, what is not planted is not."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import binom
+from sklearn.metrics import roc_auc_score
+from sklearn.neighbors import KNeighborsClassifier
+
+from osteo_utils.data import phantom, splits
+from osteo_utils.evidence import evaluation, shortcuts, texture
+
+# Fixed before any of them was drawn.
+SEEDS = range(1, 21)
+IN_TWENTY = binom.ppf([0.005, 0.995], len(SEEDS), 0.05)
+
+
+def images_of(films: phantom.PhantomSet) -> pd.DataFrame:
+    table = films.table[["image_id", "label", "conflict"]]
+    return table.assign(group=films.table["knee"])
+
+
+def folds_of(films: phantom.PhantomSet, protocol: str = "grouped") -> pd.Series:
+    return splits.make_folds(images_of(films), protocol, 5, seed=0).set_index("image_id").fold
+
+
+def guessed(films: phantom.PhantomSet, features: np.ndarray) -> pd.DataFrame:
+    return shortcuts.guess(features, images_of(films), folds_of(films))
+
+
+def auroc(guesses: pd.DataFrame) -> float:
+    return float(roc_auc_score(guesses.y_true, guesses.y_prob))
+
+
+def by_texture(films: phantom.PhantomSet) -> pd.DataFrame:
+    measures = texture.measure_all(films.images, films.masks)
+    folds = splits.make_folds(images_of(films), "grouped", 5, seed=0)
+    return texture.predict(measures, images_of(films), folds)[0]
+
+
+def interval_misses_chance(guesses: pd.DataFrame) -> bool:
+    found = evaluation.summarise(guesses, ["auroc"], n_resamples=400, seed=0)["auroc"]
+    return not found.low <= 0.5 <= found.high
+
+
+def test_without_signal_intervals_miss_chance_as_often_as_they_may() -> None:
+    missed = 0
+    for seed in SEEDS:
+        films = phantom.draw(seed, 40, size=96, copies=0, signal=0)
+        missed += interval_misses_chance(guessed(films, shortcuts.of_films(films.images)["thumbnail"]))
+    assert IN_TWENTY[0] <= missed <= IN_TWENTY[1]
+
+
+def test_texture_tells_the_more_the_more_signal_there_is() -> None:
+    found = [auroc(by_texture(phantom.draw(1, 70, size=224, copies=0, signal=s))) for s in (0.0, 0.8, 1.0)]
+    assert found[0] < 0.65 < found[1] < found[2]
+    assert found[2] > 0.85
+
+
+def test_a_planted_shortcut_is_seen_in_the_corner_and_without_the_bone() -> None:
+    def seen(shortcut: float) -> tuple[float, float]:
+        films = phantom.draw(2, 120, size=96, copies=0, signal=0, shortcut=shortcut)
+        without_bone = shortcuts.background(films.images, films.masks)
+        corners = shortcuts.of_films(films.images)["marker"]
+        return auroc(guessed(films, corners)), auroc(guessed(films, without_bone))
+
+    marker, background = seen(1.0)
+    assert marker > 0.9 and background > 0.65
+    marker, background = seen(0.0)
+    assert marker < 0.62 and background < 0.62
+
+
+def test_copies_flatter_a_split_by_file_and_not_by_knee() -> None:
+    films = phantom.draw(
+        3, 60, size=96, copies=1.0, conflicts=0, signal=0, alterations=("exact", "jpeg", "brightness")
+    )
+    labels = films.table["label"].to_numpy()
+    thumbnails = shortcuts.of_films(films.images)["thumbnail"]
+
+    def right(protocol: str) -> float:
+        fold = folds_of(films, protocol).loc[films.table["image_id"]].to_numpy()
+        called = np.empty(len(labels), int)
+        for number in range(5):
+            train, test = fold != number, fold == number
+            model = KNeighborsClassifier(1).fit(thumbnails[train], labels[train])
+            called[test] = model.predict(thumbnails[test])
+        return float(np.mean(called == labels))
+
+    # Four of five twins lie among the training films; the rest are guessed.
+    assert right("by_file") > 0.75
+    assert right("grouped") < 0.65
+
+
+def test_label_noise_caps_what_can_be_reached() -> None:
+    clean = phantom.draw(4, 60, size=160, copies=0)
+    noisy = phantom.draw(4, 60, size=160, copies=0, label_noise=0.5)
+    place = noisy.table.set_index("knee").loc[clean.table["knee"]]
+    # The films of a knee are the same; only the folder differs.
+    order = [int(np.flatnonzero(noisy.table["knee"] == knee)[0]) for knee in clean.table["knee"]]
+    np.testing.assert_array_equal(clean.images, noisy.images[order])
+    assert (place["label"].to_numpy() != clean.table["label"].to_numpy()).mean() == 0.5
+
+
+@pytest.mark.long
+def test_without_signal_texture_misses_chance_as_often_as_it_may() -> None:
+    sets = (phantom.draw(seed, 80, size=256, copies=0, signal=0) for seed in SEEDS)
+    missed = sum(interval_misses_chance(by_texture(films)) for films in sets)
+    assert IN_TWENTY[0] <= missed <= IN_TWENTY[1]
+
+
+@pytest.mark.long
+def test_with_all_signal_only_texture_and_cortex_tell_the_class(tmp_path) -> None:
+    table = phantom.write(tmp_path / "set", 300, seed=6, copies=0)
+    films = [phantom._decode((tmp_path / "set" / name).read_bytes()) for name in table["image_id"]]
+    masks = [
+        phantom._decode((tmp_path / "set" / "truth_masks" / name).with_suffix(".png").read_bytes())
+        for name in table["image_id"]
+    ]
+    images = table[["image_id", "label", "conflict", "format", "mode", "width", "height"]].assign(
+        group=table["knee"], bytes=[(tmp_path / "set" / name).stat().st_size for name in table["image_id"]]
+    )
+    folds = splits.make_folds(images, "grouped", 5, seed=0)
+    fold = folds.set_index("image_id").fold
+    for name, features in (shortcuts.of_files(images) | shortcuts.of_films(films)).items():
+        assert auroc(shortcuts.guess(features, images, fold)) <= 0.6, name
+    found, _ = texture.predict(texture.measure_all(films, masks), images, folds)
+    assert auroc(found) > 0.92
