@@ -78,7 +78,7 @@ def manifest_of(films: list[np.ndarray], labels: list[int]) -> tuple[np.ndarray,
 @pytest.fixture(scope="module")
 def knees() -> list[np.ndarray]:
     """Different synthetic knees: no two of them are the same."""
-    return list(phantom.draw(5, N_KNEES, size=320, copies=0.0).images)
+    return list(phantom.draw(6, N_KNEES, size=320, copies=0.0).images)
 
 
 @pytest.fixture(scope="module")
