@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from osteo_utils.data import audit, copies, manifest, overlap, phantom, splits
+from osteo_utils.data import audit, copies, manifest, overlap, phantom, splits, stores
 from osteo_utils.evidence import ensemble, scores
 from osteo_utils.models import backbones, external, inputs, probes, tails, training, weights
 from osteo_utils.study import config, results
@@ -44,7 +44,7 @@ def prepared(name: str, own: Path, foreign: Path | None) -> results.Run:
     every = manifest.build_manifest(own, "phantom", "1", run.paths.images, external=foreign)
     results.write_table(run.paths.manifest, every, "manifest")
     every = results.read_table(run.paths.manifest, "manifest")
-    store = manifest.load_store(run.paths.images, every)
+    store = stores.load(run.paths.images, every)
     listed = manifest.develop(every)
     table = audit.audit(store, listed, copies.compare(store, listed))
     extended, shared = overlap.extend(store, every, table)

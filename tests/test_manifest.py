@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from samples import fill, film
 
-from osteo_utils.data import download, manifest
+from osteo_utils.data import download, manifest, stores
 from osteo_utils.study import results, runtime
 
 
@@ -107,7 +107,7 @@ def test_an_external_set_follows_with_names_of_its_own_and_changes_no_row(small,
     assert manifest.develop(both).equals(both.iloc[: len(alone)])
     assert manifest.usable(both)["role"].eq("develop").all() and len(manifest.usable(both)) == 4
     assert manifest.usable(both, "external")["row"].tolist() == [4, 5]
-    images = manifest.load_store(path, both)
+    images = stores.load(path, both)
     assert [int(image.max()) for image in images] == pytest.approx([220, 200, 100, 120, 110, 90], abs=3)
     mapped = manifest.build_manifest(small, "knee744", external=foreign, osteopenia="normal")
     assert mapped.set_index("image_id")["label"]["external/Osteopenia/c.png"] == 0
@@ -139,14 +139,14 @@ def test_a_patient_of_both_sets_has_one_pseudonym_where_both_name_patients(small
 def test_store_holds_the_usable_films_in_row_order(small, tmp_path):
     path = tmp_path / "images.npy"
     table = manifest.build_manifest(small, "folder", store=path)
-    images = manifest.load_store(path, table)
+    images = stores.load(path, table)
     assert images.shape == (4, 512, 512) and images.dtype == np.uint8
     # 2.png, a.png and b.png are ramps of the same shape up to 200, 100 and 120.
     assert [int(image.max()) for image in images] == pytest.approx([220, 200, 100, 120], abs=3)
     assert (images[0][:128] == 0).all() and images[0][128:384].max() > 200
     assert [entry.name for entry in tmp_path.iterdir() if entry.name.startswith(".")] == []
     with pytest.raises(ValueError, match=r"found uint8 \(4, 512, 512\), expected uint8 \(3, 512, 512\)"):
-        manifest.load_store(path, table[table["image_id"] != "Normal/2.png"])
+        stores.load(path, table[table["image_id"] != "Normal/2.png"])
 
 
 def test_manifest_survives_the_csv_and_is_the_same_each_time(small, tmp_path):

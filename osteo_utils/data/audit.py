@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from osteo_utils.data import audit_page
+from osteo_utils.data import audit_page, stores
 from osteo_utils.data.copies import SAME_KNEE, candidates_of, compare, components, similarities_among
 from osteo_utils.data.datasets import LABELS
-from osteo_utils.data.manifest import OSTEOPENIA, build_manifest, join_stores
+from osteo_utils.data.manifest import OSTEOPENIA, build_manifest
 from osteo_utils.study import results
 
 # A group whose least alike members still reach this is no chain: above it no two different knees were seen.
@@ -245,7 +245,7 @@ def audit_folders(
     # The same class name is the same class, whichever folders stand beside it in either set.
     classes = pd.Series(pd.factorize(manifest["class_name"], sort=True)[0], manifest.index, dtype="Int64")
     manifest["label"] = classes.where(manifest["label"].notna())
-    images = np.load(paths[0] if len(paths) == 1 else join_stores(paths, store / "audit.npy"), mmap_mode="r")
+    images = np.load(paths[0] if len(paths) == 1 else stores.join(paths, store / "audit.npy"), mmap_mode="r")
     if not len(images):
         reasons = manifest["reason"].value_counts().head(3)
         said = "; ".join(f"{count} x {reason}" for reason, count in reasons.items()) or "it is empty"

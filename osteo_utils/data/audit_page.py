@@ -11,7 +11,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
-from osteo_utils.data.manifest import film
+from osteo_utils.data.stores import film
 from osteo_utils.study import results
 
 HEIGHT = 180

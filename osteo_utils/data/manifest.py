@@ -1,22 +1,20 @@
-"""One row for every file of a data set, and the stores of images and masks that the rows point into."""
+"""One row for every file of a data set, and the masks that go with its films."""
 
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from PIL import Image
 
-from osteo_utils.data import datasets, patients, radiographs
+from osteo_utils.data import datasets, patients, radiographs, stores
 from osteo_utils.data.radiographs import STORE_SIDE, Unusable
 from osteo_utils.study import results, runtime
 
@@ -61,7 +59,7 @@ def build_manifest(
         sources.append(_Source(Path(external), "folder", "external", EXTERNAL, theirs))
     frames: list[pd.DataFrame] = []
     with (
-        _StoreWriter.opened(store, sum(len(source.files) for source in sources)) as writer,
+        stores.Writer.opened(store, sum(len(source.files) for source in sources)) as writer,
         ThreadPoolExecutor(workers) as pool,
     ):
         for source in sources:
@@ -89,38 +87,6 @@ def usable(manifest: pd.DataFrame, role: str = "develop") -> pd.DataFrame:
     return chosen.astype({"label": int, "row": int, "width": int, "height": int})
 
 
-def load_store(path: Path, manifest: pd.DataFrame) -> np.ndarray:
-    """The store, read-only and memory-mapped: uint8 (n, 512, 512).
-
-    Raises FileNotFoundError where it is missing, ValueError where it does not fit the manifest.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: not there; run notebook 01_data_download first")
-    images = np.load(path, mmap_mode="r")
-    expected = (int((manifest["status"] == "ok").sum()), STORE_SIDE, STORE_SIDE)
-    if images.shape != expected or images.dtype != np.uint8:
-        raise ValueError(
-            f"{path}: found {images.dtype} {images.shape}, expected uint8 {expected} as in the manifest; "
-            "run notebook 01_data_download again"
-        )
-    return images
-
-
-def join_stores(paths: Sequence[Path], path: Path) -> Path:
-    """Write the films of several stores after one another as one store; returns its path.
-
-    They go from file to file, as two sets may be larger than memory. Raises OSError where the disk is full.
-    """
-    parts = [np.load(part, mmap_mode="r") for part in paths]
-    with _StoreWriter.opened(path, sum(map(len, parts))) as writer:
-        for place, part in zip(paths, parts, strict=True):
-            with place.open("rb") as source:
-                source.seek(part.offset)
-                shutil.copyfileobj(source, writer.stream, 1 << 20)
-            writer.count += len(part)
-    return path
-
-
 def store_masks(masks: Iterator[np.ndarray], manifest: pd.DataFrame, path: Path) -> int:
     """Write masks as a uint8 array (n, 512, 512), fitted as the films are; returns n.
 
@@ -128,7 +94,7 @@ def store_masks(masks: Iterator[np.ndarray], manifest: pd.DataFrame, path: Path)
     is bone (1 in the store). Raises ValueError where a size or the number differs from the manifest's.
     """
     chosen = usable(manifest)
-    with _StoreWriter.opened(path, len(chosen)) as writer:
+    with stores.Writer.opened(path, len(chosen)) as writer:
         for film, mask in zip(chosen.itertuples(), masks, strict=True):
             if mask.shape != (film.height, film.width):
                 raise ValueError(
@@ -157,54 +123,6 @@ def store_truth_masks(root: Path, manifest: pd.DataFrame, path: Path) -> int:
         return 0
     files = [(folder / image_id).with_suffix(".png") for image_id in usable(manifest)["image_id"]]
     return store_masks((_read_mask(file) for file in files), manifest, path)
-
-
-class _StoreWriter:
-    """Appends squares to an .npy file whose length is known only at the end."""
-
-    def __init__(self, stream: BinaryIO | None) -> None:
-        self.stream, self.count = stream, 0
-        self.start = self._header()
-
-    @classmethod
-    @contextmanager
-    def opened(cls, path: Path | None, most: int) -> Iterator[_StoreWriter]:
-        """Writer to `path`, renamed from a temporary name when whole; to nowhere when `path` is None."""
-        if path is None:
-            yield cls(None)
-            return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        needed, free = most * STORE_SIDE**2, shutil.disk_usage(path.parent).free
-        if needed > free:
-            raise OSError(
-                f"{path}: the store may need {needed / 1e9:.2f} GB, {free / 1e9:.2f} GB are free; "
-                "make room, or set OSTEO_HOME to a folder on a larger disk"
-            )
-        with results.atomic_path(path) as temporary, temporary.open("wb") as stream:
-            writer = cls(stream)
-            yield writer
-            stream.seek(0)
-            if writer._header() != writer.start:
-                raise RuntimeError(
-                    f"{path}: the header of the store changed its length; report this as a fault"
-                )
-
-    def append(self, square: np.ndarray) -> int:
-        """Write one square; returns its row."""
-        if self.stream:
-            self.stream.write(square.tobytes())
-        self.count += 1
-        return self.count - 1
-
-    def _header(self) -> int:
-        # NumPy leaves room in the header for any first length, so it can be written again at the end.
-        shape = (self.count, STORE_SIDE, STORE_SIDE)
-        if not self.stream:
-            return 0
-        np.lib.format.write_array_header_1_0(
-            self.stream, {"descr": "|u1", "fortran_order": False, "shape": shape}
-        )
-        return self.stream.tell()
 
 
 def _folder(image_id: str) -> str:
@@ -244,7 +162,7 @@ def _rows_of(
     source: _Source,
     classes: Mapping[str, str],
     labels: Mapping[str, int],
-    writer: _StoreWriter,
+    writer: stores.Writer,
     pool: ThreadPoolExecutor,
 ) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
@@ -257,7 +175,7 @@ def _rows_of(
     frame = pd.DataFrame(rows).reindex(columns=list(results.CONTRACTS["manifest"].columns))
     frame = frame.astype(dict.fromkeys(WHOLE_NUMBERS, "Int64"))
     frame["patient"] = patients.pseudonyms(source.root, frame["image_id"], source.secret)
-    return frame.assign(image_id=source.prefix + frame["image_id"])
+    return frame.assign(image_id=[source.prefix + name for name in frame["image_id"]])
 
 
 def _read(
@@ -336,27 +254,3 @@ def _require_both_classes(root: Path, frame: pd.DataFrame) -> None:
                 f"{root}: no usable radiograph in {name}; "
                 + "; ".join(f"{count} x {reason}" for reason, count in reasons.head(5).items())
             )
-
-
-def film(store: np.ndarray, row: Any) -> np.ndarray:
-    """One film of the image store without its padding; `row` has the manifest's width, height and row."""
-    box = radiographs.content_box(int(row.width), int(row.height))
-    return np.asarray(store[int(row.row), box.top : box.top + box.height, box.left : box.left + box.width])
-
-
-def grey_levels(store: np.ndarray, images: pd.DataFrame, bins: int = 64) -> pd.DataFrame:
-    """How bright the films of each class are: class_name, level (0 to 255), share, low, high.
-
-    `share` is the median over films of the share of pixels in a bin, `low` and `high` its quartiles.
-    """
-    edges = np.linspace(0, 256, bins + 1)
-    shares = np.array([np.histogram(film(store, row), edges)[0] for row in images.itertuples()], float)
-    shares /= shares.sum(axis=1, keepdims=True)
-    parts = []
-    for name, part in images.reset_index(drop=True).groupby("class_name"):
-        low, middle, high = np.quantile(shares[part.index], [0.25, 0.5, 0.75], axis=0)
-        level = (edges[1:] + edges[:-1]) / 2
-        parts.append(
-            pd.DataFrame({"class_name": name, "level": level, "share": middle, "low": low, "high": high})
-        )
-    return pd.concat(parts, ignore_index=True)

@@ -19,7 +19,7 @@ from PIL import Image
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 
-from osteo_utils.data.manifest import film
+from osteo_utils.data.stores import film
 
 HEIGHT, WIDTH = 128, 64
 _SIDE = 96
