@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from osteo_utils.data import radiographs
-from osteo_utils.data.manifest import develop
+from osteo_utils.data.manifest import WHOLE_NUMBERS, develop
 from osteo_utils.models import backbones, segmentation
 from osteo_utils.models.weights import Weights
 from osteo_utils.study import results, runtime
@@ -53,9 +53,9 @@ def usable_images(run: results.Run) -> pd.DataFrame:
         raise ValueError(
             f"audit.csv has no row for {table.image_id[table.group.isna()].iloc[0]}; run 02_eda again"
         )
-    return table.astype({"label": int, "group": int, "conflict": int, "row": int}).sort_values(
-        "row", ignore_index=True
-    )
+    # A refused file has no width, which makes the column one of fractions; a fit is known by these very numbers.
+    whole = dict.fromkeys((*WHOLE_NUMBERS, "group", "conflict"), int)
+    return table.astype(whole).sort_values("row", ignore_index=True)
 
 
 def square_films(run: results.Run, images: pd.DataFrame, variant: str, view: str, size: int) -> np.ndarray:
