@@ -43,11 +43,11 @@ def test_label_noise_changes_no_film() -> None:
 
 @pytest.mark.parametrize("shortcut", [0.0, 0.5, 1.0])
 def test_the_tag_goes_with_the_label_as_far_as_it_is_told(shortcut: float) -> None:
-    table = plan(2000, seed=1, copies=0.0, shortcut=shortcut)
+    table = plan(600, seed=1, copies=0.0, shortcut=shortcut)
     rate = table.groupby("label")["tagged"].mean()
     base = phantom_plan.TAG_RATE * (1 - shortcut)
-    assert rate[0] == pytest.approx(base, abs=0.03)
-    assert rate[1] == pytest.approx(base + shortcut, abs=0.05)
+    assert rate[0] == pytest.approx(base, abs=0.05)
+    assert rate[1] == pytest.approx(base + shortcut, abs=0.07)
 
 
 def test_a_copy_shows_the_tag_of_its_first_file() -> None:
