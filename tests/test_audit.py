@@ -47,6 +47,7 @@ ALTERATIONS = {
     "gamma": lambda film: (255 * (film / 255) ** 0.7).astype(np.uint8),
     "padded": lambda film: np.pad(film, ((20, 5), (40, 60))),
     "white border": lambda film: np.pad(film, ((0, 12), (0, 0)), constant_values=255),
+    "thick white border": lambda film: np.pad(film, ((0, len(film) // 5), (0, 0)), constant_values=255),
     "cropped": lambda film: cropped(film, 0.06),
     "turned": lambda film: turned(film, 2.0),
     "a quarter turn": lambda film: np.rot90(film),
@@ -78,7 +79,7 @@ def manifest_of(films: list[np.ndarray], labels: list[int]) -> tuple[np.ndarray,
 @pytest.fixture(scope="module")
 def knees() -> list[np.ndarray]:
     """Different synthetic knees: no two of them are the same."""
-    return list(phantom.draw(6, N_KNEES, size=320, copies=0.0).images)
+    return list(phantom.draw(5, N_KNEES, size=320, copies=0.0).images)
 
 
 @pytest.fixture(scope="module")

@@ -23,6 +23,7 @@ from osteo_utils.data.stores import film
 
 HEIGHT, WIDTH = 128, 64
 _SIDE = 96
+_WHITE = 240
 # Films whose pictures are drawn in one go: what a process holds at a time.
 _BLOCK = 128
 _KINDS = {
@@ -179,6 +180,10 @@ def _bright_objects(film: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
     small = np.asarray(picture.resize((_SIDE, _SIDE), Image.Resampling.BOX), dtype=np.float32)
     small = ndimage.median_filter(small, 3)
     dark = np.percentile(small, 2)
+    # A white strip along an edge is no leg, and would be cut off from a cropped copy.
+    for turn in range(4):
+        edge = np.rot90(small, turn)
+        edge[: np.argmin(edge.min(axis=1) > _WHITE)] = dark
     # Half of Otsu's level above the background: Otsu alone keeps bone and loses the soft tissue.
     bright = small > dark + 0.5 * (threshold_otsu(small) - dark)
     return bright, *ndimage.label(bright)
