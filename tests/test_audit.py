@@ -48,6 +48,9 @@ ALTERATIONS = {
     "padded": lambda film: np.pad(film, ((20, 5), (40, 60))),
     "white border": lambda film: np.pad(film, ((0, 12), (0, 0)), constant_values=255),
     "thick white border": lambda film: np.pad(film, ((0, len(film) // 5), (0, 0)), constant_values=255),
+    "its foot end under white": lambda film: np.where(
+        np.arange(len(film))[:, None] < 0.87 * len(film), film, 255
+    ),
     "cropped": lambda film: cropped(film, 0.06),
     "turned": lambda film: turned(film, 2.0),
     "a quarter turn": lambda film: np.rot90(film),
