@@ -65,6 +65,14 @@ def test_a_tuned_threshold_becomes_one_half_and_keeps_the_order() -> None:
     assert list(np.argsort(tuned)) == list(np.argsort(by_epoch[1]))
 
 
+def test_a_sure_network_in_single_precision_is_tuned_without_a_division_by_zero() -> None:
+    sure = np.array([[0.0, 0.3, 1.0, 1.0]], np.float32)
+    with np.errstate(all="raise"):
+        tuned = leakage.tuned_on_test(sure, np.array([0, 0, 1, 1]))
+    assert (tuned >= 0.5).tolist() == [False, False, True, True]
+    assert tuned.min() > 0 and tuned.max() < 1
+
+
 def test_only_augment_first_scores_the_views_one_by_one(images: pd.DataFrame, features: np.ndarray) -> None:
     counts = {}
     for protocol in ("by_file", "augment_first"):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit, logit
 from sklearn.metrics import accuracy_score
 from sklearn.neural_network import MLPClassifier
 from sklearn.preprocessing import StandardScaler
@@ -116,9 +117,9 @@ def tuned_on_test(by_epoch: np.ndarray, labels: np.ndarray) -> np.ndarray:
             if accuracy > best[0]:
                 best = (accuracy, epoch, threshold)
     _, epoch, threshold = best
-    probability = np.clip(by_epoch[epoch], 1e-9, 1 - 1e-9)
-    logits = np.log(probability / (1 - probability)) - np.log(threshold / (1 - threshold))
-    return 1 / (1 + np.exp(-logits))
+    # In single precision 1 − 1e-9 is 1, whose logit is infinite.
+    probability = np.clip(by_epoch[epoch].astype(np.float64), 1e-9, 1 - 1e-9)
+    return expit(logit(probability) - logit(threshold))
 
 
 def estimates(predictions: pd.DataFrame, n_resamples: int, seed: int) -> dict[str, Estimate]:
