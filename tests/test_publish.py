@@ -1,10 +1,14 @@
 """What may be shown leaves the machine, and nothing else."""
 
+import base64
+import io
 import json
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
+from PIL import Image
 
 from publish import LARGEST_FILE, publish
 
@@ -46,7 +50,7 @@ class TestPublish:
         ["claims.json", "metrics/02_eda.json", "tables/metrics.csv", "figures/roc.svg", "report.html"]
     )
     NAMING = frozenset(["tables/films.csv", "predictions/vgg16.csv"])
-    FILMS = frozenset(["figures/films/samples.png", "notebooks/02_eda.ipynb"])
+    FILMS = frozenset(["notebooks/02_eda.ipynb"])
 
     def test_of_a_real_set_no_film_and_no_executed_notebook(self, reports: Path) -> None:
         assert self.published(reports, "knee744") == self.NUMBERS | self.NAMING
@@ -99,6 +103,23 @@ class TestPublish:
         self.published(reports, "phantom", (Path("/home/someone"),))
         copy = json.loads((reports.parent / "published/some/notebooks/02_eda.ipynb").read_text())
         assert copy["metadata"]["papermill"] == {"duration": 3.0}
+
+    def test_a_large_picture_of_a_notebook_becomes_a_jpeg_and_a_small_one_stays(self, reports: Path) -> None:
+        pictures = []
+        for side in (400, 20):
+            noise = np.random.default_rng(0).integers(0, 256, (side, side), dtype=np.uint8)
+            Image.fromarray(noise).save(stream := io.BytesIO(), "PNG")
+            pictures.append({"image/png": base64.b64encode(stream.getvalue()).decode()})
+        shown = [nbformat.v4.new_output("display_data", picture) for picture in pictures]
+        path = reports / "notebooks" / "02_eda.ipynb"
+        executed(path, nbformat.v4.new_code_cell("films()", outputs=shown))
+        self.published(reports, "phantom")
+        copy = json.loads((reports.parent / "published/some/notebooks/02_eda.ipynb").read_text())
+        large, small = (output["data"] for output in copy["cells"][0]["outputs"])
+        with Image.open(io.BytesIO(base64.b64decode(large["image/jpeg"]))) as picture:
+            assert picture.size == (400, 400)
+        assert set(large) == {"image/jpeg"}
+        assert small["image/png"] == pictures[1]["image/png"]
 
     def test_a_study_that_has_not_run_cannot_be_published(self, tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError, match="run the study first"):

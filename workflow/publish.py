@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import json
 import shutil
@@ -10,6 +11,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from osteo_utils.reporting.report import compact
 
 # Numbers, and drawings of numbers. Patterns do not reach into folders below, so figures/films stays out.
 NUMBERS = (
@@ -21,8 +24,9 @@ NUMBERS = (
     "figures/*.png",
     "figures/*.svg",
 )
-# Only where no patient is behind a film: an executed notebook shows films as well.
-WITH_FILMS = ("figures/films/*.png", "figures/films/*.svg", "notebooks/*.ipynb")
+# Only where no patient is behind a film: an executed notebook shows films, as the report does. The figures of films
+# themselves are in both and are not copied a third time.
+WITH_FILMS = ("notebooks/*.ipynb",)
 SYNTHETIC = "phantom"
 STRANGERS = "folder"
 # A stranger's file names may hold names or numbers of patients.
@@ -88,7 +92,7 @@ def _copy(source: Path, name: Path, dataset: str, staged: Published) -> None:
         copy = staged.folder / name
         copy.parent.mkdir(parents=True, exist_ok=True)
         if name.suffix == ".ipynb":
-            copy.write_text(_without_places(source), "utf-8")
+            copy.write_text(_made_small(source), "utf-8")
         else:
             shutil.copyfile(source, copy)
 
@@ -104,11 +108,15 @@ def _has_external(reports: Path) -> bool:
     return "external/files" in json.loads(metrics.read_text("utf-8"))
 
 
-def _without_places(notebook: Path) -> str:
-    """The notebook's text without the paths that papermill notes in it."""
+def _made_small(notebook: Path) -> str:
+    """The notebook's text without the paths that papermill notes in it, and with large pictures as JPEG."""
     content = json.loads(notebook.read_text("utf-8"))
     for name in ("input_path", "output_path"):
         content["metadata"].get("papermill", {}).pop(name, None)
+    for output in (output for cell in content["cells"] for output in cell.get("outputs", [])):
+        if picture := output.get("data", {}).pop("image/png", None):
+            kind, data = compact(base64.b64decode(picture))
+            output["data"][f"image/{kind}"] = base64.b64encode(data).decode()
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 

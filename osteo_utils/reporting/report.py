@@ -29,7 +29,7 @@ from osteo_utils.study.results import atomic_path, load_metrics, read_json, writ
 HERE = Path(__file__).parent
 SOURCES = tuple(name for name in config.NOTEBOOKS if not name.startswith("08"))
 LARGEST_SVG = 150_000
-LARGEST_PNG = 500_000
+LARGEST_PNG = 150_000
 FIGURE_DPI, CSS_DPI, PAGE_INCHES = 160, 96, 8.1
 _RUN_KEYS = ("parameters", "parameters_sha256", "code_sha256", "inputs", "versions", "seconds", "finished")
 
@@ -142,7 +142,7 @@ def embedded(path: str) -> str:
     drawing = Path(path).with_suffix(".svg")
     if drawing.is_file() and drawing.stat().st_size <= LARGEST_SVG:
         return "data:image/svg+xml;base64," + base64.b64encode(drawing.read_bytes()).decode()
-    kind, data = _compact(Path(path))
+    kind, data = compact(Path(path).read_bytes())
     return f"data:image/{kind};base64," + base64.b64encode(data).decode()
 
 
@@ -152,11 +152,11 @@ def shown_width(path: str) -> int:
         return round(picture.width * CSS_DPI / picture.info.get("dpi", (FIGURE_DPI,))[0])
 
 
-def _compact(path: Path) -> tuple[str, bytes]:
-    data = path.read_bytes()
+def compact(data: bytes) -> tuple[str, bytes]:
+    """A PNG's bytes as they are, or those of a JPEG where the PNG is large, as films make it; with their kind."""
     if len(data) <= LARGEST_PNG:
         return "png", data
-    with Image.open(path) as picture:
+    with Image.open(io.BytesIO(data)) as picture:
         small = picture.convert("RGB")
         small.thumbnail((1600, 4000))
         packed = io.BytesIO()
@@ -183,7 +183,7 @@ def as_pdf(content: dict[str, Any], path: Path) -> None:
         printed = json.loads(json.dumps(content))
         blocks = [block for section in printed["sections"] for block in section["blocks"]]
         for number, block in enumerate(block for block in blocks if block["kind"] == "figure"):
-            kind, data = _compact(Path(block["path"]))
+            kind, data = compact(Path(block["path"]).read_bytes())
             # A narrow figure must not be blown up to the width of the page.
             block["width"] = min(1.0, shown_width(block["path"]) / (CSS_DPI * PAGE_INCHES))
             block["path"] = f"figure{number}.{kind}"
