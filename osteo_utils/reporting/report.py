@@ -158,9 +158,9 @@ def compact(data: bytes) -> tuple[str, bytes]:
         return "png", data
     with Image.open(io.BytesIO(data)) as picture:
         small = picture.convert("RGB")
-        small.thumbnail((1600, 4000))
+        small.thumbnail((1200, 4000))
         packed = io.BytesIO()
-        small.save(packed, "JPEG", quality=88)
+        small.save(packed, "JPEG", quality=80)
     return "jpeg", packed.getvalue()
 
 
