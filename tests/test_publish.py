@@ -28,7 +28,7 @@ class TestPublish:
             "tables/films.csv": "image_id,label\nnormal/miller.png,0\n",
             "tables/metrics.csv": "model,auroc\nvgg16,0.8\n",
             "predictions/vgg16.csv": "image_id,y_prob\nnormal/miller.png,0.1\n",
-            "figures/roc.svg": "<svg/>",
+            "figures/roc.png": "a drawing",
             "figures/films/samples.png": "a film",
             "figures/films/deeper/more.png": "a film",
             "notes.txt": "not on the list",
@@ -47,7 +47,7 @@ class TestPublish:
         return {name.as_posix() for name in done.files}
 
     NUMBERS = frozenset(
-        ["claims.json", "metrics/02_eda.json", "tables/metrics.csv", "figures/roc.svg", "report.html"]
+        ["claims.json", "metrics/02_eda.json", "tables/metrics.csv", "figures/roc.png", "report.html"]
     )
     NAMING = frozenset(["tables/films.csv", "predictions/vgg16.csv"])
     FILMS = frozenset(["notebooks/02_eda.ipynb"])

@@ -21,8 +21,7 @@ NUMBERS = (
     "tables/*.csv",
     "history/*.csv",
     "predictions/*.csv",
-    "figures/*.png",
-    "figures/*.svg",
+    "figures/*.png",  # as SVG they are in the report
 )
 # Only where no patient is behind a film: an executed notebook shows films, as the report does. The figures of films
 # themselves are in both and are not copied a third time.
