@@ -21,10 +21,10 @@ NUMBERS = (
     "tables/*.csv",
     "history/*.csv",
     "predictions/*.csv",
-    "figures/*.png",  # as SVG they are in the report
+    "figures/*.png",  # the same as SVG is left where it was made
 )
-# Only where no patient is behind a film: an executed notebook shows films, as the report does. The figures of films
-# themselves are in both and are not copied a third time.
+# Only where no patient is behind a film, and in place of the report: executed notebooks show all that it does, films
+# included, and a synthetic study's report is made again by one command.
 WITH_FILMS = ("notebooks/*.ipynb",)
 SYNTHETIC = "phantom"
 STRANGERS = "folder"
@@ -48,12 +48,12 @@ def publish(
     reports: Path,
     target: Path,
     dataset: str,
-    render: Callable[[Path, bool], Any],
+    render: Callable[[Path], Any],
     private: Iterable[Path],
 ) -> Published:
     """Fill `target` anew from `reports` (the folder of one study); `target` changes whole or not at all.
 
-    `render(folder, films)` writes report.html and report.pdf into `folder`. `private` are folders of this
+    `render(folder)` writes report.html and report.pdf without films into `folder`. `private` are folders of this
     machine that no text may name. Raises FileNotFoundError where there are no results, RuntimeError where
     a text names a private folder or everything together is too large. Of a study with an external set no film and
     no executed notebook is copied, and no table that names a file of that set.
@@ -68,7 +68,8 @@ def publish(
         for pattern in NUMBERS + (WITH_FILMS if films else ()):
             for source in sorted(reports.glob(pattern)):
                 _copy(source, source.relative_to(reports), dataset, staged)
-        render(staged.folder, films)
+        if not films:
+            render(staged.folder)
         _check(staged.folder, list(private))
         if target.exists():
             shutil.rmtree(target)

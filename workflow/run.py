@@ -251,7 +251,7 @@ def publish(request: words.Request) -> int:
             paths.StudyPaths(request.study).reports,
             paths.published(request.study),
             settings["dataset"],
-            lambda folder, films: report.render(request.study, films=films, destination=folder),
+            lambda folder: report.render(request.study, films=False, destination=folder),
             private,
         )
     except (RuntimeError, ValueError, OSError) as problem:

@@ -36,8 +36,7 @@ def neighbours(
 
     `upright` and `quarter` (n, 2, 32, 16) are fingerprints as in `Portraits`, `owner` (n,) says whose leg it is (two
     legs of one film are no pair), `members` which of the n are compared. `plan` says how many neighbours, upright or
-    mirrored, the comparison of frames (0) and that of legs (1) may put
-    forward for each leg. Time grows with the square of n, but by 64 multiplications a pair: at 50,000 legs it is
+    mirrored, the comparison of frames (0) and that of legs (1) may put forward for each leg. Time grows with the square of n, but by 64 multiplications a pair: at 50,000 legs it is
     small beside the registration that follows.
     """
     found: set[Pair] = set()

@@ -2,8 +2,7 @@
 
 A copy of a radiograph may be rescaled, squeezed, cropped, shifted, mirrored, slightly turned, or changed in
 brightness. A pair of portraits is therefore registered by an affine warp, and then compared in the finest detail that
-both files hold. Two different knees may agree in
-outline, but not in detail.
+both files hold. Two different knees may agree in outline, but not in detail.
 """
 
 from __future__ import annotations
