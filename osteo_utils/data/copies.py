@@ -29,8 +29,9 @@ SAME_KNEE = 0.86
 # From this agreement in outline on, two films are one even where noise or compression has eaten the detail: the most
 # alike outlines of different knees reach 0.90 among the real films and 0.965 among synthetic ones.
 _SURE = 0.98
-# A leg of fewer pixels than this along its height has no detail to tell knees apart by; then the outline must be sure.
-_FEW_PIXELS = 160
+# A leg of fewer pixels than this along its height or across has no detail to tell knees apart by; then the outline
+# must be sure. The smallest films of the real set have 256 and 128.
+_FEW_PIXELS = (160, 64)
 # From here on, films that match only when one is mirrored look like two knees of one person; below, detail is not
 # looked at: no copy is so unlike its source.
 _OTHER_SIDE = 0.84
@@ -181,7 +182,7 @@ def _similarities(
         pixels = drawn.pixels[first], kind.pixels[at]
         if outline >= _OTHER_SIDE:
             fine = registration.detail(drawn.grey[first], laid(kind.grey[at], turn), warp, *pixels)
-            few = min(size[0] for size in pixels) < _FEW_PIXELS
+            few = any(side < least for size in pixels for side, least in zip(size, _FEW_PIXELS, strict=True))
             if outline >= _SURE:
                 similarity = min(outline, fine) if fine >= SAME_KNEE else outline
             elif few:
