@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from scipy import ndimage
 
 
 def film(level: int, size: tuple[int, int] = (48, 64)) -> bytes:
@@ -21,3 +22,15 @@ def fill(root: Path, files: dict[str, bytes]) -> Path:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(data)
     return root
+
+
+def drawn_knee(height: int = 400, width: int = 200, left: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """A leg as bare geometry: soft tissue as a strip, a femur that widens at the knee, a tibia; and its bone."""
+    rows, columns = np.mgrid[:height, :width]
+    away = np.abs(columns - width / 2 - left)
+    knee = np.exp(-(((rows - 0.45 * height) / (0.12 * height)) ** 2))
+    bone = away < 0.11 * width + 0.14 * width * knee
+    film = np.where(away < 0.38 * width, 90.0, 8.0)
+    film[bone] = 190
+    film = ndimage.gaussian_filter(film, 1.0) + np.random.default_rng(3).normal(0, 3, film.shape)
+    return np.clip(film, 0, 255).astype(np.uint8), bone.astype(np.uint8)

@@ -194,7 +194,7 @@ def test_crop_is_the_centred_square():
     stored, *_ = to_store(film)
     assert view(stored, content_box(200, 400), "crop", 64).min() == 255
     assert view(stored, {"width": 200, "height": 400}, "pad", 64).min() == 0
-    with pytest.raises(ValueError, match="expected one of squeeze, pad, crop"):
+    with pytest.raises(ValueError, match="expected one of squeeze, pad, crop, knee"):
         view(stored, content_box(200, 400), "zoom")
 
 
@@ -211,6 +211,39 @@ def test_views_follow_the_row_and_skip_the_unusable():
     )
     seen = radiographs.views(images, manifest, "crop", 32)
     assert seen.shape == (2, 32, 32) and [image.mean() for image in seen] == [150, 50]
+
+
+def test_knee_view_is_centred_on_the_knee_and_scaled_by_its_width():
+    film = np.zeros((400, 200), np.uint8)
+    film[300:320, 60:80] = 255
+    stored, *_ = to_store(film)
+    box = content_box(200, 400)
+    # A knee of 64 pixels at the bright square's centre: a square of 96 around it.
+    seen = view(stored, box, "knee", 96, knee=(310 / 400, 70 / 200, 64 / 200))
+    rows, columns = np.nonzero(seen > 128)
+    assert rows.mean() == pytest.approx(47.5, abs=1.5) and columns.mean() == pytest.approx(47.5, abs=1.5)
+    assert np.sqrt(len(rows)) == pytest.approx(20, abs=1.5)
+
+
+def test_knee_view_stays_in_the_film_and_is_the_centred_square_without_a_knee():
+    film = np.full((400, 200), 80, np.uint8)
+    stored, *_ = to_store(film)
+    box = content_box(200, 400)
+    for place in ((0.0, 0.0, 0.3), (1.0, 1.0, 0.3), (0.5, 0.5, 1.0)):
+        assert (view(stored, box, "knee", 64, knee=place) == 80).all()
+    noise, *_ = to_store(np.asarray(Image.effect_noise((200, 400), 60)))
+    assert np.array_equal(view(noise, box, "knee", 64), view(noise, box, "crop", 64))
+
+
+def test_knee_views_of_a_table_need_its_knees():
+    images = np.stack([to_store(np.asarray(Image.effect_noise((100, 200), 60)))[0]] * 2)
+    table = pd.DataFrame({"status": "ok", "row": [0, 1], "width": 100, "height": 200})
+    with pytest.raises(ValueError, match="'knee_width', 'knee_x', 'knee_y'"):
+        radiographs.views(images, table, "knee", 32)
+    placed = table.assign(knee_y=[0.3, np.nan], knee_x=[0.5, np.nan], knee_width=[0.5, np.nan])
+    found, centred = radiographs.views(images, placed, "knee", 32)
+    assert np.array_equal(centred, radiographs.views(images, table, "crop", 32)[1])
+    assert not np.array_equal(found, centred)
 
 
 def test_mask_view_holds_no_new_values():

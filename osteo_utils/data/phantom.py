@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from osteo_utils.data import phantom_truth
-from osteo_utils.data.phantom_knee import draw_knee
+from osteo_utils.data.phantom_knee import Knee, draw_knee
 from osteo_utils.data.phantom_plan import ALTERATIONS, CLASSES, plan
 
-__all__ = ["ALTERATIONS", "CLASSES", "PhantomSet", "draw", "plan", "write"]
+__all__ = ["ALTERATIONS", "CLASSES", "PhantomSet", "draw", "knees", "plan", "write"]
 
 
 GENERATOR = 2
@@ -44,19 +44,24 @@ class PhantomSet:
     table: pd.DataFrame
 
 
-def _draw_row(row: pd.Series, original: pd.Series) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Image and parts of one planned file, alteration included."""
-    knee = draw_knee(
+def _knee(row: pd.Series) -> Knee:
+    """The knee of one planned file, before any alteration."""
+    return draw_knee(
         seed=int(row["seed"]),
         density=float(row["density"]),
-        size=int(max(original["height"], original["width"])),
-        aspect=float(original["width"] / original["height"]),
+        size=int(max(row["height"], row["width"])),
+        aspect=float(row["width"] / row["height"]),
         layout=str(row["layout"]),
         side=str(row["side"]),
         signal=float(row["signal"]),
         site=str(row["site"]),
         tagged=bool(row["tagged"]),
     )
+
+
+def _draw_row(row: pd.Series, original: pd.Series) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Image and parts of one planned file, alteration included."""
+    knee = _knee(original)
     image, parts = knee.image, knee.parts
     if row["alteration"] == "mirrored":
         image, parts = image[:, ::-1], parts[:, ::-1]
@@ -84,6 +89,15 @@ def draw(
         parts.append(shown)
     bones = np.stack(parts)
     return PhantomSet(np.stack(images), (bones > 0).astype(np.uint8), bones, table)
+
+
+def knees(
+    n_knees: int, seed: int, size: int = 512, *, workers: int | None = None, **settings: Any
+) -> list[Knee]:
+    """Draw one film per knee, in all shapes of a written set, without files; `settings` as in `plan`."""
+    table = plan(n_knees, seed, size, **{"copies": 0.0, **settings})
+    with ThreadPoolExecutor(workers or min(4, os.cpu_count() or 1)) as pool:
+        return list(pool.map(_knee, (row for _, row in table.iterrows())))
 
 
 def write(

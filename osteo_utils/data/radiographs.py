@@ -37,7 +37,10 @@ SUFFIXES = {
 }
 # A file named .dcm without the DICOM mark may be an image under a wrong name, or old DICOM without a preamble.
 IMAGE_STARTS = (b"\x89PNG", b"\xff\xd8", b"II*\0", b"MM\0*", b"BM", b"GIF8", b"RIFF")
-VIEWS = ("squeeze", "pad", "crop")
+VIEWS = ("squeeze", "pad", "crop", "knee")
+# Side of the square around a knee over the width of its bone: the joint with a hand's breadth of either shaft.
+KNEE_ZOOM = 1.5
+KNEE_COLUMNS = ("knee_y", "knee_x", "knee_width")
 
 
 class Unusable(ValueError):
@@ -160,12 +163,15 @@ def view(
     kind: str,
     size: int = 224,
     mask: bool = False,
+    knee: tuple[float, float, float] | None = None,
 ) -> np.ndarray:
     """One stored film, uint8 (512, 512), as the square that a model sees, uint8 (size, size).
 
     `box` is the film's place, or its row of the manifest. `squeeze` stretches the film to the square, `pad`
-    shrinks the whole stored square, `crop` takes the centred square of the film's shorter side. A `mask`
-    keeps its values (nearest neighbour). Raises ValueError for another kind.
+    shrinks the whole stored square, `crop` takes the centred square of the film's shorter side. `knee` takes a square
+    of 1.5 knee widths, no larger than that one, around the joint; `knee` is (y, x, width) as shares of the film's
+    height and width, and where it is None the square is the centred one. A `mask` keeps its values (nearest neighbour).
+    Raises ValueError for another kind.
     """
     if kind not in VIEWS:
         raise ValueError(f"view {kind!r} is unknown; expected one of {', '.join(VIEWS)}")
@@ -173,13 +179,27 @@ def view(
         box = content_box(int(box["width"]), int(box["height"]))
     if kind == "pad":
         box = Box(0, 0, STORE_SIDE, STORE_SIDE)
-    elif kind == "crop":
-        side = min(box.height, box.width)
-        box = Box(box.top + (box.height - side) // 2, box.left + (box.width - side) // 2, side, side)
+    elif kind in ("crop", "knee"):
+        box = _square(box, knee if kind == "knee" else None)
     # Cut first: resampling a part of a larger picture would let its black padding bleed into the edges.
     part = np.ascontiguousarray(stored[box.top : box.top + box.height, box.left : box.left + box.width])
     resampling = Image.Resampling.NEAREST if mask else Image.Resampling.BICUBIC
     return np.asarray(Image.fromarray(part).resize((size, size), resampling))
+
+
+def _square(box: Box, knee: tuple[float, float, float] | None) -> Box:
+    """A square within a film: around its knee, or the centred one of its shorter side."""
+    side = min(box.height, box.width)
+    middle = (box.height / 2, box.width / 2)
+    if knee is not None:
+        y, x, width = knee
+        middle = (y * box.height, x * box.width)
+        side = min(side, max(MIN_SIDE, round(KNEE_ZOOM * width * box.width)))
+    top, left = (
+        min(max(int(centre - side / 2), 0), most - side)
+        for centre, most in zip(middle, (box.height, box.width), strict=True)
+    )
+    return Box(box.top + top, box.left + left, side, side)
 
 
 def views(
@@ -187,13 +207,20 @@ def views(
 ) -> np.ndarray:
     """The same view of every usable film: uint8 (n, size, size), in the order of the manifest.
 
-    `images` is the store (n_all, 512, 512), memory-mapped or not; rows whose status is not `ok` are skipped.
+    `images` is the store (n_all, 512, 512), memory-mapped or not; rows whose status is not `ok` are skipped. For the
+    view `knee` the manifest has knee_y, knee_x and knee_width as well, empty where no knee was found.
     """
     usable = manifest[manifest["status"] == "ok"]
     result = np.empty((len(usable), size, size), np.uint8)
     columns = (usable[name].astype(int) for name in ("row", "width", "height"))
-    for index, (row, width, height) in enumerate(zip(*columns, strict=True)):
-        result[index] = view(images[row], content_box(width, height), kind, size, mask)
+    knees = [None] * len(usable)
+    if kind == "knee":
+        if missing := sorted(set(KNEE_COLUMNS) - set(usable.columns)):
+            raise ValueError(f"view 'knee' needs the columns {missing}; they come from notebook 03")
+        places = usable[list(KNEE_COLUMNS)].to_numpy(float)
+        knees = [tuple(place) if np.isfinite(place).all() else None for place in places]
+    for index, (row, width, height, knee) in enumerate(zip(*columns, knees, strict=True)):
+        result[index] = view(images[row], content_box(width, height), kind, size, mask, knee)
     return result
 
 

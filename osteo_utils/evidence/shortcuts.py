@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from PIL import Image
-from scipy import ndimage
 from scipy.special import expit
 from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge
@@ -22,6 +21,7 @@ from sklearn.preprocessing import KBinsDiscretizer, OneHotEncoder, StandardScale
 
 from osteo_utils.evidence import evaluation
 from osteo_utils.evidence.measures import measure
+from osteo_utils.models import masks
 from osteo_utils.study.results import Estimate
 
 MEANING = {
@@ -77,15 +77,17 @@ def of_films(films: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
     }
 
 
-def background(films: Sequence[np.ndarray], masks: Sequence[np.ndarray], margin: float = 0.03) -> np.ndarray:
-    """Thumbnails (n, 1024) of films whose bone is painted over with what lies beside it, row by row.
+def background(films: Sequence[np.ndarray], bones: Sequence[np.ndarray]) -> np.ndarray:
+    """Thumbnails (n, 1024) of films without their bone (`masks.without_bone`).
 
-    `masks` are not 0 on bone, of the films' shapes. A margin (share of the width) goes with the bone. The place
-    of the bone stays visible as a lack of detail, which a thumbnail does not show; its width may show a little.
+    `bones` are not 0 on bone, of the films' shapes; an empty one leaves its film as it is, so keep such films out of the
+    folds.
     """
-    return np.array(
-        [_thumbnail(_painted_over(*both, margin)).ravel() for both in zip(films, masks, strict=True)]
+    bare = (
+        masks.without_bone(film, bone) if bone.any() else film
+        for film, bone in zip(films, bones, strict=True)
     )
+    return np.array([_thumbnail(film).ravel() for film in bare])
 
 
 def guess(features: np.ndarray, images: pd.DataFrame, folds: pd.Series) -> pd.DataFrame:
@@ -242,19 +244,3 @@ def _corners(film: np.ndarray) -> np.ndarray:
 def _thumbnail(film: np.ndarray, side: int = SIDE) -> np.ndarray:
     small = Image.fromarray(np.ascontiguousarray(film)).resize((side, side), Image.Resampling.BOX)
     return np.asarray(small, dtype=float)
-
-
-def _painted_over(film: np.ndarray, mask: np.ndarray, margin: float) -> np.ndarray:
-    """The film with bone and margin replaced, in each row, by a line between what lies left and right of them."""
-    reach = max(1, round(margin * film.shape[1]))
-    bone = ndimage.binary_dilation(mask > 0, iterations=reach)
-    painted = film.astype(float)
-    columns = np.arange(film.shape[1])
-    smooth = ndimage.uniform_filter(painted, (1, reach))
-    for row in np.flatnonzero(bone.any(axis=1)):
-        free = ~bone[row]
-        if free.any():
-            painted[row, bone[row]] = np.interp(columns[bone[row]], columns[free], smooth[row, free])
-        else:
-            painted[row] = painted[row].mean()
-    return np.rint(painted).astype(np.uint8)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from osteo_utils.data import radiographs
 from osteo_utils.data.manifest import WHOLE_NUMBERS, develop
-from osteo_utils.models import backbones, segmentation
+from osteo_utils.models import backbones, masks
 from osteo_utils.models.weights import Weights
 from osteo_utils.study import results, runtime
 
@@ -59,28 +59,57 @@ def usable_images(run: results.Run) -> pd.DataFrame:
 
 
 def square_films(run: results.Run, images: pd.DataFrame, variant: str, view: str, size: int) -> np.ndarray:
-    """The films as squares, uint8 (n, size, size): whole, or with all but the bone taken away.
+    """The films as squares, uint8 (n, size, size): whole, with all but the bone taken away, or without the bone.
 
-    A film whose mask was flagged as implausible in `tables/masks.csv` stays whole.
+    A film whose mask was flagged as implausible in `tables/masks.csv` stays whole; under the variant `background` it
+    must then be left out (`trusted_alone`).
     """
     stored = np.load(run.depends_on(run.paths.images), mmap_mode="r")
     if variant == "full":
-        return radiographs.views(stored, images, view, size)
-    masks = np.load(run.depends_on(run.paths.masks), mmap_mode="r")
-    plausible = run.read(run.paths.tables / "masks.csv").set_index("image_id").plausible.astype(bool)
-    cut_out = np.empty((len(images), *stored.shape[1:]), np.uint8)
-    for position, (image_id, row) in enumerate(zip(images.image_id, images.row, strict=True)):
-        film = np.asarray(stored[row])
-        cut_out[position] = segmentation.apply_mask(film, masks[row]) if plausible[image_id] else film
-    return radiographs.views(cut_out, images.assign(row=np.arange(len(images))), view, size)
+        return radiographs.views(stored, _with_knees(run, images, view), view, size)
+    change = {"segmented": masks.apply_mask, "background": masks.without_bone}[variant]
+    bones = np.load(run.depends_on(run.paths.masks), mmap_mode="r")
+    plausible = _measured(run, images).plausible.astype(bool)
+    changed = np.zeros((len(images), *stored.shape[1:]), np.uint8)
+    for position, (film, trusted) in enumerate(zip(images.itertuples(), plausible, strict=True)):
+        box = radiographs.content_box(int(film.width), int(film.height))
+        part = (slice(box.top, box.top + box.height), slice(box.left, box.left + box.width))
+        whole = np.asarray(stored[film.row])[part]
+        changed[position][part] = change(whole, np.asarray(bones[film.row])[part]) if trusted else whole
+    images = _with_knees(run, images, view).assign(row=np.arange(len(images)))
+    return radiographs.views(changed, images, view, size)
 
 
 def square_masks(run: results.Run, images: pd.DataFrame, view: str, size: int) -> np.ndarray:
     """The bone masks in the geometry of the squares, uint8 (n, size, size); all zero where a mask was flagged."""
-    masks = np.load(run.depends_on(run.paths.masks), mmap_mode="r")
-    plausible = run.read(run.paths.tables / "masks.csv").set_index("image_id").plausible.astype(bool)
-    squares = radiographs.views(masks, images, view, size, mask=True)
-    return squares * plausible[images.image_id].to_numpy(np.uint8)[:, None, None]
+    bones = np.load(run.depends_on(run.paths.masks), mmap_mode="r")
+    squares = radiographs.views(bones, _with_knees(run, images, view), view, size, mask=True)
+    return squares * _measured(run, images).plausible.to_numpy(np.uint8)[:, None, None]
+
+
+def trusted_alone(run: results.Run, images: pd.DataFrame, folds: pd.DataFrame) -> pd.DataFrame:
+    """`folds.csv` with every film left out (fold -1) whose mask was flagged: without a mask its bone stays in view."""
+    trusted = set(images.image_id[_measured(run, images).plausible.to_numpy(bool)])
+    return folds.assign(fold=folds.fold.where(folds.image_id.isin(trusted), -1))
+
+
+def _measured(run: results.Run, images: pd.DataFrame) -> pd.DataFrame:
+    """`tables/masks.csv` in the order of the images."""
+    return run.read(run.paths.tables / "masks.csv").set_index("image_id").loc[images.image_id]
+
+
+def _with_knees(run: results.Run, images: pd.DataFrame, view: str) -> pd.DataFrame:
+    """The images with the place of their knee where the view needs it; empty where the mask was flagged."""
+    if view != "knee":
+        return images
+    measured = _measured(run, images)
+    if missing := sorted(set(radiographs.KNEE_COLUMNS) - set(measured.columns)):
+        raise ValueError(
+            f"view 'knee': tables/masks.csv lacks {missing}; the classical method finds no joint, so set "
+            "mask_method: unet or another view"
+        )
+    places = measured[list(radiographs.KNEE_COLUMNS)].where(measured.plausible.eq(1), np.nan)
+    return images.assign(**dict(zip(places.columns, places.to_numpy(float).T, strict=True)))
 
 
 def augmented(films: np.ndarray, image_ids: pd.Series, index: int, seed: int) -> np.ndarray:

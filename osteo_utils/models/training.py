@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from osteo_utils.models import backbones, jobs, probes, tails
+from osteo_utils.models import backbones, inputs, jobs, probes, tails
 from osteo_utils.models.inputs import Activations
 from osteo_utils.models.jobs import Fold, Recipe
 from osteo_utils.models.weights import Weights
@@ -76,13 +76,15 @@ def fit_study(
 ) -> dict[tuple[str, str], list[tuple[Fold, Path]]]:
     """Every fit that a model notebook's parameters ask for, by (recipe, variant), in the order of its folds.
 
-    Whole films are fitted under every protocol, segmented ones under `grouped` alone.
+    Whole films are fitted under every protocol, the other variants under `grouped` alone. The variant `background` is a
+    control and gets the probe alone; films whose mask was flagged take no part in it.
     """
     fitted = {}
     for variant, activations in by_variant.items():
         protocols = run.p.protocols if variant == "full" else ["grouped"]
-        wanted = jobs.fold_list(images, folds, protocols, run.p.split_seeds)
-        for fine_tune in run.p.recipes:
+        dealt = inputs.trusted_alone(run, images, folds) if variant == "background" else folds
+        wanted = jobs.fold_list(images, dealt, protocols, run.p.split_seeds)
+        for fine_tune in ["none"] if variant == "background" else run.p.recipes:
             recipe = Recipe.from_parameters(fine_tune, run.parameters)
             folders = fit_missing(wanted, recipe, activations, weights, run.paths.fits / activations.backbone)
             fitted[fine_tune, variant] = list(zip(wanted, folders, strict=True))

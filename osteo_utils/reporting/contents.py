@@ -25,6 +25,7 @@ from osteo_utils.reporting.tables import (
     protocol_table,
     said,
     saved_table,
+    subject_of,
     table,
 )
 from osteo_utils.reporting.wording import (
@@ -202,9 +203,8 @@ def numbers_of(section: Section, metrics: Metrics, parameters: Mapping[str, Any]
         return _some(other_metrics(metrics, "segmentation", "Bone masks in numbers."))
     blocks = []
     if section.key in MODELS:
-        blocks += _some(protocol_table(metrics, section.key)) + _some(
-            protocol_table(metrics, f"{section.key}-segmented")
-        )
+        blocks += _some(protocol_table(metrics, section.key))
+        blocks += _some(protocol_table(metrics, f"{section.key}-segmented"))
     if section.key == "shortcuts":
         blocks += _some(protocol_table(metrics, "texture"))
     if section.key == "leakage":
@@ -216,7 +216,7 @@ def numbers_of(section: Section, metrics: Metrics, parameters: Mapping[str, Any]
 
 def appendix(metrics: Metrics) -> list[Block]:
     """Every number that no section prints, by what it is about, so that nothing saved stays unseen."""
-    topics = dict.fromkeys(name.split("/")[0].removesuffix("-segmented") for name in metrics)
+    topics = dict.fromkeys(subject_of(name) for name in metrics)
     blocks = [
         other_metrics(metrics, topic, f"{_titled(topic)}: all numbers that no section prints.")
         for topic in topics

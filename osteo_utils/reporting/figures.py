@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from osteo_utils.reporting.intervals import beside_shuffled, by_protocol, forest
+from osteo_utils.reporting.intervals import beside_shuffled, by_protocol, forest, mask_trial
 from osteo_utils.reporting.performance import confusion, reliability, roc, training_curves
 from osteo_utils.reporting.style import (
     NAMES,
@@ -38,6 +38,7 @@ __all__ = [
     "image_sizes",
     "intensity",
     "mask_areas",
+    "mask_trial",
     "reliability",
     "roc",
     "training_curves",

@@ -13,6 +13,12 @@ from osteo_utils.reporting.tables import MODELS, Metrics
 from osteo_utils.reporting.wording import METRICS, PROTOCOLS
 
 Runs = Mapping[str, Mapping[str, Any]]
+# Where the metric of a variant stands behind its model's name, and how it is told.
+_VARIANTS = {
+    "/grouped": "",
+    "-segmented/grouped": ", bone alone",
+    "-background/grouped/none": ", bone taken out (probe)",
+}
 
 
 def facts(metrics: Metrics, runs: Runs) -> dict[str, Any]:
@@ -23,7 +29,7 @@ def facts(metrics: Metrics, runs: Runs) -> dict[str, Any]:
 
 
 def headline(metrics: Metrics) -> pd.DataFrame:
-    """Accuracy and AUROC of each model under `grouped`, whole and segmented, with the paper's number where it has one.
+    """Accuracy and AUROC of each model under `grouped`, whole, segmented and without bone, with the paper's number where it has one.
 
     Columns name, metric, value, low, high, paper, n_files, n_groups; a row for each metric that was saved.
     """
@@ -33,8 +39,8 @@ def headline(metrics: Metrics) -> pd.DataFrame:
     rows = []
     for score in ("accuracy", "auroc"):
         for model in MODELS:
-            for variant, words in (("", ""), ("-segmented", ", bone alone")):
-                name = f"{model}{variant}/grouped/{score}"
+            for variant, words in _VARIANTS.items():
+                name = f"{model}{variant}/{score}"
                 if name in metrics:
                     found = metrics[name]
                     rows.append(

@@ -149,3 +149,34 @@ def beside_shuffled(frame: pd.DataFrame, where: str, title: str = "Known without
     axes.set_xlabel("AUROC, out of fold")
     legend_above(axes)
     return figure
+
+
+@styled
+def mask_trial(trial: pd.DataFrame, where: str) -> Figure:
+    """Dice of masks whose truth is known: a dot a knee, a row per method and bone, the middle half as a bar.
+
+    Columns method (unet, classical), bone (all, femur, ...), dice (0-1), as `evidence.mask_trial.trial` gives them.
+    """
+    require(trial, ["method", "bone", "dice"], "mask_trial")
+    rows = list(trial.groupby(["method", "bone"], sort=False))
+    rows.sort(key=lambda row: (row[0][1] != "all", row[0][0] != "unet"))
+    figure = canvas(6.2, 0.42 * len(rows) + 0.8, "Masks against the truth", where)
+    axes = figure.subplots()
+    scatter = np.random.default_rng(0)
+    for place, ((method, _), part) in enumerate(rows):
+        colour = PALETTE["normal"] if method == "unet" else PALETTE["neutral"]
+        at = place + scatter.uniform(-0.25, 0.25, len(part))
+        axes.scatter(part["dice"], at, s=10, color=colour, alpha=0.45, linewidth=0)
+        low, middle, high = np.quantile(part["dice"], [0.25, 0.5, 0.75])
+        axes.plot([low, high], [place, place], color="black", linewidth=2.2, solid_capstyle="butt")
+        axes.plot(middle, place, "o", markersize=6, color="white", markeredgecolor="black")
+    who = {"unet": "U-Net", "classical": "classical"}
+    axes.set_yticks(
+        range(len(rows)),
+        [f"{who[method]}, {'whole bone' if bone == 'all' else bone}" for (method, bone), _ in rows],
+    )
+    axes.invert_yaxis()
+    axes.set_xlabel("Dice coefficient (median and quartiles over knees)")
+    axes.grid(visible=True, axis="x")
+    axes.tick_params(axis="y", length=0)
+    return figure

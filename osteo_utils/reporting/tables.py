@@ -80,12 +80,17 @@ def _count(estimate: Estimate | None, name: str) -> str:
     return "" if count is None else f"{count:,}"
 
 
+def subject_of(name: str) -> str:
+    """The model or topic that a metric is about, whatever the variant of its films."""
+    return name.split("/")[0].removesuffix("-segmented").removesuffix("-background")
+
+
 def other_metrics(metrics: Metrics, prefix: str, caption: str) -> Block | None:
     """Every metric of a model or topic that `protocol_table` does not print; None when there is none."""
     rows = [
         [name, said(value), value.unit, _count(value, "n_files"), _count(value, "n_groups"), value.note]
         for name, value in sorted(metrics.items())
-        if name.split("/")[0].removesuffix("-segmented") == prefix
+        if subject_of(name) == prefix
         and not (
             name.count("/") == 2 and name.split("/")[2] in MAIN_METRICS and name.split("/")[1] in PROTOCOLS
         )

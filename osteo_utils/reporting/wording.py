@@ -131,9 +131,16 @@ SECTIONS: tuple[Section, ...] = (
     Section(
         "segmentation",
         "Bone masks",
-        "Classical segmentation separates bone from the rest of the film; the segmented variant of each model sees "
-        "bone alone.",
-        figures=(Exhibit("*mask*", "How much of a film is bone.", optional=True),),
+        "A U-Net trained on synthetic knees, or classical image analysis, separates bone from the rest of the film. The "
+        "segmented variant of each model sees bone alone, the background variant all but the bone.",
+        figures=(
+            Exhibit(
+                "mask_trial",
+                "Both ways to find bone, on synthetic knees of an unseen scanner.",
+                optional=True,
+            ),
+            Exhibit("*mask*", "How much of a film is bone.", optional=True),
+        ),
         films=(
             Exhibit("*mask*", "Bone masks as contours on films."),
             Exhibit("*segment*", "Bone masks.", True),

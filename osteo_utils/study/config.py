@@ -26,7 +26,8 @@ NOTEBOOKS = (
 )
 PROTOCOLS = ("grouped", "grouped_all", "by_file")
 RECIPES = ("none", "last_block")
-VARIANTS = ("full", "segmented")
+VARIANTS = ("full", "segmented", "background")
+MASK_METHODS = ("unet", "classical")
 OSTEOPENIA = ("exclude", "normal", "osteoporosis")
 OWN_STUDY_MODEL = "knee744"
 
@@ -87,6 +88,10 @@ PARAMETERS: dict[str, Parameter] = {
     ),
     "phantom_knees": Parameter("01", int, "synthetic knees to draw", (10, 100_000)),
     "phantom_size": Parameter("01", int, "pixels along a synthetic film's longer side", (96, 1024)),
+    "phantom_copies": Parameter("01", float, "further files per synthetic knee, on average", (0.0, 4.0)),
+    "phantom_conflicts": Parameter(
+        "01", float, "share of the copied synthetic knees whose copy lies under the other label", (0.0, 1.0)
+    ),
     "phantom_signal": Parameter(
         "01", float, "how much a synthetic film's bone knows of the label: 0 nothing, 1 all", (0.0, 1.0)
     ),
@@ -105,17 +110,21 @@ PARAMETERS: dict[str, Parameter] = {
     "augment_first_views": Parameter(
         "02 07", int, "views of each image in the protocol augment_first", (2, 16)
     ),
+    "mask_method": Parameter("03", str, "how bone is found", MASK_METHODS),
+    "mask_trial_knees": Parameter(
+        "03", int, "synthetic knees of an unseen scanner on which both methods are judged", (2, 10_000)
+    ),
     "mask_min_area": Parameter("03", float, "smallest plausible share of bone in a film", (0.0, 1.0)),
     "mask_max_area": Parameter("03", float, "largest plausible share of bone in a film", (0.0, 1.0)),
     "vgg16_weights": Parameter("04", str, "imagenet, random (tests only) or the path of a weights file"),
     "resnet50_weights": Parameter(
         "05 07", str, "imagenet, random (tests only) or the path of a weights file"
     ),
-    "view": Parameter("04 05 07", str, "how a film becomes a square", ("squeeze", "pad", "crop")),
+    "view": Parameter("04 05 07", str, "how a film becomes a square", ("squeeze", "pad", "crop", "knee")),
     "image_size": Parameter("04 05 07", int, "pixels along the side of the network's input", (64, 512)),
     "recipes": Parameter(FITTED, list, "what is trained", RECIPES),
     "primary_recipe": Parameter("04 05 06", str, "the recipe that headline numbers come from", RECIPES),
-    "variants": Parameter("04 05", list, "whole film, or bone alone", VARIANTS),
+    "variants": Parameter("04 05", list, "whole film, bone alone, or all but the bone", VARIANTS),
     "augmented_views": Parameter(
         FITTED,
         int,
@@ -196,6 +205,8 @@ def check(settings: Mapping[str, Any], where: str, complete: bool = False) -> No
         problems.append("recipes: 'last_block' must be among them; curves and activation maps come from it")
     if "full" not in settings.get("variants", ["full"]):
         problems.append("variants: 'full' must be among them; every headline number is about the whole film")
+    if "background" in settings.get("variants", []) and "none" not in settings.get("recipes", RECIPES):
+        problems.append("variants: 'background' is scored by a probe, so recipes must name 'none' as well")
     if "grouped" not in settings.get("protocols", ["grouped"]):
         problems.append("protocols: 'grouped' must be among them; every headline number is about that split")
     if settings.get("mask_min_area", 0) >= settings.get("mask_max_area", 1):
