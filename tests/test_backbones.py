@@ -1,5 +1,7 @@
 """Trunk and tail are Keras's own network cut in two, and the cache holds what the trunk computed, once."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -86,6 +88,33 @@ def test_what_the_tails_learn(random_weights):
     assert learns("resnet50") == convolutions | head
 
 
+@pytest.mark.parametrize("cut", ["head", "last_stage", "all"])
+@pytest.mark.parametrize("name", ["vgg16", "resnet50"])
+def test_wherever_it_is_cut_trunk_and_tail_are_the_whole_network(name, cut, random_weights, images):
+    given = random_weights[name]
+    inputs = backbones.preprocess(images)
+    middle = np.asarray(backbones.trunk(name, given, SIZE, cut)(inputs))
+    tail = backbones.tail(name, given, image_size=SIZE, cut=cut)
+    pooled = np.asarray(backbones.features(tail)(middle))
+    expected = np.asarray(whole_network(name, given)(inputs))
+    np.testing.assert_allclose(pooled, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+    assert middle.shape[1:] == backbones.output_shape(name, cut, SIZE)
+
+
+def test_films_go_into_the_whole_network_as_they_are(random_weights, images):
+    tail = backbones.tail("vgg16", random_weights["vgg16"], image_size=SIZE, cut="all")
+    expected = np.asarray(tail(backbones.preprocess(images)))
+    np.testing.assert_allclose(backbones.outputs(tail, images), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_dense_layer_before_the_head_is_there_where_it_is_asked_for(random_weights):
+    tail = backbones.tail("vgg16", random_weights["vgg16"], image_size=SIZE, cut="head", hidden_units=8)
+    learns = {f"{layer.name}/{v.name}": v.shape for layer in tail.layers for v in layer.trainable_variables}
+    assert learns == {
+        "hidden/kernel": (512, 8), "hidden/bias": (8,), "head/kernel": (8, 1), "head/bias": (1,),
+    }  # fmt: skip
+
+
 def test_batch_norm_keeps_its_statistics_in_training(random_weights, images):
     tail = backbones.tail("resnet50", random_weights["resnet50"], image_size=SIZE)
     middle = np.random.default_rng(0).random(
@@ -115,6 +144,9 @@ def test_cuts_have_the_shapes_of_the_papers():
     # At 224 pixels: Simonyan & Zisserman 2015, table 1; He et al. 2016, table 1.
     assert backbones.output_shape("vgg16", "last_block", 224) == (14, 14, 512)
     assert backbones.output_shape("resnet50", "last_block", 224) == (7, 7, 2048)
+    assert backbones.output_shape("vgg16", "last_stage", 224) == (14, 14, 512)
+    assert backbones.output_shape("resnet50", "last_stage", 224) == (14, 14, 1024)
+    assert backbones.output_shape("vgg16", "head", 224) == (7, 7, 512)
 
 
 def test_cache_holds_what_the_trunk_computed_and_computes_once(tmp_path, images, doubling):
@@ -148,6 +180,24 @@ def test_too_large_a_cache_is_refused_before_computing(tmp_path, images, doublin
     backbones.activations(images, "vgg16", scale(2.0), tmp_path, cache_gb=needed * 1.01e-9)
     with pytest.raises(ValueError, match="holds"):
         backbones.activations(images, "vgg16", scale(3.0), tmp_path, cache_gb=needed * 1.01e-9)
+
+
+def test_the_cache_size_that_is_told_suffices(tmp_path, images, doubling):
+    large = np.concatenate([images] * 40)
+    needed = 200 * SIZE * SIZE * 3 * 2
+    with pytest.raises(ValueError, match="Raise cache_gb") as caught:
+        backbones.activations(large, "vgg16", scale(2.0), tmp_path, cache_gb=0.001)
+    told = float(re.search(r"at least ([0-9.]+)", str(caught.value))[1])
+    assert needed <= told * 1e9 < needed + 1e6
+    backbones.activations(large, "vgg16", scale(2.0), tmp_path, cache_gb=told)
+
+
+def test_each_cut_has_a_file_of_its_own(tmp_path, images, doubling):
+    for cut in ("last_block", "last_stage"):
+        backbones.activations(images, "vgg16", scale(2.0), tmp_path, cut=cut)
+    names = sorted(path.name for path in tmp_path.glob("*.npy"))
+    assert [name.rsplit("-", 1)[0] for name in names] == ["vgg16-last_block", "vgg16-last_stage"]
+    assert len(doubling) == 2
 
 
 def test_full_disk_is_said_before_computing(tmp_path, images, doubling, monkeypatch):

@@ -1,14 +1,18 @@
 """One fold at a time: what is fitted, what is kept, and what a fit may not see."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
 
-from osteo_utils.models import backbones, jobs, probes, tails, training, weights
+from osteo_utils.data import radiographs
+from osteo_utils.models import backbones, inputs, jobs, optimizer, probes, tails, training, weights
 from osteo_utils.models.inputs import Activations
 from osteo_utils.models.jobs import Fold, Recipe
+from osteo_utils.study import config, paths, results
 
 SIZE = 64
 N = 24
@@ -80,13 +84,40 @@ def test_a_training_epoch_shows_every_training_image_once_and_no_other(activatio
         for view in activations.views
     )
     one = job()
-    labels = one.labels.astype(np.float32)[:, None]
-    batches = tails.training_batches(marked, labels, one.train, RECIPE, seed=5)
+    batches = tails.training_batches(
+        replace(activations, views=marked), one.table.image_id, one.train, 4, seed=5
+    )
     for _ in range(3):
         seen = [next(batches) for _ in range(3)]
         rows = np.concatenate([batch[:, 0, 0, 0] for batch, _ in seen]).astype(int)
         assert sorted(rows) == sorted(one.train)
-        np.testing.assert_array_equal(np.concatenate([truth for _, truth in seen]), labels[rows])
+        np.testing.assert_array_equal(np.concatenate([shown for _, shown in seen]), rows)
+
+
+def test_films_are_augmented_anew_in_every_epoch_and_alike_in_every_run() -> None:
+    films = np.random.default_rng(0).integers(0, 256, (N, SIZE, SIZE), dtype=np.uint8)
+    given = Activations("vgg16", "full", SIZE, (films, films[:, :, ::-1]), "films", cut="all")
+    one = job()
+
+    def two_epochs() -> list[tuple[np.ndarray, np.ndarray]]:
+        batches = tails.ahead(tails.training_batches(given, one.table.image_id, one.train, 5, seed=5))
+        return [next(batches) for _ in range(6)]
+
+    seen, again = two_epochs(), two_epochs()
+    for (batch, rows), (other, others) in zip(seen, again, strict=True):
+        np.testing.assert_array_equal(batch, other)
+        np.testing.assert_array_equal(rows, others)
+    shown = {}
+    for batch, rows in seen:
+        for film, row in zip(batch, rows, strict=True):
+            shown.setdefault(row, []).append(film)
+    assert sorted(shown) == sorted(one.train)
+    for row, (first, second) in shown.items():
+        itself = backbones.preprocess(films[[row]])[0]
+        for left, right in ((first, second), (first, itself), (second, itself)):
+            assert np.abs(left - right).mean() > 5, "grey levels"
+        expected = radiographs.augment(films[row], 2, one.table.image_id[row], seed=5)
+        np.testing.assert_array_equal(first, backbones.preprocess(expected[None])[0])
 
 
 def test_a_trained_tail_has_moved_learnt_and_left_its_batch_statistics(
@@ -164,11 +195,6 @@ def test_a_fit_that_fails_leaves_no_folder(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_predictions_that_are_not_finite_stop_the_study() -> None:
-    with pytest.raises(RuntimeError, match="not finite; lower learning_rate"):
-        training.check_probabilities(np.array([0.1, np.nan]), "fit")
-
-
 def folds_table(fold: np.ndarray, protocol: str = "grouped") -> pd.DataFrame:
     frame = table()[["image_id"]].assign(protocol=protocol, seed=0, view=0)
     return frame.assign(fold=fold)
@@ -204,3 +230,187 @@ def test_a_fit_does_not_depend_on_the_fits_before_it(
     training.fit_missing([job(1)], RECIPE, activations, pretrained, tmp_path / "alone")
     name = "last_block-full-grouped-s0-f1/predictions.csv"
     assert (tmp_path / "both" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
+
+
+def test_the_inner_split_holds_out_whole_training_groups_of_both_classes() -> None:
+    folds = np.where(np.arange(N) < 4, -1, np.arange(N) // 2 % 3)
+    one = Fold("grouped", 0, 1, table(fold=folds, group=np.arange(N) // 2))
+    learn, held = one.inner_split(0.25, seed=3)
+    assert sorted([*learn, *held]) == sorted(one.train)
+    assert not set(one.table.group[learn]) & set(one.table.group[held])
+    assert set(one.labels[held]) == {0, 1}
+    assert len(held) == pytest.approx(len(one.train) / 4, abs=1)
+    everything, nothing = one.inner_split(0.0, seed=3)
+    assert list(everything) == list(one.train) and not len(nothing)
+
+
+def test_the_best_inner_epoch_is_kept_and_the_scored_fold_has_no_say(
+    tmp_path: Path, activations: Activations, pretrained: weights.Weights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = replace(RECIPE, epochs=9, inner_validation=0.25, patience=2)
+    losses = iter([0.9, 0.4, 0.7, 0.5, 0.1])
+    kernels = []
+    real = tails.TailFitter._score
+
+    def score(self: tails.TailFitter, inputs: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
+        if len(inputs) == N // 2:
+            return real(self, inputs, truth)
+        kernels.append(self.tail.get_layer("head").kernel.numpy())
+        return next(losses), 0.5
+
+    monkeypatch.setattr(tails.TailFitter, "_score", score)
+    (folder,) = training.fit_missing([job()], recipe, activations, pretrained, tmp_path)
+    inner = pd.read_csv(folder / "inner_validation.csv")
+    assert list(inner.loss) == [0.9, 0.4, 0.7, 0.5], "two epochs without a gain, and it stops"
+    kept = tails.fitted_tail(folder, "resnet50", pretrained, SIZE).get_layer("head").kernel.numpy()
+    np.testing.assert_array_equal(kept, kernels[1])
+    assert np.abs(kept - kernels[-1]).max() > 0
+    _, history = training.gather([folder])
+    assert list(history.epoch) == [1, 2, 3, 4]
+
+
+def test_balanced_classes_weigh_alike_and_one_on_average() -> None:
+    labels = np.array([0] * 9 + [1] * 3 + [1] * 50)
+    weight = tails.class_weights(labels, np.arange(12), "balanced")
+    assert weight[:9].sum() == pytest.approx(weight[9:12].sum())
+    assert weight[:12].mean() == pytest.approx(1)
+    assert tails.class_weights(labels, np.arange(12), "none") is None
+
+
+def test_class_weights_reach_the_loss(
+    tmp_path: Path, activations: Activations, pretrained: weights.Weights
+) -> None:
+    # Untrained, with a bias of zero: where one class is three times as frequent, its mean loss counts as the other's.
+    labels = [0] * 4 + [1] * (N - 4)
+    still = Recipe("last_block", epochs=1, batch_size=64, learning_rate=1e-12, class_weight="balanced")
+    one = job(label=labels)
+    single = replace(activations, views=activations.views[:1])
+    (folder,) = training.fit_missing([one], still, single, pretrained, tmp_path)
+    _, history = training.gather([folder])
+    tail = tails.fitted_tail(folder, "resnet50", pretrained, SIZE)
+    logits = backbones.outputs(tail, single.views[0])[one.train, 0].astype(float)
+    truth = one.labels[one.train]
+    losses = np.logaddexp(0, logits) - truth * logits
+    expected = (losses[truth == 0].mean() + losses[truth == 1].mean()) / 2
+    assert abs(expected - losses.mean()) > 0.01
+    assert history.loss[0] == pytest.approx(expected, rel=1e-3)
+
+
+def test_one_step_of_the_optimiser_is_that_of_adamw_and_smaller_towards_the_input() -> None:
+    start = np.array([1.0, -2.0, 0.5], np.float32)
+    gradient = np.array([0.3, -0.1, 2.0], np.float32)
+
+    def stepped(made: keras.optimizers.Optimizer) -> np.ndarray:
+        variable = keras.Variable(start, name="x")
+        made.build([variable])
+        for _ in range(3):
+            made.apply([keras.ops.convert_to_tensor(gradient)], [variable])
+        return keras.ops.convert_to_numpy(variable)
+
+    reference = stepped(keras.optimizers.AdamW(0.01, weight_decay=0.1))
+    np.testing.assert_allclose(stepped(optimizer.StagewiseAdam(0.01, 0.1, [1.0])), reference, rtol=1e-6)
+    slow = stepped(keras.optimizers.AdamW(0.005, weight_decay=0.1))
+    np.testing.assert_allclose(stepped(optimizer.StagewiseAdam(0.01, 0.1, [0.5])), slow, rtol=1e-6)
+
+
+@pytest.mark.parametrize("backbone", ["vgg16", "resnet50"])
+def test_step_sizes_fall_from_the_head_to_the_first_stage(backbone: str) -> None:
+    tail = backbones.tail(backbone, weights.random(backbone, 0), image_size=32, cut="all")
+    variables = tail.trainable_variables
+    shares = dict(zip([v.path for v in variables], optimizer.stage_shares(variables, 0.5), strict=True))
+    first, last = {
+        "vgg16": ("block1_conv1", "block5_conv3"),
+        "resnet50": ("conv1_conv", "conv5_block3_3_conv"),
+    }[backbone]
+    assert shares["head/kernel"] == 1
+    assert shares[f"{last}/kernel"] == 0.5
+    assert shares[f"{first}/kernel"] == 0.5**5
+    assert sorted(set(shares.values())) == [0.5**n for n in range(5, -1, -1)]
+    assert not [path for path in shares if "_bn" in path], "BatchNorm stays as ImageNet left it"
+
+
+def test_the_whole_network_learns_from_films_and_its_first_layers_least(tmp_path: Path) -> None:
+    small, given = 32, weights.random("vgg16", seed=1)
+    films = np.random.default_rng(0).integers(0, 60, (N, small, small), dtype=np.uint8)
+    films[N // 2 :] += 190
+    seen = Activations("vgg16", "full", small, (films, films[:, :, ::-1]), "films", cut="all")
+    recipe = Recipe("all", epochs=3, batch_size=6, learning_rate=1e-3, weight_decay=0.01, layer_decay=0.4)
+    (folder,) = training.fit_missing([job()], recipe, seen, given, tmp_path)
+    predictions, history = training.gather([folder])
+    assert ((predictions.y_prob >= 0.5) == (predictions.y_true == 1)).all(), "dark and bright films"
+    assert history.loss.iloc[-1] < history.loss.iloc[0]
+    trained = tails.fitted_tail(folder, "vgg16", given, small, "all")
+    moved = {
+        layer.name: float(np.abs(layer.kernel.numpy() - given.tensors[f"{layer.name}/kernel"]).max())
+        for layer in trained.layers
+        if layer.name.startswith("block") and layer.variables
+    }
+    assert len(moved) == 13 and min(moved.values()) > 0
+    assert moved["block1_conv1"] < 0.2 * moved["block5_conv3"]
+
+
+def test_the_papers_recipe_freezes_the_network_and_trains_its_dense_layers(
+    tmp_path: Path, pretrained: weights.Weights
+) -> None:
+    shape = backbones.output_shape("resnet50", "head", SIZE)
+    values = np.random.default_rng(0).random((N, *shape), np.float32)
+    values[N // 2 :, ..., :256] += 2.0
+    seen = Activations(
+        "resnet50", "full", SIZE, (values.astype(np.float16),), "planted", cut="head", n_scored=1
+    )
+    recipe = Recipe.from_parameters("paper", config.load("smoke"))
+    (folder,) = training.fit_missing([job()], recipe, seen, pretrained, tmp_path)
+    predictions, history = training.gather([folder])
+    assert ((predictions.y_prob >= 0.5) == (predictions.y_true == 1)).all()
+    assert set(predictions.recipe) == {"paper"} and len(history) == 20
+    tail = tails.fitted_tail(folder, "resnet50", pretrained, SIZE, "paper")
+    assert {v.path.split("/")[0] for v in tail.variables} - {"dropout"} == {"hidden", "head"}
+
+
+def test_recipes_take_the_parameters_that_are_meant_for_them() -> None:
+    parameters = {**config.load("smoke"), "view": "crop", "layer_decay": 0.3, "epochs": 7}
+    found = {name: Recipe.from_parameters(name, parameters) for name in config.RECIPES}
+    assert {name: recipe.cut for name, recipe in found.items()} == {
+        "none": "last_block", "last_block": "last_block", "last_stage": "last_stage", "all": "all",
+        "paper": "head",
+    }  # fmt: skip
+    assert found["all"].layer_decay == 0.3 and found["last_stage"].layer_decay == 1
+    assert found["last_stage"].epochs == found["all"].epochs == 7
+    assert found["paper"].view == "squeeze" and not found["paper"].mirrored and found["all"].view == ""
+
+
+def test_each_recipe_learns_from_its_own_cut_and_view_of_the_same_films(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small, given = 32, weights.random("vgg16", seed=1)
+    random = np.random.default_rng(0)
+    squares = {
+        view: random.integers(0, 256, (N, small, small), dtype=np.uint8) for view in ("crop", "squeeze")
+    }
+    monkeypatch.setattr(inputs, "square_films", lambda run, images, variant, view, size: squares[view])
+    parameters = {
+        **config.load("smoke"), "view": "crop", "image_size": small, "recipes": list(config.RECIPES),
+        "protocols": ["grouped"], "epochs": 1, "batch_size": 6,
+    }  # fmt: skip
+    monkeypatch.setenv("OSTEO_HOME", str(tmp_path))
+    run = results.Run("04_vgg16", parameters, paths.StudyPaths("smoke"), 1)
+    images = table().drop(columns="fold")
+    seen = inputs.trunk_views(run, images, "vgg16", "full", given, 2)
+    fits = training.fit_study(run, images, folds_table(np.arange(N) % 2), {"full": seen}, given)
+    assert [recipe for recipe, _ in fits] == list(config.RECIPES)
+    cached = sorted(path.name.rsplit("-", 1)[0] for path in run.paths.trunk.glob("*.npy"))
+    assert cached == ["vgg16-head"] * 2 + ["vgg16-last_block"] * 2 + ["vgg16-last_stage"] * 2
+    predictions, _ = training.gather([folder for fitted in fits.values() for _, folder in fitted])
+    assert (predictions.groupby("recipe").image_id.nunique() == N).all()
+    # The paper's fit saw the squeezed film alone, the whole network the cropped one and its mirror image.
+    one, folder = fits["paper", "full"][0]
+    middle = backbones.outputs(backbones.trunk("vgg16", given, small, "head"), squares["squeeze"][one.test])
+    logits = backbones.outputs(tails.fitted_tail(folder, "vgg16", given, small, "paper"), middle)[:, 0]
+    found = pd.read_csv(folder / "predictions.csv").y_prob
+    np.testing.assert_allclose(found, 1 / (1 + np.exp(-logits)), atol=2e-3)
+    one, folder = fits["all", "full"][0]
+    whole = tails.fitted_tail(folder, "vgg16", given, small, "all")
+    film = squares["crop"][one.test]
+    logits = (backbones.outputs(whole, film) + backbones.outputs(whole, film[:, :, ::-1]))[:, 0] / 2
+    found = pd.read_csv(folder / "predictions.csv").y_prob
+    np.testing.assert_allclose(found, 1 / (1 + np.exp(-logits)), atol=1e-4)

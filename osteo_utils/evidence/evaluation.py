@@ -11,6 +11,7 @@ import pandas as pd
 from sklearn.metrics import classification_report, confusion_matrix
 from statsmodels.stats.contingency_tables import mcnemar
 
+from osteo_utils.evidence import seeds
 from osteo_utils.evidence.measures import METRICS, delong, draw_groups, holm, measure, wilson
 from osteo_utils.study.results import Estimate
 
@@ -180,7 +181,8 @@ def difference(
     drawn = drawn_a[metric] - drawn_b[metric]
     beyond = min(np.sum(drawn <= 0), np.sum(drawn >= 0))
     p_value = min(1.0, 2 * (beyond + 1) / (n_resamples + 1))
-    note = f"p = {p_value:.3g}, paired bootstrap over groups"
+    beside = seeds.beside_difference(pair["a"], pair["b"], metric)
+    note = f"p = {p_value:.3g}, paired bootstrap over groups; {beside}"
     estimate = _estimate(value_a[metric] - value_b[metric], drawn, level, pair["a"], note)
     return Comparison(metric, estimate, float(p_value), "paired bootstrap over groups")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from osteo_utils.evidence import evaluation
+from osteo_utils.evidence import evaluation, seeds
 from osteo_utils.study.results import Estimate
 
 REPORTED = ("auroc", "accuracy", "balanced_accuracy", "sensitivity", "specificity", "auprc", "brier")
@@ -22,13 +22,16 @@ def named_estimates(
 ) -> dict[str, Estimate]:
     """Every reported metric of a `predictions` table, by its full name, with group-bootstrap intervals.
 
-    Also, for each, the accuracy and AUROC of one vote per group under `…/group_vote/…`.
+    Also, for each, the accuracy and AUROC of one vote per group under `…/group_vote/…`, and under `…/seed_sd` how far
+    the AUROC moves over the seeds, where there are several.
     """
     found = {}
     for (protocol, recipe, variant), part in predictions.groupby(["protocol", "recipe", "variant"]):
         path = prefix(model, protocol, recipe, variant, primary_recipe)
         estimates = evaluation.summarise(part, REPORTED, n_resamples=n_resamples, seed=seed)
         found.update({f"{path}/{name}": estimate for name, estimate in estimates.items()})
+        if spread := seeds.spread(part):
+            found[f"{path}/seed_sd"] = spread
         votes = evaluation.summarise(
             evaluation.group_vote(part), ("auroc", "accuracy"), n_resamples=n_resamples, seed=seed
         )
@@ -37,7 +40,7 @@ def named_estimates(
 
 
 def overview(
-    estimates: dict[str, Estimate], metrics: tuple[str, ...] = ("auroc", "accuracy")
+    estimates: dict[str, Estimate], metrics: tuple[str, ...] = ("auroc", "accuracy", "seed_sd")
 ) -> pd.DataFrame:
     """A table for the reader: one row per protocol, recipe and variant, one column per metric with interval."""
     rows: dict[str, dict[str, object]] = {}

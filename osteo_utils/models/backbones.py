@@ -6,6 +6,7 @@ followed by global average pooling and one dense unit.
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -21,11 +22,18 @@ from numpy.lib.format import open_memmap
 from osteo_utils.models.weights import Weights
 from osteo_utils.study import results, runtime
 
-# The last layer of the trunk. A further cut is a further line here.
+# The last layer of the trunk, by what learns; with "all" the trunk is empty and films go in as they are.
 CUTS = {
-    "vgg16": {"last_block": "block5_conv2", "last_stage": "block4_pool"},
-    "resnet50": {"last_block": "conv5_block2_out", "last_stage": "conv4_block6_out"},
+    "vgg16": {"head": "block5_pool", "last_block": "block5_conv2", "last_stage": "block4_pool", "all": ""},
+    "resnet50": {
+        "head": "conv5_block3_out",
+        "last_block": "conv5_block2_out",
+        "last_stage": "conv4_block6_out",
+        "all": "",
+    },
 }
+# What a tail has after the layers of `keras.applications`.
+OWN_LAYERS = ("pool", "hidden", "dropout", "head")
 FLOAT16_MAX = float(np.finfo(np.float16).max)
 SECONDS_BETWEEN_REPORTS = 15
 
@@ -60,21 +68,26 @@ def tail(
     seed: int = 0,
     image_size: int = 224,
     cut: str = "last_block",
+    hidden_units: int = 0,
 ) -> keras.Model:
     """The part that learns: activations (n, h, w, c) → logit of osteoporosis (n, 1); not compiled.
 
     The convolutions start from `weights` and are trainable; BatchNorm keeps its ImageNet statistics and
-    scale, as batches of this size would only blur them. Layers `pool` (global average), `dropout` (a share
-    in [0, 1)) and `head` (one dense unit, drawn with `seed`) follow.
+    scale, as batches of this size would only blur them. Layers `pool` (global average), `hidden` (dense, ReLU;
+    only with `hidden_units`), `dropout` (a share in [0, 1)) and `head` (one dense unit) follow, the dense ones
+    drawn with `seed`. With the cut `all` the input is preprocessed films (n, s, s, 3).
     """
     base = keras.models.model_from_json(_parts(backbone, cut, image_size)[1])
     _set_weights(base, weights, backbone)
     for layer in base.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False
-    pooled = keras.layers.GlobalAveragePooling2D(name="pool")(base.output)
-    dropped = keras.layers.Dropout(dropout, seed=seed, name="dropout")(pooled)
+    values = keras.layers.GlobalAveragePooling2D(name="pool")(base.output)
     initial = keras.initializers.GlorotUniform(seed=seed)
+    if hidden_units:
+        dense = keras.layers.Dense(hidden_units, "relu", kernel_initializer=initial, name="hidden")
+        values = dense(values)
+    dropped = keras.layers.Dropout(dropout, seed=seed, name="dropout")(values)
     logit = keras.layers.Dense(1, kernel_initializer=initial, name="head")(dropped)
     return keras.Model(base.input, logit, name=f"{backbone}_tail")
 
@@ -130,8 +143,16 @@ def activations(
 
 
 def outputs(model: keras.Model, rows: np.ndarray, batch_size: int = 64) -> np.ndarray:
-    """What a model gives for rows (n, ...) of any float type: float32 (n, ...)."""
-    return np.concatenate([values for _, values in _in_batches(model, rows, batch_size)])
+    """What a model gives for rows (n, ...): float32 (n, ...).
+
+    Rows of a float type go in as they are; uint8 rows are films (n, s, s), which are preprocessed first.
+    """
+    return np.concatenate([values for _, values in _in_batches(model, rows, batch_size, network_input)])
+
+
+def network_input(rows: np.ndarray) -> np.ndarray:
+    """A batch as a tail takes it, float32: films (uint8) preprocessed, activations in single precision."""
+    return preprocess(rows) if rows.dtype == np.uint8 else rows.astype(np.float32)
 
 
 def output_shape(backbone: str, cut: str, image_size: int) -> tuple[int, ...]:
@@ -148,8 +169,8 @@ def _check_room(path: Path, needed: int, cache_gb: float) -> None:
     if held + needed > cache_gb * 1e9:
         raise ValueError(
             f"{path.name} needs {needed:,} bytes and {path.parent} holds {held:,} already; cache_gb = {cache_gb} "
-            f"allows {int(cache_gb * 1e9):,}. Raise cache_gb to at least {(held + needed) / 1e9:.2f}, or delete "
-            "files of that folder: they are made again when needed"
+            f"allows {int(cache_gb * 1e9):,}. Raise cache_gb to at least {math.ceil((held + needed) / 1e6) / 1e3:g}, "
+            "or delete files of that folder: they are made again when needed"
         )
     free = shutil.disk_usage(path.parent).free
     if needed > free:
@@ -163,7 +184,7 @@ def _in_batches(
     model: keras.Model,
     rows: np.ndarray,
     batch_size: int,
-    prepare: Callable[[np.ndarray], np.ndarray] = lambda batch: np.asarray(batch, np.float32),
+    prepare: Callable[[np.ndarray], np.ndarray],
 ) -> Iterator[tuple[int, np.ndarray]]:
     """First row and output of each batch.
 
@@ -210,8 +231,13 @@ def _parts(backbone: str, cut: str, image_size: int) -> tuple[str, str, tuple[in
         raise ValueError(f"backbone {backbone!r} with cut {cut!r}: not known; expected one of {known}")
     build = {"vgg16": keras.applications.VGG16, "resnet50": keras.applications.ResNet50}[backbone]
     whole = build(weights=None, include_top=False, input_shape=(image_size, image_size, 3))
-    border = whole.get_layer(layer).output
-    first, second = keras.Model(whole.input, border), keras.Model(border, whole.output)
+    border = whole.get_layer(layer).output if layer else whole.input
+    first = keras.Model(whole.input, border)
+    if layer == whole.layers[-1].name:
+        nothing = keras.Input(border.shape[1:])
+        second = keras.Model(nothing, nothing)
+    else:
+        second = keras.Model(border, whole.output)
     return first.to_json(), second.to_json(), tuple(border.shape[1:])
 
 

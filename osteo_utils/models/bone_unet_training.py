@@ -10,9 +10,9 @@ tone curve, uneven exposure, blur, sharpening, noise, strips, markers, and at ti
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 
 import keras
@@ -25,7 +25,7 @@ from osteo_utils.data.phantom_knee import Knee
 from osteo_utils.models import bone_unet
 from osteo_utils.models.bone_unet import BONES, HEIGHT, WIDTH
 from osteo_utils.models.jobs import Recipe
-from osteo_utils.models.tails import learning_rates
+from osteo_utils.models.tails import ahead, learning_rates
 from osteo_utils.study import runtime
 
 BITS = tuple(phantom_truth.BONES[name] for name in BONES)
@@ -149,7 +149,7 @@ def _beside(first: Knee, second: Knee) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _examples(films: list[Knee], seed: int, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Endless training batches, each film once an epoch, varied anew each time; made ahead by threads."""
+    """Endless training batches, each film once an epoch, varied anew each time."""
 
     def one(number: int, turn: int) -> tuple[np.ndarray, np.ndarray]:
         random = np.random.default_rng([seed, turn, number])
@@ -160,20 +160,12 @@ def _examples(films: list[Knee], seed: int, batch_size: int) -> Iterator[tuple[n
             image, parts = film.image, film.parts
         return varied(image, parts, random)
 
-    turn = 0
-    with ThreadPoolExecutor(1) as pool:
-        waiting = []
-        while True:
-            order = np.random.default_rng([seed, turn]).permutation(len(films))
-            for start in range(0, len(order) - batch_size + 1, batch_size):
-                numbers = order[start : start + batch_size]
-                waiting.append(
-                    pool.submit(lambda these, at: [one(n, at) for n in these], numbers.tolist(), turn)
-                )
-                if len(waiting) > 4:
-                    frames, truths = zip(*waiting.pop(0).result(), strict=True)
-                    yield np.stack(frames)[..., None], np.stack(truths)
-            turn += 1
+    for turn in itertools.count():
+        order = np.random.default_rng([seed, turn]).permutation(len(films))
+        for start in range(0, len(order) - batch_size + 1, batch_size):
+            some = [one(number, turn) for number in order[start : start + batch_size].tolist()]
+            frames, truths = zip(*some, strict=True)
+            yield np.stack(frames)[..., None], np.stack(truths)
 
 
 def loss(truth: keras.KerasTensor, logits: keras.KerasTensor) -> keras.KerasTensor:
@@ -192,7 +184,7 @@ def train(settings: Settings = Settings()) -> keras.Model:
     runtime.seed_everything(settings.seed)
     model = bone_unet.network()
     model.compile(keras.optimizers.Adam(settings.learning_rate), loss=loss)
-    batches = _examples(films, settings.seed, settings.batch_size)
+    batches = ahead(_examples(films, settings.seed, settings.batch_size))
     steps = settings.knees // settings.batch_size
     rates = learning_rates(Recipe("all", epochs=settings.epochs, learning_rate=settings.learning_rate), steps)
     for epoch in range(settings.epochs):

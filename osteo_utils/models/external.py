@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from osteo_utils.data import overlap
-from osteo_utils.models import backbones, inputs, probes, tails, training
+from osteo_utils.models import backbones, guards, inputs, probes, tails, training
 from osteo_utils.models.inputs import Activations
-from osteo_utils.models.jobs import Fold
+from osteo_utils.models.jobs import Fold, Recipe
 from osteo_utils.models.weights import Weights
 from osteo_utils.study import results
 
@@ -62,14 +62,16 @@ def score(
         if variant != "full":
             continue
         honest = [(job, folder) for job, folder in fitted if job.protocol == "grouped"]
-        logits_of = _scorer(recipe, activations, weights)
+        settings = Recipe.from_parameters(recipe, run.parameters)
+        seen = training.seen_by(settings, run, films, activations, weights)
+        logits_of = _scorer(recipe, seen, weights)
         for seed in dict.fromkeys(job.seed for job, _ in honest):
             mine = [(job, folder) for job, folder in honest if job.seed == seed]
             for job, _ in mine:
                 check_apart(films, job.table)
             logits = np.mean([logits_of(folder) for _, folder in mine], axis=0)
             probability = 1.0 / (1.0 + np.exp(-logits))
-            training.check_probabilities(probability, f"{weights.backbone} {recipe}, external set")
+            guards.check_probabilities(probability, f"{weights.backbone} {recipe}, external set")
             about = {"image_id": films.image_id, "view": 0, "group": films.group, "y_true": films.label}
             arm = {"protocol": PROTOCOL, "recipe": recipe, "variant": variant, "seed": seed, "fold": NO_FOLD}
             parts.append(pd.DataFrame(about).assign(**arm, y_prob=probability)[list(COLUMNS)])
@@ -92,7 +94,7 @@ def _scorer(recipe: str, activations: Activations, weights: Weights) -> Callable
         views = range(len(activations.test_views))
         pooled = np.mean([probes.pooled_features(activations, weights, view) for view in views], axis=0)
         return lambda folder: _probe_logits(folder, pooled)
-    return lambda folder: _tail_logits(folder, activations, weights)
+    return lambda folder: _tail_logits(folder, recipe, activations, weights)
 
 
 def _probe_logits(folder: Path, pooled: np.ndarray) -> np.ndarray:
@@ -100,8 +102,8 @@ def _probe_logits(folder: Path, pooled: np.ndarray) -> np.ndarray:
         return pooled.astype(np.float64) @ probe["coefficients"] + probe["intercept"]
 
 
-def _tail_logits(folder: Path, activations: Activations, weights: Weights) -> np.ndarray:
+def _tail_logits(folder: Path, recipe: str, activations: Activations, weights: Weights) -> np.ndarray:
     keras.utils.clear_session()
-    tail = tails.fitted_tail(folder, activations.backbone, weights, activations.image_size)
+    tail = tails.fitted_tail(folder, activations.backbone, weights, activations.image_size, recipe)
     logits = [backbones.outputs(tail, view)[:, 0] for view in activations.test_views]
     return np.mean(logits, axis=0).astype(np.float64)

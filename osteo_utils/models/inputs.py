@@ -22,7 +22,9 @@ class Activations:
     """Trunk activations of the same images in several views; view 0 is the image itself, view 1 its mirror.
 
     `views` are float16 arrays (n, height, width, channels), memory-mapped, in the order of the table that
-    `usable_images` returns; `key` identifies their content.
+    `usable_images` returns; `key` identifies their content. With the cut `all` there is no trunk, and they are the
+    films, uint8 (n, size, size). A prediction is averaged over the first `n_scored` of them. `first_film` is what
+    row 0 of view 0 was computed from, so that a guard can compute it again.
     """
 
     backbone: str
@@ -30,11 +32,14 @@ class Activations:
     image_size: int
     views: tuple[np.ndarray, ...]
     key: str
+    cut: str = "last_block"
+    n_scored: int = TEST_VIEWS
+    first_film: np.ndarray | None = None
 
     @property
     def test_views(self) -> tuple[np.ndarray, ...]:
         """The views that a prediction is averaged over: the image and, where cached, its mirror."""
-        return self.views[:TEST_VIEWS]
+        return self.views[: self.n_scored]
 
 
 def usable_images(run: results.Run) -> pd.DataFrame:
@@ -120,16 +125,41 @@ def augmented(films: np.ndarray, image_ids: pd.Series, index: int, seed: int) ->
 
 
 def trunk_views(
-    run: results.Run, images: pd.DataFrame, backbone: str, variant: str, weights: Weights, n_views: int
+    run: results.Run,
+    images: pd.DataFrame,
+    backbone: str,
+    variant: str,
+    weights: Weights,
+    n_views: int,
+    cut: str = "last_block",
+    view: str = "",
+    n_scored: int = TEST_VIEWS,
 ) -> Activations:
-    """Activations of `n_views` views of every film, from the trunk cache or computed now."""
+    """Activations of `n_views` views of every film, from the trunk cache or computed now.
+
+    `view` is how a film becomes a square, empty for the study's own. With the cut `all`, the films themselves in the
+    views that are scored: what is trained on is then augmented anew in every epoch.
+    """
     parameters = run.p
-    films = square_films(run, images, variant, parameters.view, parameters.image_size)
+    films = square_films(run, images, variant, view or parameters.view, parameters.image_size)
     views = []
-    for index in range(n_views):
+    for index in range(min(n_views, n_scored) if cut == "all" else n_views):
         squares = augmented(films, images.image_id, index, parameters.seed)
         views.append(
-            backbones.activations(squares, backbone, weights, run.paths.trunk, cache_gb=parameters.cache_gb)
+            squares
+            if cut == "all"
+            else backbones.activations(
+                squares, backbone, weights, run.paths.trunk, cache_gb=parameters.cache_gb, cut=cut
+            )
         )
-    key = runtime.hash_of([Path(view.filename).stem for view in views])
-    return Activations(backbone, variant, parameters.image_size, tuple(views), key)
+    key = runtime.hash_of([each if cut == "all" else Path(each.filename).stem for each in views])
+    return Activations(
+        backbone,
+        variant,
+        parameters.image_size,
+        tuple(views),
+        key,
+        cut,
+        n_scored,
+        films[0] if len(films) else None,
+    )

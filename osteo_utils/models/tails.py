@@ -1,25 +1,51 @@
-"""Train the tail of a backbone on cached activations of its frozen trunk: one compiled tail for all folds."""
+"""Train a backbone from a cut on: the tail on cached activations of its frozen trunk, or the whole network on films.
+
+One compiled tail serves all folds.
+"""
 
 from __future__ import annotations
 
+import itertools
+import os
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import keras
 import numpy as np
 import pandas as pd
 
-from osteo_utils.models import backbones
+from osteo_utils.data import radiographs
+from osteo_utils.models import backbones, guards
 from osteo_utils.models.inputs import Activations
-from osteo_utils.models.jobs import Fold, Recipe
+from osteo_utils.models.jobs import Fold, Recipe, as_in_paper
+from osteo_utils.models.optimizer import StagewiseAdam, stage_shares
 from osteo_utils.models.weights import Weights
-from osteo_utils.study import runtime
+from osteo_utils.study import results, runtime
+
+OVERFIT_RATE = 1e-3
 
 
-def fitted_tail(folder: Path, backbone: str, weights: Weights, image_size: int) -> keras.Model:
-    """The trained tail of one `last_block` fit."""
-    tail = backbones.tail(backbone, weights, image_size=image_size)
+def untrained_tail(recipe: Recipe, backbone: str, weights: Weights, image_size: int) -> keras.Model:
+    """The tail that a recipe trains, before it has learnt anything; not compiled."""
+    return backbones.tail(
+        backbone,
+        weights,
+        dropout=recipe.dropout,
+        image_size=image_size,
+        cut=recipe.cut,
+        hidden_units=recipe.hidden_units,
+    )
+
+
+def fitted_tail(
+    folder: Path, backbone: str, weights: Weights, image_size: int, fine_tune: str = "last_block"
+) -> keras.Model:
+    """The trained tail of one fit of the recipe `fine_tune`."""
+    recipe = as_in_paper() if fine_tune == "paper" else Recipe(fine_tune)
+    tail = untrained_tail(recipe, backbone, weights, image_size)
     tail.load_weights(folder / "tail.weights.h5")
     return tail
 
@@ -35,102 +61,187 @@ class TailFitter:
         self.recipe = recipe
         self.activations = activations
         keras.utils.clear_session()
-        self.tail = backbones.tail(
-            activations.backbone, weights, dropout=recipe.dropout, image_size=activations.image_size
-        )
+        self.tail = untrained_tail(recipe, activations.backbone, weights, activations.image_size)
+        guards.check_trainable(self.tail, activations.backbone, recipe)
+        learns = self.tail.trainable_variables
         self.tail.compile(
-            optimizer=keras.optimizers.AdamW(recipe.learning_rate, weight_decay=recipe.weight_decay),
+            optimizer=StagewiseAdam(
+                recipe.learning_rate, recipe.weight_decay, stage_shares(learns, recipe.layer_decay)
+            ),
             loss=keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing),
             metrics=[keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0)],
         )
-        self.tail.optimizer.build(self.tail.trainable_variables)
+        self.tail.optimizer.build(learns)
         self._variables = [*self.tail.variables, *self.tail.optimizer.variables]
-        self._start = [keras.ops.convert_to_numpy(variable) for variable in self._variables]
+        self._start = _values(self._variables)
 
     def reset(self, seed: int) -> None:
-        """Pretrained block, fresh head and fresh optimiser; `seed` decides head and dropout."""
+        """Pretrained layers, fresh dense layers and fresh optimiser; `seed` decides dense layers and dropout."""
         for variable, value in zip(self._variables, self._start, strict=True):
             variable.assign(value)
-        head = self.tail.get_layer("head").kernel
-        limit = np.sqrt(6 / sum(head.shape))
-        head.assign(np.random.default_rng(seed).uniform(-limit, limit, head.shape).astype(np.float32))
+        generator = np.random.default_rng(seed)
+        for name in ("hidden", "head") if self.recipe.hidden_units else ("head",):
+            kernel = self.tail.get_layer(name).kernel
+            limit = np.sqrt(6 / sum(kernel.shape))
+            kernel.assign(generator.uniform(-limit, limit, kernel.shape).astype(np.float32))
         if self.recipe.dropout > 0:
             generator = self.tail.get_layer("dropout").seed_generator
             generator.state.assign(np.array([seed, 0], generator.state.dtype))
         keras.utils.set_random_seed(seed)
 
+    def check_overfit(self, job: Fold) -> None:
+        """Stop the study unless a few training images of a fold can be learnt by heart; `reset` undoes it."""
+        self.reset(job.seed)
+        train, half = job.train, guards.OVERFIT_IMAGES // 2
+        rows = np.concatenate([train[job.labels[train] == label][:half] for label in (0, 1)])
+        batch = backbones.network_input(np.stack([self.activations.views[0][row] for row in rows]))
+        truth = job.labels[rows].astype(np.float32)[:, None]
+        self.tail.optimizer.learning_rate.assign(OVERFIT_RATE)
+        guards.check_overfit(
+            lambda: float(self.tail.train_on_batch(batch, truth, return_dict=True)["loss"]),
+            f"{self.activations.backbone}, {self.recipe.fine_tune}",
+            floor=_entropy(self.recipe.label_smoothing / 2),
+        )
+
     def fit(self, job: Fold, folder: Path) -> tuple[np.ndarray, pd.DataFrame]:
         """Train on the fold's training images; returns the probabilities of its scored ones and the history."""
-        recipe, activations, tail = self.recipe, self.activations, self.tail
+        activations, tail = self.activations, self.tail
         seed = runtime.derived_seed(
             activations.backbone, activations.variant, job.protocol, job.seed, job.fold
         )
+        learn, held = job.inner_split(self.recipe.inner_validation, seed)
+        guards.check_apart(job, learn, held, job.test)
         self.reset(seed)
-        before = [keras.ops.convert_to_numpy(variable) for variable in tail.trainable_variables]
-        labels = job.labels.astype(np.float32)[:, None]
+        before = _values(tail.trainable_variables)
         tested = [view[job.test] for view in activations.test_views]
-        history = self._train(
-            training_batches(activations.views, labels, job.train, recipe, seed), job, tested[0]
-        )
-        for variable, old in zip(tail.trainable_variables, before, strict=True):
-            if np.array_equal(keras.ops.convert_to_numpy(variable), old):
-                raise RuntimeError(f"{variable.path} did not move; it is cut off from the loss")
+        history, inner = self._train(job, learn, held, tested[0], seed)
+        guards.check_moved(tail.trainable_variables, before)
         logits = np.mean([backbones.outputs(tail, view) for view in tested], axis=0)[:, 0]
         tail.save_weights(folder / "tail.weights.h5")
+        if len(held):
+            results.write_table(folder / "inner_validation.csv", inner)
         return _sigmoid(logits), history
 
     def _train(
-        self, batches: Iterator[tuple[np.ndarray, np.ndarray]], job: Fold, watched: np.ndarray
-    ) -> pd.DataFrame:
+        self, job: Fold, learn: np.ndarray, held: np.ndarray, watched: np.ndarray, seed: int
+    ) -> tuple[pd.DataFrame, pd.DataFrame]:
         """One row per epoch; the scored fold is watched after each, never used to stop or to choose.
 
+        Where images are `held` out, the epoch with their smallest loss is the one that is kept.
         Step by step and not by `fit`: see `backbones.outputs`.
         """
-        steps = int(np.ceil(len(job.train) / self.recipe.batch_size))
-        rates = iter(learning_rates(self.recipe, steps))
-        rows = []
-        for epoch in range(1, self.recipe.epochs + 1):
+        recipe, labels = self.recipe, job.labels
+        batches = ahead(
+            training_batches(self.activations, job.table.image_id, learn, recipe.batch_size, seed)
+        )
+        weight = class_weights(labels, learn, recipe.class_weight)
+        steps = int(np.ceil(len(learn) / recipe.batch_size))
+        rates = iter(learning_rates(recipe, steps))
+        rows, inner, best = [], [], (np.inf, 0, [])
+        for epoch in range(1, recipe.epochs + 1):
             started = time.perf_counter()
             sums = {"loss": 0.0, "accuracy": 0.0}
             for _ in range(steps):
                 self.tail.optimizer.learning_rate.assign(next(rates))
-                inputs, truth = next(batches)
+                inputs, shown = next(batches)
+                logs = self.tail.train_on_batch(
+                    inputs,
+                    labels[shown].astype(np.float32)[:, None],
+                    sample_weight=None if weight is None else weight[shown],
+                    return_dict=True,
+                )
                 # Keras forgets the batches before, so the epoch is added up here; the last batch may be smaller.
-                logs = self.tail.train_on_batch(inputs, truth, return_dict=True)
-                sums = {name: total + float(logs[name]) * len(truth) for name, total in sums.items()}
-            row = {"epoch": epoch} | {name: total / len(job.train) for name, total in sums.items()}
-            logits = backbones.outputs(self.tail, watched)[:, 0].astype(np.float64)
-            truth = job.labels[job.test]
-            target = truth * (1 - self.recipe.label_smoothing) + self.recipe.label_smoothing / 2
-            row["val_loss"] = float(np.mean(np.logaddexp(0, logits) - target * logits))
-            row["val_accuracy"] = float(np.mean((logits > 0) == (truth == 1)))
+                sums = {name: total + float(logs[name]) * len(shown) for name, total in sums.items()}
+            row = {"epoch": epoch} | {name: total / len(learn) for name, total in sums.items()}
+            row["val_loss"], row["val_accuracy"] = self._score(watched, labels[job.test])
             rows.append({**row, "seconds": round(time.perf_counter() - started, 3)})
-        return pd.DataFrame(rows)
+            if len(held):
+                loss, _ = self._score(self.activations.views[0][held], labels[held])
+                inner.append({"epoch": epoch, "loss": loss})
+                if loss < best[0]:
+                    best = (loss, epoch, _values(self.tail.trainable_variables))
+                elif epoch - best[1] >= recipe.patience:
+                    break
+        batches.close()
+        for variable, value in zip(self.tail.trainable_variables, best[2], strict=False):
+            variable.assign(value)
+        return pd.DataFrame(rows), pd.DataFrame(inner, columns=["epoch", "loss"])
+
+    def _score(self, inputs: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
+        """Loss and accuracy of images with these labels, as training measures them but for class weights."""
+        logits = backbones.outputs(self.tail, inputs)[:, 0].astype(np.float64)
+        target = truth * (1 - self.recipe.label_smoothing) + self.recipe.label_smoothing / 2
+        loss = float(np.mean(np.logaddexp(0, logits) - target * logits))
+        return loss, float(np.mean((logits > 0) == (truth == 1)))
 
 
 def learning_rates(recipe: Recipe, steps: int) -> np.ndarray:
     """The step size of every training step: linear warm-up over the first epoch, then cosine decay to zero.
 
-    Source of the decay: Loshchilov and Hutter 2017, SGDR, equation 5, without restarts.
+    Constant where the recipe says so. Source of the decay: Loshchilov and Hutter 2017, SGDR, equation 5, without
+    restarts.
     """
     step = np.arange(steps * recipe.epochs)
+    if not recipe.decay:
+        return np.full(len(step), recipe.learning_rate)
     decay = (step - steps + 1) / max(1, steps * (recipe.epochs - 1))
     shape = np.where(step < steps, (step + 1) / steps, 0.5 * (1 + np.cos(np.pi * np.clip(decay, 0, 1))))
     return recipe.learning_rate * shape
 
 
+def class_weights(labels: np.ndarray, learn: np.ndarray, kind: str) -> np.ndarray | None:
+    """What each image (n,) counts in the loss, or None where all count alike.
+
+    With `balanced`, both classes of the positions `learn` weigh the same in sum and the mean over them is 1.
+    """
+    if kind == "none":
+        return None
+    counts = np.bincount(labels[learn], minlength=2)
+    return (len(learn) / (2 * counts))[labels].astype(np.float32)
+
+
 def training_batches(
-    views: tuple[np.ndarray, ...], labels: np.ndarray, train: np.ndarray, recipe: Recipe, seed: int
+    activations: Activations, image_ids: pd.Series, learn: np.ndarray, batch_size: int, seed: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Endless training batches: each epoch shows every image once, in a view drawn for that epoch."""
-    generator = np.random.default_rng(seed)
-    while True:
-        order = generator.permutation(train)
-        drawn = generator.integers(len(views), size=len(order))
-        for start in range(0, len(order), recipe.batch_size):
-            rows, which = order[start : start + recipe.batch_size], drawn[start : start + recipe.batch_size]
-            batch = np.stack([views[view][row] for row, view in zip(rows, which, strict=True)])
-            yield batch.astype(np.float32), labels[rows]
+    """Endless training batches, as the network's input and the positions of the images in it.
+
+    Each epoch shows every image once: in a cached view drawn for that epoch, or, where films go in (uint8), in a
+    random view that no other epoch has.
+    """
+    generator, views = np.random.default_rng(seed), activations.views
+    with ThreadPoolExecutor(int(os.environ.get("OSTEO_THREADS", 1))) as pool:
+        for epoch in itertools.count():
+            order = generator.permutation(learn)
+            drawn = generator.integers(len(views), size=len(order))
+            for start in range(0, len(order), batch_size):
+                rows, which = order[start : start + batch_size], drawn[start : start + batch_size]
+                if activations.cut == "all":
+                    # Views 0 and 1 are the film and its mirror image, not random ones.
+                    fresh = partial(radiographs.augment, index=epoch + 2, seed=seed)
+                    batch = list(
+                        pool.map(lambda row, make=fresh: make(views[0][row], key=image_ids[row]), rows)
+                    )
+                else:
+                    batch = [views[view][row] for row, view in zip(rows, which, strict=True)]
+                yield backbones.network_input(np.stack(batch)), rows
+
+
+def ahead(batches: Iterator) -> Iterator:
+    """The same batches, each made while the one before it is trained on."""
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(next, batches)
+        while True:
+            ready = waiting.result()
+            waiting = pool.submit(next, batches)
+            yield ready
+
+
+def _values(variables: list) -> list[np.ndarray]:
+    return [keras.ops.convert_to_numpy(variable) for variable in variables]
+
+
+def _entropy(share: float) -> float:
+    return 0.0 if share == 0 else float(-share * np.log(share) - (1 - share) * np.log(1 - share))
 
 
 def _sigmoid(logits: np.ndarray) -> np.ndarray:

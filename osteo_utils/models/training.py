@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from osteo_utils.models import backbones, inputs, jobs, probes, tails
+from osteo_utils.models import backbones, guards, inputs, jobs, optimizer, probes, tails
 from osteo_utils.models.inputs import Activations
 from osteo_utils.models.jobs import Fold, Recipe
 from osteo_utils.models.weights import Weights
@@ -32,8 +32,8 @@ def fit_missing(
     A line is printed for every fold, fitted now or kept, so that a resumed notebook reads as a fresh one.
     """
     folders = []
-    # What lies before the trunk is covered by the key of the activations.
-    rooms = (jobs, tails if recipe.fine_tune == "last_block" else probes, backbones)
+    # What lies before the trunk is covered by the key of the activations; guards decide no number.
+    rooms = (jobs, backbones, *((probes,) if recipe.fine_tune == "none" else (tails, optimizer)))
     code = runtime.code_hash([Path(__file__), *(Path(room.__file__) for room in rooms)])
     fit = None
     for one in folds:
@@ -43,12 +43,13 @@ def fit_missing(
         identity = runtime.hash_of({**made_from, "fold": fold})
         folder = directory / name
         folders.append(folder)
+        guards.check_apart(one, one.train, one.test)
         if not _is_fitted(folder, identity):
             started = time.perf_counter()
             with _whole_folder(folder) as temporary:
-                fit = fit or _fitter(recipe, activations, weights)
+                fit = fit or _fitter(recipe, activations, weights, one)
                 probability, history = fit(one, temporary)
-                check_probabilities(probability, name)
+                guards.check_probabilities(probability, name)
                 about = {
                     "protocol": one.protocol,
                     "recipe": recipe.fine_tune,
@@ -78,17 +79,54 @@ def fit_study(
 
     Whole films are fitted under every protocol, the other variants under `grouped` alone. The variant `background` is a
     control and gets the probe alone; films whose mask was flagged take no part in it.
+    `by_variant` holds what `last_block` learns from; a recipe that learns from something else gets it from the trunk
+    cache.
     """
-    fitted = {}
-    for variant, activations in by_variant.items():
+    fitted, checked = {}, set()
+    for variant, given in by_variant.items():
         protocols = run.p.protocols if variant == "full" else ["grouped"]
         dealt = inputs.trusted_alone(run, images, folds) if variant == "background" else folds
         wanted = jobs.fold_list(images, dealt, protocols, run.p.split_seeds)
         for fine_tune in ["none"] if variant == "background" else run.p.recipes:
             recipe = Recipe.from_parameters(fine_tune, run.parameters)
+            activations = seen_by(recipe, run, images, given, weights)
+            if activations.key not in checked:
+                check_trunk(activations, weights)
+                checked.add(activations.key)
             folders = fit_missing(wanted, recipe, activations, weights, run.paths.fits / activations.backbone)
+            predictions, _ = gather(folders)
+            guards.check_out_of_fold(predictions, wanted)
             fitted[fine_tune, variant] = list(zip(wanted, folders, strict=True))
     return fitted
+
+
+def seen_by(
+    recipe: Recipe, run: results.Run, images: pd.DataFrame, given: Activations, weights: Weights
+) -> Activations:
+    """What a recipe learns from: the activations that are given, or those at its own cut and view of the same films."""
+    if (recipe.cut, recipe.view or run.p.view, recipe.mirrored) == (given.cut, run.p.view, True):
+        return given
+    return inputs.trunk_views(
+        run,
+        images,
+        given.backbone,
+        given.variant,
+        weights,
+        len(given.views),
+        recipe.cut,
+        recipe.view,
+        n_scored=inputs.TEST_VIEWS if recipe.mirrored else 1,
+    )
+
+
+def check_trunk(activations: Activations, weights: Weights) -> None:
+    """Stop the study unless the backbone is whole and verified, its input right, and the cache what it computes."""
+    backbone, size, cut = activations.backbone, activations.image_size, activations.cut
+    trunk = backbones.trunk(backbone, weights, size, cut)
+    guards.check_backbone(trunk, backbones.tail(backbone, weights, image_size=size, cut=cut), weights)
+    guards.check_preprocessing(backbone, backbones.preprocess)
+    if cut != "all":
+        guards.check_activations(trunk, activations.first_film, activations.views[0][0])
 
 
 def gather(folders: list[Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -104,24 +142,18 @@ def gather(folders: list[Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
     return predictions, history
 
 
-def check_probabilities(probability: np.ndarray, name: str) -> None:
-    """Raise RuntimeError for predictions that are not finite or all the same: a dead network."""
-    if not np.isfinite(probability).all():
-        raise RuntimeError(f"{name}: a prediction is not finite; lower learning_rate")
-    if len(probability) > 1 and np.ptp(probability) < 1e-7:
-        raise RuntimeError(
-            f"{name}: every image gets {probability[0]:.6f}; the network did not learn anything"
-        )
-
-
 def _fitter(
-    recipe: Recipe, activations: Activations, weights: Weights
+    recipe: Recipe, activations: Activations, weights: Weights, job: Fold
 ) -> Callable[[Fold, Path], tuple[np.ndarray, pd.DataFrame]]:
-    if recipe.fine_tune == "last_block":
-        return tails.TailFitter(recipe, activations, weights).fit
-    views = range(len(activations.test_views))
-    pooled = np.mean([probes.pooled_features(activations, weights, view) for view in views], axis=0)
-    return lambda fold, folder: probes.fit_probe(fold, pooled, folder)
+    if recipe.fine_tune == "none":
+        views = range(len(activations.test_views))
+        pooled = np.mean([probes.pooled_features(activations, weights, view) for view in views], axis=0)
+        return lambda fold, folder: probes.fit_probe(fold, pooled, folder)
+    fitter = tails.TailFitter(recipe, activations, weights)
+    # Once for each backbone and recipe: every study fits whole films.
+    if activations.variant == "full":
+        fitter.check_overfit(job)
+    return fitter.fit
 
 
 def _predictions(fold: Fold, probability: np.ndarray) -> pd.DataFrame:

@@ -25,7 +25,7 @@ NOTEBOOKS = (
     "08_report",
 )
 PROTOCOLS = ("grouped", "grouped_all", "by_file")
-RECIPES = ("none", "last_block")
+RECIPES = ("none", "last_block", "last_stage", "all", "paper")
 VARIANTS = ("full", "segmented", "background")
 MASK_METHODS = ("unet", "classical")
 OSTEOPENIA = ("exclude", "normal", "osteoporosis")
@@ -137,6 +137,24 @@ PARAMETERS: dict[str, Parameter] = {
     "weight_decay": Parameter(FITTED, float, "pull of the weights towards zero (AdamW)", (0.0, 1.0)),
     "dropout": Parameter(FITTED, float, "share of pooled features left out in a training step", (0.0, 0.95)),
     "label_smoothing": Parameter(FITTED, float, "how far targets are moved from 0 and 1", (0.0, 0.5)),
+    "class_weight": Parameter(
+        FITTED,
+        str,
+        "what a class counts in the loss: each image alike, or both classes alike",
+        ("none", "balanced"),
+    ),
+    "inner_validation": Parameter(
+        FITTED,
+        float,
+        "share of the training groups that the best epoch is chosen by; 0 = every epoch, the last is kept",
+        (0.0, 0.5),
+    ),
+    "patience": Parameter(
+        FITTED, int, "epochs without a smaller inner validation loss before a fit stops", (1, 500)
+    ),
+    "layer_decay": Parameter(
+        FITTED, float, "recipe all: step size of a stage, as a share of the next stage's", (0.05, 1.0)
+    ),
     "cache_gb": Parameter("04 05 07", float, "largest size of the trunk cache in GB", (0.001, 10_000.0)),
     "label_permutations": Parameter(
         "02 03", int, "shuffles of the labels that a shortcut is compared with", (10, 100_000)
