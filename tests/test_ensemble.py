@@ -83,6 +83,24 @@ def test_the_stack_ignores_a_model_of_pure_noise_where_the_average_suffers(two_m
     assert mean < alone - 0.05
 
 
+def test_weights_are_chosen_on_the_other_folds_and_leave_noise_out(two_models):
+    rng = np.random.default_rng(3)
+    noise = two_models[0].assign(y_prob=rng.random(400))
+    pair = [two_models[0], noise]
+    found = ensemble.weighted(pair)
+    y, folds = two_models[0]["y_true"].to_numpy(), two_models[0]["fold"].to_numpy()
+    probs = np.stack([part["y_prob"] for part in pair], axis=1)
+    # The best share of the first by brute force, on the folds that are not scored.
+    shares = np.linspace(0, 1, 2001)
+    mixed = np.outer(probs[folds != 2, 0], shares) + np.outer(probs[folds != 2, 1], 1 - shares)
+    best = shares[np.argmin(((mixed - y[folds != 2, None]) ** 2).mean(axis=0))]
+    assert best > 0.8
+    expected = best * probs[folds == 2, 0] + (1 - best) * probs[folds == 2, 1]
+    assert found["y_prob"].to_numpy()[folds == 2] == pytest.approx(expected, abs=6e-4)
+    same = ensemble.weighted([two_models[0], two_models[0]])
+    assert same["y_prob"].to_numpy() == pytest.approx(two_models[0]["y_prob"].to_numpy())
+
+
 def test_the_stack_of_a_fold_is_the_logistic_regression_of_the_others(two_models):
     logits = np.stack([np.log(m["y_prob"] / (1 - m["y_prob"])) for m in two_models], axis=1)
     inside = (two_models[0]["fold"] == 2).to_numpy()
@@ -98,7 +116,7 @@ def test_no_label_and_no_other_film_of_a_fold_reaches_its_own_result(two_models,
     first = two_models[0].index[two_models[0]["fold"] == fold][0]
     for before, after in zip(two_models, changed, strict=True):
         after.loc[first, "y_prob"] = before.loc[first, "y_prob"]
-    for combine in (ensemble.stacked, ensemble.rank_average):
+    for combine in (ensemble.stacked, ensemble.weighted, ensemble.rank_average):
         assert combine(changed)["y_prob"][first] == combine(two_models)["y_prob"][first]
         others = two_models[0]["fold"] != fold
         assert not np.allclose(combine(changed)["y_prob"][others], combine(two_models)["y_prob"][others])

@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
+from statsmodels.api import GLM, add_constant
+from statsmodels.genmod.families import Binomial
 
 from osteo_utils.evidence import evaluation
 from osteo_utils.evidence.measures import METRICS, delong, draw_groups, holm, measure, wilson
@@ -248,17 +250,6 @@ def test_the_report_prints_as_the_papers_figure_5_for_one_of_its_matrices():
     assert evaluation.confusion(table(y, p)).tolist() == [[367, 5], [11, 463]]
 
 
-def test_the_curve_is_scikit_learns_staircase_with_a_band_around_it():
-    y, p = noisy(300, np.random.default_rng(13))
-    points = evaluation.roc_points(table(y, np.round(p, 2)), n_resamples=200, points=21)
-    false, true, _ = sk.roc_curve(y, np.round(p, 2), drop_intermediate=False)
-    expected = [true[false <= at + 1e-12].max() for at in points["fpr"]]
-    assert points["tpr"].to_numpy() == pytest.approx(expected)
-    assert points["tpr"].is_monotonic_increasing
-    assert points["tpr"].between(points["low"], points["high"]).mean() > 0.9
-    assert points["tpr"].iloc[-1] == 1
-
-
 def test_calibration_bins_hold_everything_and_the_error_is_the_weighted_gap():
     y, p = [0, 1, 1, 1], [0.05, 0.05, 0.95, 1.0]
     found = evaluation.calibration_table(table(y, p), bins=10)
@@ -280,3 +271,75 @@ def test_a_threshold_can_differ_from_row_to_row():
     frame = table([0, 1, 0, 1], [0.4, 0.6, 0.6, 0.8]).assign(cut=[0.5, 0.5, 0.7, 0.7])
     assert evaluation.summarise(frame, ["accuracy"], 20, threshold="cut")["accuracy"].value == 1
     assert evaluation.summarise(frame, ["accuracy"], 20)["accuracy"].value == 0.75
+
+
+def test_slope_and_intercept_are_statsmodels_to_eight_digits_under_any_weights():
+    rng = np.random.default_rng(20)
+    y, p = noisy(120, rng)
+    weights = rng.integers(0, 4, (5, 120))
+    ours = measure(y, p, ["calibration_slope", "calibration_intercept"], weights)
+    log_odds = np.log(p / (1 - p))
+    for row, w in enumerate(weights):
+        family = {"family": Binomial(), "freq_weights": w}
+        line = GLM(y, add_constant(log_odds), **family).fit(tol=1e-12)
+        level = GLM(y, np.ones(120), offset=log_odds, **family).fit(tol=1e-12)
+        assert ours["calibration_slope"][row] == pytest.approx(line.params[1], rel=1e-8)
+        assert ours["calibration_intercept"][row] == pytest.approx(level.params[0], abs=1e-8)
+
+
+def test_what_was_done_to_calibrated_probabilities_is_what_slope_and_intercept_say():
+    rng = np.random.default_rng(21)
+    log_odds = rng.normal(0, 1.5, 20_000)
+    y = (rng.random(20_000) < 1 / (1 + np.exp(-log_odds))).astype(int)
+    bold = 1 / (1 + np.exp(-2 * log_odds))
+    high = 1 / (1 + np.exp(-(log_odds + 0.7)))
+    assert measure(y, bold, ["calibration_slope"])["calibration_slope"][0] == pytest.approx(0.5, abs=0.02)
+    assert measure(y, high, ["calibration_intercept"])["calibration_intercept"][0] == pytest.approx(
+        -0.7, abs=0.04
+    )
+
+
+def test_separated_classes_and_one_probability_for_all_have_no_slope():
+    y = np.arange(20) % 2
+    for p in (np.where(y == 1, 0.7, 0.4), np.full(20, 0.4)):
+        with pytest.raises(evaluation.Undefined, match="separated or all probabilities alike"):
+            evaluation.summarise(table(y, p), ["calibration_slope"], 20)
+    ends = measure(y, np.where(y == 1, 0.7, 0.4), ["calibration_slope"])["calibration_slope"]
+    assert ends[0] == np.inf
+    # Both logits are 0.4's, and half of the films are positive: the shift is -logit(0.4).
+    shift = measure(y, np.full(20, 0.4), ["calibration_intercept"])["calibration_intercept"][0]
+    assert shift == pytest.approx(np.log(0.6 / 0.4))
+
+
+def test_predictive_values_at_a_stated_prevalence_follow_bayes():
+    # Sensitivity 0.9 and specificity 0.91 at a prevalence of 1 %: of those called, 9.2 % are ill (Gigerenzer's
+    # mammography example has 0.9, 0.09 and 1 %, and the answer "9 of 98").
+    y = np.r_[np.ones(100, int), np.zeros(100, int)]
+    p = np.r_[np.full(90, 0.9), np.full(10, 0.1), np.full(9, 0.9), np.full(91, 0.1)]
+    found = measure(y, p, ["ppv@0.01", "npv@0.01", "ppv@0.5", "precision", "npv@0.5", "npv"])
+    assert found["ppv@0.01"][0] == pytest.approx(0.009 / (0.009 + 0.0891))
+    assert found["npv@0.01"][0] == pytest.approx(0.9009 / (0.9009 + 0.001))
+    assert found["ppv@0.5"] == pytest.approx(found["precision"])
+    assert found["npv@0.5"] == pytest.approx(found["npv"])
+    with pytest.raises(ValueError, match="not known"):
+        measure(y, p, ["ppv@50"])
+
+
+def test_the_calibration_error_of_a_resample_is_that_of_its_films():
+    rng = np.random.default_rng(22)
+    y, p = noisy(80, rng)
+    weights = np.vstack([np.ones(80, int), rng.integers(0, 3, 80)])
+    found = measure(y, p, ["ece"], weights)["ece"]
+    assert found[0] == pytest.approx(evaluation.expected_calibration_error(table(y, p)))
+    repeated = np.repeat(np.arange(80), weights[1])
+    assert found[1] == pytest.approx(evaluation.expected_calibration_error(table(y[repeated], p[repeated])))
+
+
+def test_bca_takes_the_resamples_bias_off_the_calibration_error():
+    rng = np.random.default_rng(23)
+    p = rng.uniform(0.02, 0.98, 300)
+    y = (rng.random(300) < p).astype(int)
+    drawn = evaluation.summarise(table(y, p), ["ece"], 500)["ece"]
+    shifted = evaluation.summarise(table(y, p), ["ece"], 500, method="bca")["ece"]
+    assert shifted.low < drawn.low and shifted.high < drawn.high
+    assert shifted.low < drawn.value < shifted.high

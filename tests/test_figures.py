@@ -55,7 +55,13 @@ def history() -> pd.DataFrame:
 
 def predictions() -> pd.DataFrame:
     return pd.DataFrame(
-        {"y_true": [0, 0, 0, 1, 1, 1], "y_prob": [0.1, 0.2, 0.7, 0.6, 0.8, 0.9], "group": range(6)}
+        {
+            "image_id": list("abcdef"),
+            "seed": 0,
+            "group": range(6),
+            "y_true": [0, 0, 0, 1, 1, 1],
+            "y_prob": [0.1, 0.2, 0.7, 0.6, 0.8, 0.9],
+        }
     )
 
 
@@ -91,6 +97,16 @@ def calibration() -> pd.DataFrame:
     )
 
 
+def net_benefit() -> pd.DataFrame:
+    rows = [(0.2, 0.40, 0.35, 0.45, 0.375), (0.8, 0.10, 0.0, 0.2, -1.5)]
+    return pd.DataFrame(rows, columns=["threshold", "net_benefit", "low", "high", "call_all"])
+
+
+def decided() -> pd.DataFrame:
+    rows = [(0.5, 0.95, 0.90, 0.98), (1.0, 0.80, 0.75, 0.85)]
+    return pd.DataFrame(rows, columns=["coverage", "accuracy", "low", "high"])
+
+
 DRAWN: dict[str, Callable[[], Figure]] = {
     "class_counts": lambda: figures.class_counts(manifest(), WHERE),
     "image_sizes": lambda: figures.image_sizes(manifest(), WHERE),
@@ -101,6 +117,9 @@ DRAWN: dict[str, Callable[[], Figure]] = {
     "training_curves": lambda: figures.training_curves(history(), WHERE, paper=0.78),
     "confusion": lambda: figures.confusion(np.array([[4, 1], [2, 3]]), WHERE, "VGG16"),
     "roc": lambda: figures.roc({"vgg16": predictions()}, WHERE, resamples=20),
+    "precision_recall": lambda: figures.precision_recall({"vgg16": predictions()}, WHERE, resamples=20),
+    "decision": lambda: figures.decision({"vgg16": net_benefit()}, WHERE),
+    "abstention": lambda: figures.abstention({"vgg16": decided(), "both agree": decided()[:1]}, WHERE),
     "forest": lambda: figures.forest(headline(), WHERE, "accuracy"),
     "by_protocol": lambda: figures.by_protocol(protocols(), WHERE),
     "beside_shuffled": lambda: figures.beside_shuffled(shortcuts(), WHERE),
@@ -194,7 +213,7 @@ def test_the_confusion_matrix_has_labels_in_rows_and_predictions_in_columns() ->
 
 
 def test_the_area_under_the_drawn_curve_is_the_share_of_pairs_in_order() -> None:
-    axes = figures.roc({"vgg16": predictions()}, WHERE, resamples=0).axes[0]
+    axes = figures.roc({"vgg16": predictions()}, WHERE, resamples=20).axes[0]
     # Of the nine pairs of one osteoporosis and one normal film, eight are in order.
     assert "VGG16: area 0.89" in axes.get_legend_handles_labels()[1]
     curve = next(line for line in axes.lines if "VGG16" in line.get_label())
@@ -205,7 +224,7 @@ def test_the_area_under_the_drawn_curve_is_the_share_of_pairs_in_order() -> None
 def test_the_mean_over_seeds_is_the_mean_of_their_areas() -> None:
     worse = predictions().assign(y_prob=lambda table: 1 - table.y_prob, seed=1)
     both = pd.concat([predictions().assign(seed=0), worse])
-    axes = figures.roc({"resnet50": both}, WHERE, resamples=0).axes[0]
+    axes = figures.roc({"resnet50": both}, WHERE, resamples=20).axes[0]
     assert "ResNet50: area 0.50" in axes.get_legend_handles_labels()[1]
 
 
@@ -259,6 +278,32 @@ def test_calibration_bars_are_the_intervals() -> None:
     bars = axes.collections[0].get_segments()
     np.testing.assert_allclose([bar[:, 1] for bar in bars], [[0.2, 0.5], [0.5, 0.8]])
     assert [segment[1, 1] for segment in below.collections[0].get_segments()] == [6, 4]
+
+
+def test_smoothed_calibration_takes_the_place_of_the_line_through_the_bins() -> None:
+    smooth = calibration().drop(columns="count").assign(name="vgg16")
+    axes, _ = figures.reliability(calibration().assign(name="vgg16"), WHERE, smooth).axes
+    drawn = [line for line in axes.lines if line.get_linewidth() and len(line.get_xdata()) == 2]
+    assert [list(line.get_ydata()) for line in drawn if to_hex(line.get_color()) == "#e69f00"] == [[0.3, 0.7]]
+
+
+def test_the_area_of_precision_and_recall_is_the_average_precision() -> None:
+    axes = figures.precision_recall({"vgg16": predictions()}, WHERE, resamples=20).axes[0]
+    # Precision at the three steps of recall: 1, 1, 3/4.
+    assert "VGG16: area 0.92" in axes.get_legend_handles_labels()[1]
+
+
+def test_net_benefit_stands_between_calling_everybody_and_nobody() -> None:
+    axes = figures.decision({"vgg16": net_benefit()}, WHERE).axes[0]
+    drawn = {line.get_label(): list(line.get_ydata()) for line in axes.lines}
+    assert drawn == {"VGG16": [0.40, 0.10], "call everybody": [0.375, -1.5], "call nobody": [0, 0]}
+
+
+def test_abstaining_is_a_curve_for_one_model_and_a_point_for_two_that_agree() -> None:
+    tables = {"vgg16": decided(), "both agree": decided()[:1]}
+    axes = figures.abstention(tables, WHERE).axes[0]
+    assert axes.get_legend_handles_labels()[1] == ["VGG16", "both agree"]
+    assert [list(line.get_ydata()) for line in axes.lines if len(line.get_xdata()) == 1] == [[0.95]]
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,22 @@ def test_the_overview_has_one_row_per_arm() -> None:
     assert table.accuracy[0].startswith("0.800 [")
 
 
+def test_probabilities_are_judged_where_no_knee_is_on_both_sides_and_a_missing_slope_is_said() -> None:
+    by_file = predictions("by_file", "last_block", "full", 0.8)
+    perfect = predictions("grouped", "none", "full", 1.0)
+    table = pd.concat([predictions("grouped", "last_block", "full", 0.6), perfect, by_file])
+    estimates = scores.named_estimates(table, "vgg16", "last_block", 100, 0)
+    # Right in three of five films at 0.8 and at 0.2: too sure by as much as the log odds of 4 are above those of 1.5.
+    assert estimates["vgg16/grouped/calibration_slope"].value == pytest.approx(np.log(1.5) / np.log(4))
+    assert estimates["vgg16/grouped/calibration_intercept"].value == pytest.approx(0, abs=1e-9)
+    assert estimates["vgg16/grouped/ece"].value == pytest.approx(0.2)
+    assert estimates["vgg16/grouped/ppv@0.2"].value == pytest.approx(0.6 * 0.2 / (0.6 * 0.2 + 0.4 * 0.8))
+    assert not [name for name in estimates if name.startswith("vgg16/by_file") and "@" in name]
+    shown = scores.overview(estimates, ("calibration_slope", "ece")).set_index("what")
+    assert list(shown.index) == ["vgg16/grouped", "vgg16/grouped/none"]
+    assert shown.loc["vgg16/grouped/none", "calibration_slope"] == "not defined"
+
+
 def test_the_mean_of_independent_values_has_the_textbook_interval() -> None:
     values = pd.Series(np.random.default_rng(0).normal(10, 2, 400))
     estimate = scores.mean_estimate(values, pd.Series(np.arange(400)), 4000, 1)

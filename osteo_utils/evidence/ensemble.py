@@ -15,11 +15,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import cohen_kappa_score
 
 from osteo_utils.evidence import evaluation
-from osteo_utils.evidence.measures import measure
+from osteo_utils.evidence.measures import logit, measure
 
 ARM = ["protocol", "variant", "seed"]
 KEY = ["image_id", "view", *ARM]
@@ -50,13 +51,39 @@ def rank_average(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return _named(frame, _fold_by_fold(frame, percentiles), "rank_average")
 
 
+def weighted(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Average the models' probabilities by weights that suit the other folds best; recipe `weighted`.
+
+    The weights are non-negative, add up to 1 and have the least Brier score on the other folds. What `stacked`
+    owes is owed here too.
+    """
+    frame, probs = _aligned(frames)
+    y, n_models = frame["y_true"].to_numpy(float), probs.shape[1]
+
+    def fit_and_predict(train: np.ndarray, test: np.ndarray) -> np.ndarray:
+        found = minimize(
+            lambda weights: np.mean((probs[train] @ weights - y[train]) ** 2),
+            np.full(n_models, 1 / n_models),
+            jac=lambda weights: 2 * probs[train].T @ (probs[train] @ weights - y[train]) / len(train),
+            bounds=[(0, 1)] * n_models,
+            constraints={"type": "eq", "fun": lambda weights: weights.sum() - 1},
+            method="SLSQP",
+            options={"ftol": 1e-12},
+        )
+        if not found.success:
+            raise ValueError(f"no weights were found for {n_models} models: {found.message}")
+        return np.clip(probs[test] @ found.x, 0, 1)
+
+    return _named(frame, _fold_by_fold(frame, fit_and_predict), "weighted")
+
+
 def stacked(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Combine the models' logits by a logistic regression fitted on the other folds; recipe `stacked`.
 
     See the head of this file for what such a stack still owes. Raises ValueError where there is one fold.
     """
     frame, probs = _aligned(frames)
-    logits, y = _logit(probs), frame["y_true"].to_numpy()
+    logits, y = logit(probs), frame["y_true"].to_numpy()
 
     def fit_and_predict(train: np.ndarray, test: np.ndarray) -> np.ndarray:
         return LogisticRegression().fit(logits[train], y[train]).predict_proba(logits[test])[:, 1]
@@ -89,7 +116,7 @@ def combine(
 ) -> dict[str, pd.DataFrame]:
     """Return each model's arm and every combination of them, by name.
 
-    Names: the models', then single_best, average, rank_average, stacked. Raises ValueError when a model has
+    Names: the models', then single_best, average, weighted, rank_average, stacked. Raises ValueError when a model has
     no predictions of this protocol, recipe and variant.
     """
     chosen = arms(models, protocol, recipe, variant)
@@ -98,6 +125,7 @@ def combine(
         **chosen,
         "single_best": single_best(chosen)[0],
         "average": average(frames),
+        "weighted": weighted(frames),
         "rank_average": rank_average(frames),
         "stacked": stacked(frames),
     }
@@ -279,8 +307,3 @@ def _fold_by_fold(frame: pd.DataFrame, predict: Callable[[np.ndarray, np.ndarray
 
 def _named(frame: pd.DataFrame, prob: np.ndarray, recipe: str) -> pd.DataFrame:
     return frame.assign(y_prob=prob, recipe=recipe)[COLUMNS]
-
-
-def _logit(prob: np.ndarray) -> np.ndarray:
-    clipped = np.clip(prob, 1e-6, 1 - 1e-6)
-    return np.log(clipped / (1 - clipped))

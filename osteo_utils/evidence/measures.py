@@ -3,11 +3,13 @@
 Every metric takes rows of weights, so a bootstrap is a handful of matrix products instead of a loop.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from scipy import stats
+from scipy.special import expit
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
@@ -15,6 +17,12 @@ METRICS = (
     "auroc", "accuracy", "balanced_accuracy", "sensitivity", "specificity", "precision",
     "npv", "f1", "mcc", "auprc", "brier",
 )  # fmt: skip
+CALIBRATION = ("calibration_slope", "calibration_intercept", "ece")
+_AT = re.compile(r"(ppv|npv)@(0\.\d+)")
+
+
+class Undefined(ValueError):
+    """A metric has no finite value on these predictions."""
 
 
 def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
@@ -33,12 +41,18 @@ def measure(
     y_true (n,) of 0 and 1; y_prob (n,) in [0, 1]; weights (resamples, n), non-negative, one row of
     ones by default; an image is called osteoporosis when y_prob >= threshold (one number or (n,)).
     Returns arrays of shape (resamples,). A ratio without a denominator (precision of a model that
-    never says osteoporosis) is 0, as in scikit-learn. auprc is the average precision. Raises
-    ValueError for an unknown metric, a probability outside [0, 1] or a class that is missing.
+    never says osteoporosis) is 0, as in scikit-learn. auprc is the average precision. Beside METRICS
+    there are those of CALIBRATION (`recalibration`, `calibration_gap`) and, as "ppv@0.1" and "npv@0.1",
+    the predictive values at a stated share of osteoporosis, by Bayes' rule from sensitivity and
+    specificity. Raises ValueError for an unknown metric, a probability outside [0, 1] or a class that
+    is missing.
     """
     y, p = np.asarray(y_true).astype(float), np.asarray(y_prob, dtype=float)
-    if unknown := sorted(set(metrics) - set(METRICS)):
-        raise ValueError(f"metrics {unknown} are not known; expected some of {list(METRICS)}")
+    at = {name: found for name in metrics if (found := _AT.fullmatch(name))}
+    if unknown := sorted(set(metrics) - {*METRICS, *CALIBRATION, *at}):
+        raise ValueError(
+            f"metrics {unknown} are not known; expected some of {[*METRICS, *CALIBRATION]}, ppv@0.1, npv@0.1"
+        )
     if not np.all((p >= 0) & (p <= 1)):
         raise ValueError("y_prob holds values outside [0, 1] or none at all; expected probabilities")
     if set(np.unique(y)) != {0.0, 1.0}:
@@ -63,8 +77,17 @@ def measure(
         "mcc": _share(tp * tn - fp * fn, spread),
         "brier": squares / (positive + negative),
     }
+    for name, parts in at.items():
+        share = float(parts[2])
+        hits, passed = sensitivity * share, specificity * (1 - share)
+        alarms, misses = (1 - specificity) * (1 - share), (1 - sensitivity) * share
+        found[name] = _share(hits, hits + alarms) if parts[1] == "ppv" else _share(passed, passed + misses)
     if {"auroc", "auprc"} & set(metrics):
         found |= _ranked(y, p, w, positive, negative)
+    if {"calibration_slope", "calibration_intercept"} & set(metrics):
+        found |= recalibration(y, p, w)
+    if "ece" in metrics:
+        found["ece"] = calibration_gap(y, p, w)
     return {name: found[name] for name in metrics}
 
 
@@ -84,6 +107,68 @@ def _ranked(
         "auroc": above / (positive * negative),
         "auprc": np.sum(hits * precision, axis=1) / positive,
     }
+
+
+def logit(prob: np.ndarray) -> np.ndarray:
+    """Log odds of probabilities, which are kept 1e-6 away from 0 and 1."""
+    clipped = np.clip(prob, 1e-6, 1 - 1e-6)
+    return np.log(clipped / (1 - clipped))
+
+
+def recalibration(y_true: np.ndarray, y_prob: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
+    """Slope and intercept that would mend the probabilities: 1 and 0 where nothing is to be mended.
+
+    y_true and y_prob (n,), weights (resamples, n). calibration_slope is b of the logistic regression
+    logit P(y = 1) = a + b logit(y_prob) (Cox 1958; Miller et al., 1991): below 1 the probabilities are
+    too extreme. calibration_intercept is a with b held at 1, calibration in the large: below 0 they are
+    too high (Van Calster et al., J Clin Epidemiol 74, 2016). Arrays (resamples,), by Newton's method. The
+    slope is infinite where the classes are separated, NaN where all probabilities are the same.
+    """
+    y, x = np.asarray(y_true, float), logit(np.asarray(y_prob, float))
+    centre, scale = x.mean(), x.std()
+    if scale == 0:
+        slope = np.full(len(weights), np.nan)
+    else:
+        columns = np.stack([np.ones_like(x), (x - centre) / scale], axis=1)
+        slope = _newton(y, columns, weights, np.zeros_like(x))[:, 1] / scale
+    shift = _newton(y, np.ones((len(x), 1)), weights, x)[:, 0]
+    return {"calibration_slope": slope, "calibration_intercept": shift}
+
+
+def _newton(y: np.ndarray, columns: np.ndarray, w: np.ndarray, offset: np.ndarray) -> np.ndarray:
+    """Coefficients (resamples, columns) of weighted logistic regressions; infinite where they do not settle."""
+    products = np.einsum("ni,nj->nij", columns, columns)
+    found = np.zeros((len(w), columns.shape[1]))
+    moving = np.arange(len(w))
+    for _ in range(30):
+        prob = expit(found[moving] @ columns.T + offset)
+        gradient = (w[moving] * (y - prob)) @ columns
+        curvature = np.tensordot(w[moving] * prob * (1 - prob), products, 1)
+        # On its way to infinity a separated resample has no curvature left.
+        flat = np.linalg.det(curvature) < 1e-9
+        curvature[flat] = np.eye(columns.shape[1])
+        step = np.linalg.solve(curvature, gradient[..., None])[..., 0]
+        step = np.clip(step, -4, 4)
+        found[moving] += step
+        found[moving[flat]] = _endless(found[moving[flat]])
+        moving = moving[(np.abs(step).max(axis=1) > 1e-9) & ~flat]
+        if not len(moving):
+            return found
+    found[moving] = _endless(found[moving])
+    return found
+
+
+def _endless(coefficients: np.ndarray) -> np.ndarray:
+    return np.where(coefficients == 0, np.nan, np.copysign(np.inf, coefficients))
+
+
+def calibration_gap(
+    y_true: np.ndarray, y_prob: np.ndarray, weights: np.ndarray, bins: int = 10
+) -> np.ndarray:
+    """Expected calibration error in equal-width bins (Guo et al., 2017); weights and result as in `measure`."""
+    number = np.minimum((np.asarray(y_prob) * bins).astype(int), bins - 1)
+    gaps = np.eye(bins)[number] * (np.asarray(y_prob) - y_true)[:, None]
+    return np.abs(weights @ gaps).sum(axis=1) / weights.sum(axis=1)
 
 
 def draw_groups(

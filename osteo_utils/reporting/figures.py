@@ -1,6 +1,7 @@
 """Every figure without a film in it, drawn from tables; each states its n, data set and protocol in `where`.
 
-The figures of the data stand here, those of the models in `performance` and `intervals`; callers find both here.
+The figures of the data stand here, those of the models in `performance`, `curves` and `intervals`; callers find all
+here.
 """
 
 import itertools
@@ -10,8 +11,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from osteo_utils.reporting.curves import abstention, decision, precision_recall, reliability, roc
 from osteo_utils.reporting.intervals import beside_shuffled, by_protocol, forest, mask_trial
-from osteo_utils.reporting.performance import confusion, reliability, roc, training_curves
+from osteo_utils.reporting.performance import confusion, training_curves
 from osteo_utils.reporting.style import (
     NAMES,
     PALETTE,
@@ -27,10 +29,12 @@ from osteo_utils.reporting.style import (
 __all__ = [
     "NAMES",
     "PALETTE",
+    "abstention",
     "beside_shuffled",
     "by_protocol",
     "class_counts",
     "confusion",
+    "decision",
     "flow",
     "fold_balance",
     "forest",
@@ -39,6 +43,7 @@ __all__ = [
     "intensity",
     "mask_areas",
     "mask_trial",
+    "precision_recall",
     "reliability",
     "roc",
     "training_curves",
