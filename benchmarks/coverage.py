@@ -39,8 +39,8 @@ class Scenario:
 
 SCENARIOS = {
     "335 groups": Scenario(335),
-    "335 groups, 4 % with both labels": Scenario(335, 0.04),
     "100 groups": Scenario(100),
+    "335 groups, 4 % with both labels": Scenario(335, 0.04),
 }
 
 
@@ -146,11 +146,11 @@ def main() -> None:
     for name, scenario in SCENARIOS.items():
         own = found[name] = {**asdict(scenario), "sets": asked.sets, "resamples": asked.resamples}
         own["p below 0.05 of equal models"] = level(scenario, asked.sets, asked.seed)
+        own["coverage"] = coverage(scenario, asked.sets, asked.resamples, asked.seed)
         if not scenario.conflicts:
             own["power"] = power(scenario, asked.sets, asked.seed)
             own["slope"] = slope_coverage(scenario, asked.slope_sets, asked.resamples, asked.seed)
             own["slope"]["sets"] = asked.slope_sets
-        own["coverage"] = coverage(scenario, asked.sets, asked.resamples, asked.seed)
         results.write_json(asked.out / "coverage.json", found)
         print(name, *(f"  {key}: {value}" for key, value in own.items()), sep="\n", flush=True)
     print(f"{time.process_time() - started:.0f} s of processor time")

@@ -135,6 +135,25 @@ def test_the_report_prints_every_claim_with_its_verdict_and_reason(paths: StudyP
         assert f"<strong>{row['id']}</strong>" in html
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [(0.01, 0.05, "helps"), (-0.05, -0.01, "harms"), (-0.01, 0.05, "is not shown to help")],
+)
+def test_whether_combining_helps_is_said_by_the_interval(
+    paths: StudyPaths, low: float, high: float, verdict: str
+) -> None:
+    name = "comparison/ensemble-single_best/grouped/auroc"
+    assert findings.whether_combining_helps({}) == ""
+    saved = {name: results.Estimate(0.02, low, high), f"{name}/detectable": results.Estimate(0.031)}
+    sentence = findings.whether_combining_helps(saved)
+    assert f"By AUROC, averaging both models {verdict}:" in sentence
+    assert f"by +0.020 (95 % interval {low:+.3f} to {high:+.3f})" in sentence
+    assert "a true difference of 0.031 is found four times in five" in sentence
+    for key, value in saved.items():
+        change(paths.metrics / "06_ensemble.json", key, to=vars(value))
+    assert sentence in unescape(page(paths))
+
+
 def test_every_metric_is_printed_with_its_interval_and_follows_the_saved_number(paths: StudyPaths) -> None:
     html = page(paths)
     for name, value in results.load_metrics(paths.reports).items():

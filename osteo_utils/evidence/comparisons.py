@@ -1,12 +1,12 @@
 """Two models on the same films, compared by tests that know of groups; what such a test could have found."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from osteo_utils.evidence.evaluation import Comparison, align, two_sided
+from osteo_utils.evidence.evaluation import Comparison, align, difference, two_sided
 from osteo_utils.evidence.measures import holm, measure
 from osteo_utils.evidence.resampling import resample
 from osteo_utils.study.results import Estimate
@@ -180,6 +180,27 @@ def over_folds(
     return Comparison(metric, _sized(value, low, high, frame, f"p = {p_value:.3g}, {test}"), p_value, test)
 
 
+def side_by_side(
+    pred_a: pd.DataFrame,
+    pred_b: pd.DataFrame,
+    metrics: Sequence[str] = ("auroc", "accuracy"),
+    n_resamples: int = 2000,
+    seed: int = 0,
+) -> dict[str, Estimate]:
+    """Ask one question, a minus b, of tests with different assumptions.
+
+    By name: `<metric>` (bootstrap over groups), `<metric>/by_group` (the normal test of `by_group`),
+    `<metric>/corrected_t` (`over_folds`) and `<metric>/detectable` (`minimal_detectable`).
+    """
+    found = {}
+    for metric in metrics:
+        found[metric] = difference(pred_a, pred_b, metric, n_resamples, seed).estimate
+        found[f"{metric}/by_group"] = by_group(pred_a, pred_b, metric).estimate
+        found[f"{metric}/corrected_t"] = over_folds(pred_a, pred_b, metric).estimate
+        found[f"{metric}/detectable"] = minimal_detectable(pred_a, pred_b, metric)
+    return found
+
+
 def contrast(
     frames: Mapping[str, pd.DataFrame],
     weights: Mapping[str, float],
@@ -213,8 +234,8 @@ def two_by_two_effects(
 
     `cells` as `ensemble.two_by_two` gives them, all four (ValueError otherwise). Rows "combining" and "segmenting" (each
     averaged over the other), "interaction" (what combining brings on segmented films less what it brings on full
-    ones) and "both at once". Columns name, difference, low, high, p (paired bootstrap over groups), p_holm (over
-    the four rows).
+    ones) and "both at once". Columns name, difference, low, high, n_files, n_groups, p (paired bootstrap over
+    groups), p_holm (over the four rows).
     """
     names = [f"{who}, {films}" for films in ("full", "segmented") for who in ("single best", "both")]
     if missing := [name for name in names if name not in cells]:
@@ -230,11 +251,10 @@ def two_by_two_effects(
         for name, weights in effects.items()
     }
     adjusted = holm({name: test.p_value for name, test in tests.items()})
-    rows = [
-        {
-            "name": name, "difference": test.estimate.value, "low": test.estimate.low,
-            "high": test.estimate.high, "p": test.p_value, "p_holm": adjusted[name],
-        }
-        for name, test in tests.items()
-    ]  # fmt: skip
+    rows = []
+    for name, test in tests.items():
+        own = test.estimate
+        row = {"name": name, "difference": own.value, "low": own.low, "high": own.high}
+        row |= {"n_files": own.n_files, "n_groups": own.n_groups}
+        rows.append(row | {"p": test.p_value, "p_holm": adjusted[name]})
     return pd.DataFrame(rows)

@@ -43,7 +43,7 @@ def named_estimates(
             found[f"{path}/seed_sd"] = spread
         if protocol in HONEST:
             found.update(
-                {f"{path}/{name}": value for name, value in _believed(part, n_resamples, seed).items()}
+                {f"{path}/{name}": value for name, value in believed(part, n_resamples, seed).items()}
             )
         votes = evaluation.summarise(
             evaluation.group_vote(part), ("auroc", "accuracy"), n_resamples=n_resamples, seed=seed
@@ -52,7 +52,7 @@ def named_estimates(
     return found
 
 
-def _believed(part: pd.DataFrame, n_resamples: int, seed: int) -> dict[str, Estimate]:
+def believed(part: pd.DataFrame, n_resamples: int, seed: int) -> dict[str, Estimate]:
     """What says how far probabilities and verdicts can be believed, without what is not defined."""
     found = evaluation.summarise(part, PREDICTIVE, n_resamples=n_resamples, seed=seed)
     for name in CALIBRATED:

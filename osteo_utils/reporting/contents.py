@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from osteo_utils.data import datasets
-from osteo_utils.reporting import cohort
+from osteo_utils.reporting import cohort, findings
 from osteo_utils.reporting.style import NAMES
 from osteo_utils.reporting.tables import (
     MODELS,
@@ -210,6 +210,8 @@ def numbers_of(section: Section, metrics: Metrics, parameters: Mapping[str, Any]
     if section.key == "leakage":
         blocks += _some(protocol_table(metrics, "leakage"))
     if section.key == "ensemble":
+        if sentence := findings.whether_combining_helps(metrics):
+            blocks.append({"kind": "text", "text": sentence})
         blocks += _some(other_metrics(metrics, "comparison", "Differences, first minus second."))
     return blocks
 

@@ -78,6 +78,30 @@ def _fig5() -> str:
     return next(claim["report"] for claim in claims.load()["claims"] if "report" in claim)
 
 
+def whether_combining_helps(metrics: Metrics) -> str:
+    """Say in one sentence for each metric whether averaging both models beats the better one; "" when not compared.
+
+    From `comparison/ensemble-single_best/grouped/<metric>` and its `/detectable`: it helps where the whole 95 %
+    interval is above zero, harms where it is below, and is otherwise not shown to help.
+    """
+    said = []
+    for score in ("auroc", "accuracy"):
+        name = f"comparison/ensemble-single_best/grouped/{score}"
+        if name not in metrics:
+            continue
+        gap = metrics[name]
+        verdict = "helps" if gap.low > 0 else "harms" if gap.high < 0 else "is not shown to help"
+        sentence = (
+            f"By {METRICS[score]}, averaging both models {verdict}: it differs from the single best, chosen on the "
+            f"other folds, by {gap.value:+.3f} (95 % interval {gap.low:+.3f} to {gap.high:+.3f})"
+        )
+        if f"{name}/detectable" in metrics:
+            least = metrics[f"{name}/detectable"].value
+            sentence += f"; with these films a true difference of {least:.3f} is found four times in five"
+        said.append(f"{sentence}.")
+    return " ".join(said)
+
+
 def by_split(metrics: Metrics, score: str = "accuracy") -> pd.DataFrame:
     """One metric of each model under each split as text with interval: one row a model, one column a split."""
     cells = {
