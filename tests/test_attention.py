@@ -1,5 +1,6 @@
 """Which films are shown as examples, and that a map comes from a fit that has not seen its film."""
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -49,6 +50,23 @@ def test_a_map_adds_up_to_the_prediction_of_the_fold_that_left_the_film_out(stud
         np.testing.assert_allclose(1 / (1 + np.exp(-logits)), expected, atol=1e-5)
 
 
+def test_map_of_a_fitted_tail_is_grad_cam_of_its_logit(study: tuple) -> None:
+    fitted, activations, pretrained = study
+    tail = tails.fitted_tail(fitted[0][1], "vgg16", pretrained, SIZE)
+    rows = activations.views[0][:2]
+    last = backbones.outputs(backbones.maps(tail), rows)
+    after = keras.Model(tail.get_layer("pool").input, tail.output)
+    # Grad-CAM weighs a channel by the gradient summed over places (Selvaraju et al. 2017, equation 1, without 1 / Z).
+    # That sum is the slope of the logit when the whole channel is raised.
+    channels = last.shape[-1]
+    for film, found in zip(last, attention.tail_cells(tail, rows), strict=True):
+        raised = np.repeat(film[None], channels, axis=0)
+        raised[np.arange(channels), :, :, np.arange(channels)] += 1.0
+        logit = backbones.outputs(after, film[None])[0, 0]
+        weights_of_channels = backbones.outputs(after, raised)[:, 0] - logit
+        np.testing.assert_allclose(film @ weights_of_channels, found, rtol=1e-3, atol=1e-4)
+
+
 def test_examples_are_the_surest_and_the_least_sure() -> None:
     table = pd.DataFrame(
         {
@@ -73,6 +91,7 @@ def test_evidence_on_bone_is_counted_only_where_there_is_bone(images: pd.DataFra
         attention.StudyMaps(
             np.array([0, 1, 2]),
             maps,
+            maps,
         ),
         masks,
         images,
@@ -80,11 +99,12 @@ def test_evidence_on_bone_is_counted_only_where_there_is_bone(images: pd.DataFra
     assert list(table.image_id) == ["c/0.png", "c/1.png"], "a film without positive evidence has no share"
     assert list(table.area) == [0.5, 0.5]
     assert list(table.share) == [1.0, 1.0]
+    assert list(table.swapped) == pytest.approx([1.0, 1.0])
 
 
 def test_heat_is_on_one_scale_and_shows_only_what_speaks_for_osteoporosis(images: pd.DataFrame) -> None:
     maps = np.stack([np.full((8, 8), value, np.float32) for value in (2.0, 1.0, -3.0)])
-    found = attention.StudyMaps(np.array([4, 2, 0]), maps)
+    found = attention.StudyMaps(np.array([4, 2, 0]), maps, maps)
     picked = pd.DataFrame(
         {"image_id": ["c/0.png", "c/2.png", "c/4.png"], "y_true": 0, "y_prob": 0.5, "case": "x"}
     )

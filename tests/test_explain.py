@@ -74,6 +74,15 @@ def test_no_positive_evidence_has_no_share():
     assert np.isnan(share).all()
 
 
+def test_share_of_others_counted_by_hand():
+    cam = np.array([[[1.0, 0.0]], [[1.0, 3.0]], [[0.0, 2.0]]])
+    bone = np.array([[[1, 0]], [[0, 1]], [[1, 1]]])
+    # On the first film's bone, its left half: nothing of the third map, a quarter of the second.
+    found = explain.share_of_others(cam, bone, np.array([0, 1, 2]))
+    assert found == pytest.approx([0.125, 0.5, 1.0])
+    assert explain.share_of_others(cam, bone, np.array([0, 0, 2])) == pytest.approx([0.0, 1.0, 1.0])
+
+
 def test_shapes_that_do_not_fit_are_named():
     with pytest.raises(ValueError, match=r"kernel \(4, 1\); expected"):
         explain.class_activation_map(np.zeros((1, 2, 2, 3)), np.zeros((4, 1)))

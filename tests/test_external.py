@@ -8,18 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from small_study import SIZE, Fitted, prepared
 
-from osteo_utils.data import audit, copies, manifest, overlap, phantom, splits, stores
+from osteo_utils.data import phantom
 from osteo_utils.evidence import ensemble, scores
-from osteo_utils.models import backbones, external, inputs, probes, tails, training, weights
-from osteo_utils.study import config, results
-from osteo_utils.study.paths import StudyPaths
-
-SIZE = 64
-SETTINGS = {
-    **config.load("smoke"), "protocols": ["grouped"], "split_seeds": [0, 1],
-    "image_size": SIZE, "view": "crop", "variants": ["full"], "epochs": 1, "cache_gb": 1.0,
-}  # fmt: skip
+from osteo_utils.models import backbones, external, inputs, probes, tails
+from osteo_utils.study import results
 
 
 @pytest.fixture(scope="module")
@@ -39,40 +33,6 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path
         yield {"own": own, "foreign": foreign}
 
 
-def prepared(name: str, own: Path, foreign: Path | None) -> results.Run:
-    """Notebooks 01 and 02 in short; the run of 04 that follows."""
-    run = results.Run("04_vgg16", {**SETTINGS, "study": name}, StudyPaths(name), 1)
-    every = manifest.build_manifest(own, "phantom", "1", run.paths.images, external=foreign)
-    results.write_table(run.paths.manifest, every, "manifest")
-    every = results.read_table(run.paths.manifest, "manifest")
-    store = stores.load(run.paths.images, every)
-    listed = manifest.develop(every)
-    table = audit.audit(store, listed, copies.compare(store, listed))
-    extended, shared = overlap.extend(store, every, table)
-    results.write_table(run.paths.audit, extended, "audit")
-    run.table("external_overlap", shared)
-    dealt = manifest.usable(listed).merge(table, on="image_id")
-    arms = [(protocol, seed) for protocol in SETTINGS["protocols"] for seed in SETTINGS["split_seeds"]]
-    folds = pd.concat([splits.make_folds(dealt, protocol, 2, seed) for protocol, seed in arms])
-    results.write_table(run.paths.folds, folds, "folds")
-    return run
-
-
-class Fitted:
-    """Notebook 04 in short."""
-
-    def __init__(self, run: results.Run) -> None:
-        self.run = run
-        self.weights = weights.random("vgg16", seed=1)
-        self.images = inputs.usable_images(run)
-        self.activations = inputs.trunk_views(run, self.images, "vgg16", "full", self.weights, 2)
-        folds = results.read_table(run.paths.folds, "folds")
-        self.fits = training.fit_study(run, self.images, folds, {"full": self.activations}, self.weights)
-        folders = [folder for fitted in self.fits.values() for _, folder in fitted]
-        self.predictions, _ = training.gather(folders)
-        self.files = contents(path for folder in folders for path in folder.iterdir())
-
-
 def contents(files: Iterable[Path]) -> dict[Path, tuple[bytes, int]]:
     """What files hold and when they were written: a fit that was made again is told from one that was kept."""
     return {path.resolve(): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
@@ -81,6 +41,7 @@ def contents(files: Iterable[Path]) -> dict[Path, tuple[bytes, int]]:
 @pytest.fixture(scope="module")
 def with_set(folders: dict[str, Path]) -> Fitted:
     done = Fitted(prepared("with_set", folders["own"], folders["foreign"]))
+    done.files = contents(path for folder in done.folders for path in folder.iterdir())
     done.films, done.said = external.external_images(done.run)
     # A score may look at the fits of `grouped` on whole films alone; these are of others and have no folder.
     (job, folder), *_ = done.fits["none", "full"]
@@ -122,7 +83,7 @@ def test_an_external_set_changes_nothing_in_the_study_itself(with_set: Fitted, w
     without.paths.fits.symlink_to(with_set.run.paths.fits)
     again = Fitted(without)
     pd.testing.assert_frame_equal(again.predictions, with_set.predictions)
-    assert again.files == with_set.files
+    assert contents(with_set.files) == with_set.files
 
 
 def test_no_external_film_is_trained_on_or_scored_out_of_fold(with_set: Fitted) -> None:

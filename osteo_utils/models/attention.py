@@ -15,34 +15,133 @@ from osteo_utils.models.inputs import Activations
 from osteo_utils.models.jobs import Fold
 from osteo_utils.models.tails import fitted_tail
 from osteo_utils.models.weights import Weights
+from osteo_utils.study import results
+
+# As the room `tails` writes it; loading it into a tail that stands already is many times faster than a new one.
+TAIL_FILE = "tail.weights.h5"
 
 
 @dataclass(frozen=True)
 class StudyMaps:
     """Maps of the films that were scored, and where these films stand in the table of images.
 
-    `maps` is float32 (n, size, size) in the input's geometry; its mean plus the head's bias is the logit.
+    `maps` is float32 (n, size, size) in the input's geometry, `cells` the same at the network's own resolution,
+    (n, h, w): their mean plus the head's bias is the logit.
     """
 
     positions: np.ndarray
     maps: np.ndarray
+    cells: np.ndarray
+
+
+@dataclass(frozen=True)
+class SavedMaps:
+    """Maps as they are kept: `image_id` and `group` (n,), and `cells` float32 (n, h, w) in units of the logit."""
+
+    image_id: np.ndarray
+    group: np.ndarray
+    cells: np.ndarray
+
+
+def save(path: Path, study_maps: StudyMaps, images: pd.DataFrame) -> None:
+    """Keep the maps of a study at the network's own resolution, for whoever compares networks."""
+    scored = images.iloc[study_maps.positions]
+    names = scored.image_id.to_numpy(str)
+    with results.atomic_path(path) as temporary:
+        np.savez(temporary, image_id=names, group=scored.group.to_numpy(int), cells=study_maps.cells)
+
+
+def load(path: Path) -> SavedMaps:
+    """Read what `save` kept. Raises FileNotFoundError where it is not there."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: not there; run the notebook of this network first")
+    with np.load(path) as kept:
+        return SavedMaps(kept["image_id"], kept["group"], kept["cells"])
 
 
 def out_of_fold_maps(
     fitted: list[tuple[Fold, Path]], activations: Activations, weights: Weights
 ) -> StudyMaps:
     """A map for every film scored under `grouped` with the first seed, from that fold's own fit."""
-    jobs = [(job, folder) for job, folder in fitted if job.protocol == "grouped"]
-    jobs = [(job, folder) for job, folder in jobs if job.seed == jobs[0][0].seed]
-    positions, maps = [], []
+    jobs = first_grouped(fitted)
+    positions, cells = [], []
+    keras.utils.clear_session()
+    tail = fitted_tail(jobs[0][1], activations.backbone, weights, activations.image_size)
     for job, folder in jobs:
-        keras.utils.clear_session()
-        tail = fitted_tail(folder, activations.backbone, weights, activations.image_size)
-        last = backbones.outputs(backbones.maps(tail), activations.views[0][job.test])
-        kernel = np.asarray(tail.get_layer("head").kernel.numpy())
-        maps.append(explain.upsample(explain.class_activation_map(last, kernel), activations.image_size))
+        tail.load_weights(folder / TAIL_FILE)
+        cells.append(tail_cells(tail, activations.views[0][job.test]))
         positions.append(job.test)
-    return StudyMaps(np.concatenate(positions), np.concatenate(maps))
+    cells = np.concatenate(cells)
+    maps = explain.upsample(cells, activations.image_size)
+    return StudyMaps(np.concatenate(positions), maps, cells)
+
+
+def first_grouped(fitted: list[tuple[Fold, Path]]) -> list[tuple[Fold, Path]]:
+    """The fits under `grouped` with the first seed: each film of the split is scored by one of them."""
+    jobs = [(job, folder) for job, folder in fitted if job.protocol == "grouped"]
+    return [(job, folder) for job, folder in jobs if job.seed == jobs[0][0].seed]
+
+
+def tail_cells(tail: keras.Model, rows: np.ndarray) -> np.ndarray:
+    """Class activation maps of cached activations (n, h, w, c) at the tail's own resolution: float32 (n, h', w')."""
+    last = backbones.outputs(backbones.maps(tail), rows)
+    return explain.class_activation_map(last, head_of(tail)[0])
+
+
+def head_of(tail: keras.Model) -> tuple[np.ndarray, float]:
+    """Kernel (c, 1) and bias of a tail's last unit."""
+    head = tail.get_layer("head")
+    kernel, bias = (keras.ops.convert_to_numpy(variable) for variable in (head.kernel, head.bias))
+    return kernel, float(bias[0])
+
+
+def evidence(
+    recipe: str, folders: list[Path], activations: Activations, weights: Weights
+) -> tuple[np.ndarray, np.ndarray]:
+    """What each of several fits makes of the same films: logits float64 (fits, n) and maps float32 (fits, n, h, w).
+
+    Both are means over the test views, the mirror image's map turned back, so that the mean of a map plus the fit's
+    bias is its logit. `folders` are fits of one recipe; a probe sees two depths of the network, whose maps are added.
+    """
+    keras.utils.clear_session()
+    if recipe == "none":
+        tail = backbones.tail(activations.backbone, weights, image_size=activations.image_size)
+        layers = [(view, backbones.outputs(backbones.maps(tail), view)) for view in activations.test_views]
+        found = [_probe_evidence(folder, layers) for folder in folders]
+        return np.stack([logits for logits, _ in found]), np.stack([cells for _, cells in found])
+    tail = fitted_tail(folders[0], activations.backbone, weights, activations.image_size)
+    logits, maps = [], []
+    for folder in folders:
+        tail.load_weights(folder / TAIL_FILE)
+        cells = _upright([tail_cells(tail, view) for view in activations.test_views])
+        logits.append(cells.mean(axis=(1, 2), dtype=np.float64) + head_of(tail)[1])
+        maps.append(cells)
+    return np.stack(logits), np.stack(maps)
+
+
+def _upright(cells: list[np.ndarray]) -> np.ndarray:
+    """Mean over the image and, where there is one, its mirror image."""
+    return np.mean([one[:, :, ::-1] if view else one for view, one in enumerate(cells)], axis=0)
+
+
+def _probe_evidence(
+    folder: Path, layers: list[tuple[np.ndarray, np.ndarray]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Logits (n,) of a probe, and the sum of its maps at both depths at the finer resolution, (n, h, w)."""
+    with np.load(folder / "probe.npz") as probe:
+        coefficients, bias = probe["coefficients"], float(probe["intercept"])
+    logits, cells = [], []
+    for at_cut, at_end in layers:
+        channels = at_cut.shape[-1]
+        early = explain.class_activation_map(at_cut, coefficients[:channels, None])
+        late = explain.class_activation_map(at_end, coefficients[channels:, None])
+        logits.append(sum(part.mean(axis=(1, 2), dtype=np.float64) for part in (early, late)) + bias)
+        rows, columns = (
+            np.arange(fine) * coarse // fine
+            for fine, coarse in zip(early.shape[1:], late.shape[1:], strict=True)
+        )
+        cells.append(early + late[:, rows][:, :, columns])
+    return np.mean(logits, axis=0), _upright(cells)
 
 
 def pick_cases(predictions: pd.DataFrame, each: int = 2) -> pd.DataFrame:
@@ -82,10 +181,16 @@ def drawn(
 
 
 def inside_bone(study_maps: StudyMaps, masks: np.ndarray, images: pd.DataFrame) -> pd.DataFrame:
-    """Per film: share of the positive evidence that lies on bone, and the share of the film that is bone.
+    """Per film: how much of the positive evidence lies on bone, and what it would be by chance.
 
-    Films without any positive evidence or without a mask have no row. Columns image_id, group, share, area.
+    Columns image_id, group, share (of the film's own map on its own bone), area (the share of the film that is bone:
+    evidence spread evenly) and swapped (mean share of the maps of other groups' films on this film's bone: evidence
+    that goes where bone usually is, without looking). Films without positive evidence or a mask have no row.
     """
-    share, area = explain.share_inside(study_maps.maps, masks[study_maps.positions])
+    seen = masks[study_maps.positions]
+    share, area = explain.share_inside(study_maps.maps, seen)
     table = images.iloc[study_maps.positions][["image_id", "group"]].assign(share=share, area=area)
-    return table[np.isfinite(table.share) & (table.area > 0)].reset_index(drop=True)
+    kept = np.isfinite(share) & (area > 0)
+    groups = table.group.to_numpy()[kept]
+    swapped = explain.share_of_others(study_maps.maps[kept], seen[kept], groups)
+    return table[kept].assign(swapped=swapped).reset_index(drop=True)

@@ -62,5 +62,20 @@ def share_inside(
     return share, area
 
 
+def share_of_others(cam: np.ndarray, masks: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Mean share of the positive evidence of other groups' maps that lies on each film's bone: (n,).
+
+    Shapes as for `share_inside`, every map with some positive evidence; `groups` (n,). NaN where all films are of
+    one group.
+    """
+    evidence = np.maximum(cam.reshape(len(cam), -1), 0).astype(np.float32)
+    evidence /= evidence.sum(axis=1, keepdims=True)
+    on_bone = evidence @ masks.reshape(len(masks), -1).astype(np.float32).T
+    apart = np.asarray(groups)[:, None] != np.asarray(groups)[None]
+    counts = apart.sum(axis=0)
+    total = np.where(apart, on_bone, 0).sum(axis=0)
+    return np.divide(total, counts, out=np.full(len(cam), np.nan), where=counts > 0)
+
+
 def _cell_positions(size: int, cells: int) -> np.ndarray:
     return (np.arange(size) + 0.5) * cells / size - 0.5

@@ -101,6 +101,10 @@ class StudyPaths:
     def fits(self) -> Path:
         return self.interim / "fits"
 
+    def activation_maps(self, model: str) -> Path:
+        """A network's class activation maps, out of fold."""
+        return self.interim / "maps" / f"{model}.npz"
+
     @property
     def predictions(self) -> Path:
         return self.reports / "predictions"
@@ -129,6 +133,11 @@ class StudyPaths:
     def films(self) -> Path:
         """Figures that show a radiograph; never published for a real set."""
         return self.figures / "films"
+
+    @property
+    def own_films(self) -> Path:
+        """What was made of a reader's own films; git-ignored and never published."""
+        return self.reports / "own_films"
 
     @property
     def notebooks(self) -> Path:

@@ -1,0 +1,49 @@
+"""A tiny study with random weights, as far as notebooks 01, 02 and 04 take it."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from osteo_utils.data import audit, copies, manifest, overlap, splits, stores
+from osteo_utils.models import inputs, training, weights
+from osteo_utils.study import config, results
+from osteo_utils.study.paths import StudyPaths
+
+SIZE = 64
+SETTINGS = {
+    **config.load("smoke"), "protocols": ["grouped"], "split_seeds": [0, 1],
+    "image_size": SIZE, "view": "crop", "variants": ["full"], "epochs": 1, "cache_gb": 1.0,
+}  # fmt: skip
+
+
+def prepared(name: str, own: Path, foreign: Path | None) -> results.Run:
+    """Notebooks 01 and 02 in short; the run of 04 that follows."""
+    run = results.Run("04_vgg16", {**SETTINGS, "study": name}, StudyPaths(name), 1)
+    every = manifest.build_manifest(own, "phantom", "1", run.paths.images, external=foreign)
+    results.write_table(run.paths.manifest, every, "manifest")
+    every = results.read_table(run.paths.manifest, "manifest")
+    store = stores.load(run.paths.images, every)
+    listed = manifest.develop(every)
+    table = audit.audit(store, listed, copies.compare(store, listed))
+    extended, shared = overlap.extend(store, every, table)
+    results.write_table(run.paths.audit, extended, "audit")
+    run.table("external_overlap", shared)
+    dealt = manifest.usable(listed).merge(table, on="image_id")
+    arms = [(protocol, seed) for protocol in SETTINGS["protocols"] for seed in SETTINGS["split_seeds"]]
+    folds = pd.concat([splits.make_folds(dealt, protocol, 2, seed) for protocol, seed in arms])
+    results.write_table(run.paths.folds, folds, "folds")
+    return run
+
+
+class Fitted:
+    """Notebook 04 in short, or 05."""
+
+    def __init__(self, run: results.Run, backbone: str = "vgg16") -> None:
+        self.run = run
+        self.weights = weights.random(backbone, seed=run.p.seed)
+        self.images = inputs.usable_images(run)
+        self.activations = inputs.trunk_views(run, self.images, backbone, "full", self.weights, 2)
+        folds = results.read_table(run.paths.folds, "folds")
+        self.fits = training.fit_study(run, self.images, folds, {"full": self.activations}, self.weights)
+        self.folders = [folder for fitted in self.fits.values() for _, folder in fitted]
+        self.predictions, _ = training.gather(self.folders)
