@@ -19,6 +19,7 @@ from PIL import Image
 from osteo_utils.data import copies, manifest, radiographs, stores
 from osteo_utils.models import attention, calibration, explain, inputs, networks, novelty, segmentation
 from osteo_utils.models.calibration import Calibration
+from osteo_utils.models.masks import Mask
 from osteo_utils.models.networks import Lines, Network
 from osteo_utils.study import results
 from osteo_utils.study.paths import StudyPaths
@@ -90,12 +91,14 @@ def read_films(files: Sequence[Path], loaded: Sequence[Network], seed: int = 0) 
     if decoded:
         with tempfile.TemporaryDirectory(prefix="reader-") as folder:
             films = _stored(list(decoded.values()), Path(folder))
-            seen = {network.backbone: _seen(network, films, Path(folder)) for network in loaded}
             store = np.load(Path(folder) / "images.npy")
+            found = _masks(store, films, loaded[0].run.paths)
+            films = films.assign(**_knees(found))
+            seen = {network.backbone: _seen(network, films, Path(folder)) for network in loaded}
             lines = networks.Lines(loaded, seed)
             for position, number in enumerate(decoded):
-                film = films.iloc[position]
-                readings[number] = _reading(Path(files[number]), film, store, loaded, seen, lines)
+                film, bone = films.iloc[[position]], found[position]
+                readings[number] = _reading(Path(files[number]), film, store, bone, loaded, seen, lines)
     return [readings[number] for number in range(len(files))]
 
 
@@ -176,19 +179,20 @@ def _seen(network: Network, films: pd.DataFrame, folder: Path) -> _Seen:
 
 def _reading(
     path: Path,
-    film: pd.Series,
+    film: pd.DataFrame,
     store: np.ndarray,
+    bone: Mask,
     loaded: Sequence[Network],
     seen: dict[str, _Seen],
     lines: Lines,
 ) -> Reading:
-    first, at = loaded[0], int(film.row)
-    known = _known(film, store[at], first, seen[first.backbone].pooled[:, at])
+    first, at = loaded[0], int(film.row.iloc[0])
+    known = _known(film.iloc[0], store[at], first, seen[first.backbone].pooled[:, at])
     group = known.group if known else networks.NO_GROUP
     view, size = first.run.p.view, first.run.p.image_size
-    square = radiographs.view(store[at], film, view, size)
-    found, mask_flags = _mask(store[at], film, first.run.paths)
-    flags = ([("known", _said(known))] if known else []) + mask_flags
+    square = radiographs.views(store, film, view, size)[0]
+    flags = [("known", _said(known))] if known else []
+    flags += [] if bone.plausible else [("mask_not_plausible", "; ".join(bone.reasons))]
     scores, maps = {}, {}
     for network in loaded:
         mine = [
@@ -220,7 +224,7 @@ def _reading(
         line = lines.of(networks.ENSEMBLE, group)
         by_fold = pd.DataFrame({name: score.by_fold for name, score in scores.items()}).mean(axis=1).to_dict()
         scores[networks.ENSEMBLE] = Score(*line.at(float(calibration.logit(says))), float(says), by_fold)
-    mask = radiographs.view(found, film, view, size, mask=True)
+    mask = radiographs.views(bone.mask[None], film.assign(row=0), view, size, mask=True)[0]
     return Reading(path, flags, known, scores, square, mask, maps)
 
 
@@ -264,11 +268,20 @@ def _said(known: Known) -> str:
     return f"{how} {known.image_id} of the study; {judged}"
 
 
-def _mask(stored: np.ndarray, film: pd.Series, place: StudyPaths) -> tuple[np.ndarray, list[tuple[str, str]]]:
+def _masks(store: np.ndarray, films: pd.DataFrame, place: StudyPaths) -> list[Mask]:
+    """The bone of each film, found as the study found that of its own."""
     settings = results.read_json(place.metrics / "03_segmentation.json")["_run"]["parameters"]
-    box = radiographs.content_box(int(film.width), int(film.height))
-    found = segmentation.bone_mask(stored, box, settings["mask_min_area"], settings["mask_max_area"])
-    return found.mask, [] if found.plausible else [("mask_not_plausible", "; ".join(found.reasons))]
+    limits, method = (settings["mask_min_area"], settings["mask_max_area"]), settings["mask_method"]
+    boxes = [radiographs.content_box(int(film.width), int(film.height)) for film in films.itertuples()]
+    return [segmentation.bone_mask(*both, *limits, method) for both in zip(store, boxes, strict=True)]
+
+
+def _knees(found: list[Mask]) -> dict[str, list[float]]:
+    """Where the knees lie, by column of the table of films; empty where a mask is not plausible."""
+    return {
+        name: [mask.measured.get(name, np.nan) if mask.plausible else np.nan for mask in found]
+        for name in radiographs.KNEE_COLUMNS
+    }
 
 
 def _score_flags(name: str, score: Score, line: Calibration, logit: float) -> list[tuple[str, str]]:

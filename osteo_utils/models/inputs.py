@@ -104,8 +104,11 @@ def _measured(run: results.Run, images: pd.DataFrame) -> pd.DataFrame:
 
 
 def _with_knees(run: results.Run, images: pd.DataFrame, view: str) -> pd.DataFrame:
-    """The images with the place of their knee where the view needs it; empty where the mask was flagged."""
-    if view != "knee":
+    """The images with the place of their knee where the view needs it; empty where the mask was flagged.
+
+    A table that has the places already, as one of a reader's own films, stays as it is.
+    """
+    if view != "knee" or set(radiographs.KNEE_COLUMNS) <= set(images.columns):
         return images
     measured = _measured(run, images)
     if missing := sorted(set(radiographs.KNEE_COLUMNS) - set(measured.columns)):
