@@ -117,7 +117,8 @@ class TailFitter:
         history, inner = self._train(job, learn, held, tested[0], seed)
         guards.check_moved(tail.trainable_variables, before)
         logits = np.mean([backbones.outputs(tail, view) for view in tested], axis=0)[:, 0]
-        tail.save_weights(folder / "tail.weights.h5")
+        # A model that is not compiled: the optimiser's moments would make the file three times as large.
+        keras.Model(tail.input, tail.output).save_weights(folder / "tail.weights.h5")
         if len(held):
             results.write_table(folder / "inner_validation.csv", inner)
         return _sigmoid(logits), history
