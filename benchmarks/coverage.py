@@ -21,6 +21,7 @@ from scipy.special import expit
 
 from osteo_utils.evidence import comparisons, evaluation
 from osteo_utils.evidence.measures import delong, measure
+from osteo_utils.evidence.resampling import bca_tails, jackknife, resample
 from osteo_utils.study import results
 
 # Half the distance of the two classes in standard deviations: AUROC 0.87, as the networks of the study have.
@@ -80,12 +81,16 @@ def coverage(scenario: Scenario, n_sets: int, n_resamples: int, seed: int) -> di
     """Share of 95 % intervals that hold the population's value, for AUROC and accuracy, percentile and BCa."""
     true = truth_of(scenario)
     held = dict.fromkeys((f"{name}, {method}" for name in true for method in ("percentile", "bca")), 0)
+    plain = np.tile([0.025, 0.975], (len(true), 1))
     for number in range(n_sets):
-        frame, _ = draw(scenario, np.random.default_rng([seed, number]))
-        for method in ("percentile", "bca"):
-            found = evaluation.summarise(frame, list(true), n_resamples, number, method=method)
-            for name, value in true.items():
-                held[f"{name}, {method}"] += found[name].low <= value <= found[name].high
+        frame = evaluation.check(draw(scenario, np.random.default_rng([seed, number]))[0])
+        statistic = evaluation.statistic_of(frame, list(true))
+        values, drawn = resample(frame, statistic, n_resamples, number)
+        shifted = bca_tails(values, drawn, plain, jackknife(frame, statistic))
+        for k, (name, value) in enumerate(true.items()):
+            for method, tails in (("percentile", plain[k]), ("bca", shifted[k])):
+                low, high = np.quantile(drawn[:, k], tails)
+                held[f"{name}, {method}"] += low <= value <= high
     return {name: float(count / n_sets) for name, count in held.items()}
 
 

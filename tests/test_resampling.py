@@ -50,7 +50,7 @@ def test_the_tails_follow_efrons_formula_to_six_digits(skewed):
     """From the same resamples, by the formula as SciPy has it: bias from the midrank, acceleration from both samples."""
     normal, osteoporosis = skewed
     frame = evaluation.check(table(np.r_[np.zeros(25, int), np.ones(18, int)], np.r_[normal, osteoporosis]))
-    statistic = evaluation._metrics(frame, ["auroc"], 0.5)
+    statistic = evaluation.statistic_of(frame, ["auroc"])
     values, drawn = resample(frame, statistic, 999, 3)
     ours = bca_tails(values, drawn, np.array([[0.025, 0.975]]), jackknife(frame, statistic))[0]
     bias = stats.norm.ppf(stats.percentileofscore(drawn[:, 0], values[0], "mean") / 100)
@@ -88,7 +88,7 @@ def test_a_lone_conflict_group_is_no_part_of_the_jackknife():
     frame = evaluation.check(
         table([0, 0, 1, 1, 0, 1], [0.1, 0.4, 0.6, 0.9, 0.5, 0.5], groups=[0, 1, 2, 3, 4, 4])
     )
-    parts = jackknife(frame, evaluation._metrics(frame, ["accuracy"], 0.5))
+    parts = jackknife(frame, evaluation.statistic_of(frame, ["accuracy"]))
     assert [len(part) for part in parts] == [2, 2]
 
 

@@ -19,7 +19,7 @@ from osteo_utils.study.results import Estimate
 __all__ = [
     "CLASSES", "METRICS", "Comparison", "McNemar", "Undefined", "align", "calibration_table", "check",
     "classification_report_frame", "confusion", "delong", "difference", "expected_calibration_error",
-    "group_vote", "holm", "mcnemar_by_group", "measure", "summarise", "two_sided", "wilson",
+    "group_vote", "holm", "mcnemar_by_group", "measure", "statistic_of", "summarise", "two_sided", "wilson",
 ]  # fmt: skip
 
 CLASSES = ("normal", "osteoporosis")
@@ -88,7 +88,7 @@ def summarise(
     if method not in ("percentile", "bca"):
         raise ValueError(f"method is {method!r}; expected 'percentile' or 'bca'")
     frame = check(predictions)
-    statistic = _metrics(frame, metrics, threshold)
+    statistic = statistic_of(frame, metrics, threshold)
     values, resampled = resample(frame, statistic, n_resamples, seed)
     tails = np.tile([(1 - level) / 2, (1 + level) / 2], (len(metrics), 1))
     if method == "bca":
@@ -100,7 +100,8 @@ def summarise(
     }
 
 
-def _metrics(frame: pd.DataFrame, metrics: Sequence[str], threshold: float | str) -> Statistic:
+def statistic_of(frame: pd.DataFrame, metrics: Sequence[str], threshold: float | str = 0.5) -> Statistic:
+    """Make the metrics of a checked table, one a column, a statistic that `resampling` can resample."""
     cut = frame[threshold].to_numpy() if isinstance(threshold, str) else np.full(len(frame), threshold)
     y, p = frame["y_true"].to_numpy(), frame["y_prob"].to_numpy()
 
@@ -185,7 +186,7 @@ def difference(
     """
     pair = align({"a": pred_a, "b": pred_b})
     (value_a, drawn_a), (value_b, drawn_b) = (
-        resample(frame, _metrics(frame, [metric], 0.5), n_resamples, seed) for frame in pair.values()
+        resample(frame, statistic_of(frame, [metric]), n_resamples, seed) for frame in pair.values()
     )
     drawn = (drawn_a - drawn_b)[:, 0]
     beside = seeds.beside_difference(pair["a"], pair["b"], metric)

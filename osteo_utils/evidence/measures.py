@@ -83,7 +83,7 @@ def measure(
         alarms, misses = (1 - specificity) * (1 - share), (1 - sensitivity) * share
         found[name] = _share(hits, hits + alarms) if parts[1] == "ppv" else _share(passed, passed + misses)
     if {"auroc", "auprc"} & set(metrics):
-        found |= _ranked(y, p, w, positive, negative)
+        found |= _ranked(y, p, w, positive, negative, "auprc" in metrics)
     if {"calibration_slope", "calibration_intercept"} & set(metrics):
         found |= recalibration(y, p, w)
     if "ece" in metrics:
@@ -92,21 +92,26 @@ def measure(
 
 
 def _ranked(
-    y: np.ndarray, p: np.ndarray, w: np.ndarray, positive: np.ndarray, negative: np.ndarray
+    y: np.ndarray,
+    p: np.ndarray,
+    w: np.ndarray,
+    positive: np.ndarray,
+    negative: np.ndarray,
+    with_precision: bool,
 ) -> dict[str, np.ndarray]:
-    """Both areas under the curve from one descending sort; tied probabilities are one step."""
+    """Areas under the curves from one descending sort; tied probabilities are one step."""
     order = np.argsort(-p, kind="stable")
     steps = np.flatnonzero(np.r_[True, np.diff(p[order]) != 0])
     sorted_w = w[:, order]
     hits = np.add.reduceat(sorted_w * y[order], steps, axis=1)
     alarms = np.add.reduceat(sorted_w, steps, axis=1) - hits
-    true, false = np.cumsum(hits, axis=1), np.cumsum(alarms, axis=1)
+    true = np.cumsum(hits, axis=1)
     above = np.sum(alarms * (true - hits / 2), axis=1)
-    precision = _share(true, true + false)
-    return {
-        "auroc": above / (positive * negative),
-        "auprc": np.sum(hits * precision, axis=1) / positive,
-    }
+    found = {"auroc": above / (positive * negative)}
+    if with_precision:
+        precision = _share(true, true + np.cumsum(alarms, axis=1))
+        found["auprc"] = np.sum(hits * precision, axis=1) / positive
+    return found
 
 
 def logit(prob: np.ndarray) -> np.ndarray:
