@@ -198,6 +198,9 @@ def test_phantom_is_drawn_once_and_its_bone_is_known(home):
     assert table["status"].eq("ok").all() and set(table["image_id"]) == set(truth.index)
     assert table["label"].tolist() == truth.loc[table["image_id"], "label"].tolist()
     assert manifest.store_truth_masks(root, table, home / "truth_masks.npy") == len(table)
+    assert manifest.store_truth_labels(root, table, home / "truth_labels.csv") == len(table)
+    labels = pd.read_csv(home / "truth_labels.csv").set_index("image_id").true_label
+    assert labels.to_dict() == truth.true_label.to_dict()
     masks = np.load(home / "truth_masks.npy")
     for row, stored in zip(table.itertuples(), masks, strict=True):
         drawn = np.asarray(Image.open((root / "truth_masks" / row.image_id).with_suffix(".png"))) > 0
@@ -209,6 +212,9 @@ def test_set_without_truth_has_no_masks(small, tmp_path):
     (tmp_path / "truth_masks.npy").write_bytes(b"of an earlier data set")
     assert manifest.store_truth_masks(small, table, tmp_path / "truth_masks.npy") == 0
     assert not (tmp_path / "truth_masks.npy").exists()
+    (tmp_path / "truth_labels.csv").write_text("of an earlier data set")
+    assert manifest.store_truth_labels(small, table, tmp_path / "truth_labels.csv") == 0
+    assert not (tmp_path / "truth_labels.csv").exists()
 
 
 def test_masks_are_fitted_as_the_films(small, tmp_path):

@@ -110,6 +110,19 @@ def store_masks(masks: Iterator[np.ndarray], manifest: pd.DataFrame, path: Path)
     return len(chosen)
 
 
+def store_truth_labels(root: Path, manifest: pd.DataFrame, path: Path) -> int:
+    """Keep `truth.csv`'s label of each usable film (image_id, true_label) where there is one; returns how many."""
+    source = Path(root) / "truth.csv"
+    if not source.is_file():
+        # Labels of an earlier data set of this study would be taken for the truth of this one.
+        path.unlink(missing_ok=True)
+        return 0
+    truth = results.read_table(source)[["image_id", "true_label"]]
+    kept = truth[truth.image_id.isin(usable(manifest).image_id)]
+    results.write_table(path, kept)
+    return len(kept)
+
+
 def store_truth_masks(root: Path, manifest: pd.DataFrame, path: Path) -> int:
     """Write the bone masks that a data set knows by construction; returns how many, 0 where there are none.
 

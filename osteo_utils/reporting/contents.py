@@ -15,7 +15,7 @@ import pandas as pd
 
 from osteo_utils.data import datasets
 from osteo_utils.reporting import cohort, findings
-from osteo_utils.reporting.style import NAMES
+from osteo_utils.reporting.style import NAMES, protocol_name
 from osteo_utils.reporting.tables import (
     MODELS,
     Block,
@@ -67,14 +67,18 @@ def summary(metrics: Metrics, claims: list[dict[str, Any]], dataset: str) -> lis
         f"With no knee on both sides of a split, {', '.join(scores[:-1])}, and the combination of the two "
     )
     second += scores[-1].split(" ", 1)[1] + "."
-    lab = {name.split("/")[1]: value for name, value in metrics.items() if _is(name, "leakage", "accuracy")}
+    lab = {
+        name.split("/")[1]: value
+        for name, value in metrics.items()
+        if _is(name, "leakage", "accuracy") and "shuffled" not in name
+    }
     honest = needed(metrics, "leakage/grouped/accuracy")
     worst = max(lab, key=lambda protocol: lab[protocol].value)
     counted = pd.Series([claim["verdict"] for claim in claims]).value_counts(sort=False)
     verdicts = ", ".join(f"{count} “{verdict}”" for verdict, count in counted.items())
     third = (
         f"One fixed small network goes from accuracy {said(honest)} when split by knee to {said(lab[worst])} under "
-        f"“{NAMES.get(worst, worst)}”, and of the paper's {len(claims)} claims the verdicts are {verdicts}."
+        f"“{protocol_name(worst)}”, and of the paper's {len(claims)} claims the verdicts are {verdicts}."
     )
     return [first, second, third]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -14,6 +16,7 @@ from osteo_utils.reporting.style import (
     colour_of,
     legend_above,
     paper_line,
+    protocol_name,
     require,
     styled,
 )
@@ -99,19 +102,25 @@ def by_protocol(
     xlabel: str = "accuracy",
     title: str = "The same network under each protocol",
     model: str | None = None,
+    chance: bool = False,
 ) -> Figure:
     """Value and interval by protocol (protocol, value, low, high, n_files, n_groups), the paper's as a line.
 
-    Splits that keep a group on one side have a filled dot; every other protocol makes a mistake and is hollow.
-    `model` gives the dots its colour.
+    Protocols without a mistake have a filled dot, all others are hollow: those that the column `honest` names, or
+    without it the splits that keep a group on one side. `model` gives the dots its colour; `chance` draws a line at
+    one half.
     """
     require(frame, ["protocol", "value", "low", "high", "n_files", "n_groups"], "by_protocol")
     figure = canvas(7.2, 0.46 * len(frame) + 0.95, title, where)
     axes = figure.subplots()
-    honest = frame["protocol"].isin(["grouped", "grouped_all"]).tolist()
+    honest = (
+        frame["honest"] if "honest" in frame else frame["protocol"].isin(["grouped", "grouped_all"])
+    ).tolist()
+    if chance:
+        axes.axvline(0.5, color=PALETTE["neutral"], linewidth=0.9, linestyle=(0, (1, 1.5)), gid="chance")
     _dots(axes, frame, [PALETTE[model or "neutral"]] * len(frame), honest)
     labels = [
-        f"{NAMES.get(row.protocol, row.protocol)}\n{row.n_files:,.0f} files, {row.n_groups:,.0f} groups"
+        f"{textwrap.fill(protocol_name(row.protocol), 44)}\n{row.n_files:,.0f} files, {row.n_groups:,.0f} groups"
         for row in frame.itertuples()
     ]
     axes.set_yticks(np.arange(len(frame)), labels, fontsize=8)

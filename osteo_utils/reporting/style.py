@@ -39,6 +39,11 @@ NAMES: dict[str, str] = {
     "augment_first": "augmented before splitting",
     "resubstitution": "scored on training images too",
     "tuned_on_test": "tuned on the test fold",
+    "train_in_test": "training films within the test set",
+    "scaled_first": "scaled before splitting",
+    "selected_inside": "features chosen in training folds",
+    "selected_first": "features chosen before splitting",
+    "shuffled": "labels shuffled",
     "external": "external set",
     "shortcut": "Shortcuts",
     "metadata": "file metadata",
@@ -157,6 +162,11 @@ def colour_of(name: str) -> str:
     plain = name.lower().replace("-", "").replace(" ", "")
     found = [key for key in ("ensemble", "vgg16", "resnet50", "osteoporosis", "normal") if key in plain]
     return PALETTE[found[0]] if found else PALETTE["neutral"]
+
+
+def protocol_name(protocol: str) -> str:
+    """A protocol in words; mistakes made together, joined by a plus, are named one by one."""
+    return " + ".join(NAMES.get(word, word) for word in protocol.split("+"))
 
 
 def classes_of(frame: pd.DataFrame) -> list[str]:

@@ -18,8 +18,12 @@ PROTOCOLS: dict[str, str] = {
     "by_file": "Stratified by file, groups ignored, so that one knee can be in training and in test: what most "
     "public notebooks do.",
     "augment_first": "Several views of each image are made first and then dealt to folds as if they were images.",
-    "resubstitution": "Scored on all images, those trained on included.",
+    "resubstitution": "Each image is scored by a network that was trained on it.",
+    "train_in_test": "Split by file, then scored on the training images and the held-out ones together.",
     "tuned_on_test": "Epoch and threshold are chosen on the test fold itself.",
+    "scaled_first": "Mean and spread of each feature are taken before splitting, from test images too.",
+    "selected_inside": "Few features are chosen by their relation to the label, inside the training folds: no mistake.",
+    "selected_first": "The same choice made before splitting, on test images too.",
     "external": "Where an external set was given: its films without those of the study's own knees, scored by the "
     "models fitted under the honest split, the logits of all folds averaged.",
 }
@@ -189,6 +193,11 @@ SECTIONS: tuple[Section, ...] = (
         figures=(
             Exhibit(
                 "leakage*accuracy*", "The same network under each protocol, beside the paper's accuracy."
+            ),
+            Exhibit(
+                "leakage_shuffled",
+                "The same with labels that mean nothing: what is above one half is leakage.",
+                True,
             ),
             Exhibit("leakage*", "Leakage: {name}.", optional=True),
         ),

@@ -94,6 +94,11 @@ class StudyPaths:
         return self.interim / "truth_masks.npy"
 
     @property
+    def truth_labels(self) -> Path:
+        """Labels known by construction (image_id, true_label); only where the data set has them."""
+        return self.interim / "truth_labels.csv"
+
+    @property
     def trunk(self) -> Path:
         return self.interim / "trunk"
 
