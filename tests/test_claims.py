@@ -247,3 +247,14 @@ def test_the_command_line_refuses_what_it_cannot_read(tmp_path, capsys):
     assert "expected two classes" in capsys.readouterr().err
     assert claims.main([str(tmp_path / "none.txt")]) == 2
     assert "none.txt" in capsys.readouterr().err
+
+
+def test_the_verdict_on_resnet50_turns_when_the_supports_of_its_printed_report_fit_into_the_set():
+    """Of 73 and 76 images, a fifth of 744, a report of the same shares is no longer impossible."""
+    paper = copy.deepcopy(claims.load())
+    y = np.r_[np.zeros(73, int), np.ones(76, int)]
+    called = y.copy()
+    called[0], called[73:75] = 1, 0
+    paper["claims"][3]["report"] = classification_report(y, called, target_names=["normal", "osteoporosis"])
+    assert judged(paper=paper)["C4"]["verdict"] == "not reproduced"
+    assert "846" not in judged(paper=paper)["C4"]["why"]

@@ -14,13 +14,22 @@ import numpy as np
 import yaml
 
 from osteo_utils.evidence.measures import wilson
-from osteo_utils.evidence.printed import arithmetic, matrices_printing_as, parse_report, plural
+from osteo_utils.evidence.printed import (
+    arithmetic,
+    interval_of_printed,
+    matrices_printing_as,
+    parse_report,
+    plural,
+)
 from osteo_utils.study.results import Estimate
 
 REPRODUCED, WITHIN, NOT_REPRODUCED = "reproduced", "within interval", "not reproduced"
 IMPOSSIBLE, UNDECIDABLE = "arithmetically impossible as described", "undecidable"
 SYNTHETIC = "not applicable: synthetic"
-__all__ = ["VERDICTS", "arithmetic", "load", "matrices_printing_as", "parse_report", "verdicts"]
+__all__ = [
+    "VERDICTS", "arithmetic", "contradictions", "intervals_of_printed", "load", "matrices_printing_as",
+    "parse_report", "verdicts",
+]  # fmt: skip
 VERDICTS = (REPRODUCED, WITHIN, NOT_REPRODUCED, IMPOSSIBLE, UNDECIDABLE, SYNTHETIC)
 
 
@@ -49,6 +58,61 @@ def verdicts(
         if facts.get(f"n_{name}") is not None
     } | dict(metrics)
     return [_judge(claim, known, facts, paper) for claim in paper["claims"]]
+
+
+def contradictions(claims: Mapping[str, Any] | None = None) -> list[dict[str, str]]:
+    """Where the paper contradicts itself, from its own numbers: one dict of claims (ids) and what does not agree."""
+    paper = load() if claims is None else claims
+    by_id = {claim["id"]: claim for claim in paper["claims"]}
+    found = []
+    for claim in paper["claims"]:
+        if "report" in claim:
+            report = parse_report(claim["report"])
+            checked = arithmetic(report, paper["images"], paper["class_sizes"])
+            found += [(f"C1, {claim['id']}", text) for text in checked.contradictions]
+            total, share = sum(report.supports), report.supports[1] / sum(report.supports)
+            if total >= paper["images"]:
+                text = f"images not met in training are tested, yet {total} of {paper['images']} are scored"
+                found.append((f"C2, {claim['id']}", text))
+            whole = paper["class_sizes"][1] / sum(paper["class_sizes"])
+            if abs(share - whole) > 0.01:
+                text = f"a stratified test set keeps the share of osteoporosis, {whole:.0%}; the report has {share:.0%}"
+                found.append((f"C2, {claim['id']}", text))
+            if report.accuracy is not None and round(claim["paper"], report.digits) != report.accuracy:
+                text = f"the text says {claim['paper']:.0%}, the report prints {report.accuracy:.{report.digits}f}"
+                found.append((claim["id"], text))
+        for member in claim.get("better_than", []):
+            if claim["paper"] < by_id[member]["paper"]:
+                text = f"the combination reaches {claim['paper']:.0%}, its own member {by_id[member]['paper']:.0%}"
+                found.append((f"{member}, {claim['id']}", text))
+        if "difference_of" in claim:
+            first, second = (by_id[name]["paper"] for name in claim["difference_of"])
+            if abs(first - second - claim["paper"]) > 1e-9:
+                text = f"{first:.0%} and {second:.0%} are {100 * (first - second):.0f} points apart, not {100 * claim['paper']:.0f}"
+                found.append((f"{', '.join(claim['difference_of'])}, {claim['id']}", text))
+    return [{"claims": ids, "contradiction": text} for ids, text in found]
+
+
+def intervals_of_printed(
+    claims: Mapping[str, Any] | None = None, shares: Sequence[float] = (0.1, 0.2, 0.3, 1.0)
+) -> list[dict[str, Any]]:
+    """Binomial intervals for each accuracy that the paper prints without one, for test sets of several sizes.
+
+    `shares` are those of the data set that may have been tested, as the paper does not say; images count as
+    independent, which copies are not, so the true intervals are wider. Keys id, accuracy, tested, low, high; the last
+    two are None where no count of that many images prints so.
+    """
+    paper = load() if claims is None else claims
+    rows = []
+    for claim in paper["claims"]:
+        if claim["unit"] == "accuracy":
+            for share in shares:
+                n = round(share * paper["images"])
+                low, high = interval_of_printed(claim["paper"], n, digits=2) or (None, None)
+                rows.append(
+                    {"id": claim["id"], "accuracy": claim["paper"], "tested": n, "low": low, "high": high}
+                )
+    return rows
 
 
 def _judge(

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from osteo_utils.evidence.measures import wilson
+
 
 @dataclass(frozen=True)
 class PrintedReport:
@@ -74,26 +76,73 @@ def matrices_printing_as(report: PrintedReport, supports: tuple[int, int] | None
     if min(sizes) < 1:
         raise ValueError(f"supports are {sizes.tolist()}; expected at least one image of each class")
     wrong = np.meshgrid(np.arange(sizes[0] + 1), np.arange(sizes[1] + 1), indexing="ij")
+    fits = _prints(report, sizes, wrong)
+    return [np.array([[sizes[0] - e0, e0], [e1, sizes[1] - e1]]) for e0, e1 in np.argwhere(fits)]
+
+
+def _prints(report: PrintedReport, sizes: Sequence[np.ndarray], wrong: Sequence[np.ndarray]) -> np.ndarray:
+    """Whether matrices print as the report; sizes and wrong are (negative, positive), shapes that broadcast."""
     half = 0.5 * 10.0**-report.digits + 1e-12
     scores = []
     for own in (0, 1):
         missed, false = wrong[own], wrong[1 - own]
         hit = sizes[own] - missed
         called = hit + false
-        precision = np.divide(hit, called, out=np.zeros(hit.shape), where=called > 0)
-        f1 = np.divide(2 * hit, 2 * hit + missed + false)
-        scores.append((precision, hit / sizes[own], f1))
-    fits = np.ones(wrong[0].shape, dtype=bool)
+        precision = np.divide(hit, called, out=np.zeros(called.shape), where=called > 0)
+        scores.append((precision, hit / sizes[own], 2 * hit / (2 * hit + missed + false)))
+    fits = np.ones(np.broadcast(*wrong).shape, dtype=bool)
     for row, score in zip(report.rows, scores, strict=True):
         for printed, value in zip(row[1:4], score, strict=True):
             fits &= np.abs(value - printed) <= half
-    shares = {"macro avg": (0.5, 0.5), "weighted avg": sizes / sizes.sum()}
+    total = sizes[0] + sizes[1]
+    shares = {"macro avg": (0.5, 0.5), "weighted avg": (sizes[0] / total, sizes[1] / total)}
     for name, printed_values in report.averages.items():
         for printed, first, second in zip(printed_values, *scores, strict=True):
             fits &= np.abs(shares[name][0] * first + shares[name][1] * second - printed) <= half
     if report.accuracy is not None:
-        fits &= np.abs(1 - (wrong[0] + wrong[1]) / sizes.sum() - report.accuracy) <= half
-    return [np.array([[sizes[0] - e0, e0], [e1, sizes[1] - e1]]) for e0, e1 in np.argwhere(fits)]
+        fits &= np.abs(1 - (wrong[0] + wrong[1]) / total - report.accuracy) <= half
+    return fits
+
+
+def largest_hold_out(report: PrintedReport, class_sizes: Sequence[int]) -> np.ndarray | None:
+    """The matrix of most images that prints as the report's shares and leaves one image of each class to train on.
+
+    The printed supports are set aside: any hold-out of a set with these `class_sizes` may have been scored. None where
+    no hold-out prints so.
+    """
+    most = [size - 1 for size in class_sizes]
+    half = 0.5 * 10.0**-report.digits
+    for total in range(sum(most), 1, -1):
+        negative = np.arange(max(1, total - most[1]), min(most[0], total - 1) + 1)
+        if not len(negative):
+            continue
+        sizes, choices = [negative, total - negative], []
+        for size, row in zip(sizes, report.rows, strict=True):
+            # Only so many errors agree with the printed recall.
+            fewest = np.maximum(0, np.floor(size * (1 - row[2] - half))).astype(int)
+            width = int(np.ceil(2 * half * size.max())) + 3
+            choices.append(np.minimum(fewest[:, None] + np.arange(width), size[:, None]))
+        wrong = np.broadcast_arrays(choices[0][:, :, None], choices[1][:, None, :])
+        fits = np.argwhere(_prints(report, [size[:, None, None] for size in sizes], wrong))
+        if len(fits):
+            at = tuple(fits[0])
+            n0, n1, e0, e1 = sizes[0][at[0]], sizes[1][at[0]], wrong[0][at], wrong[1][at]
+            return np.array([[n0 - e0, e0], [e1, n1 - e1]])
+    return None
+
+
+def interval_of_printed(share: float, n: int, digits: int) -> tuple[float, float] | None:
+    """Wilson's 95 % interval for a share printed with so many decimals, had it been counted on n images.
+
+    From the lowest end of the fewest right that print so to the highest end of the most; None where no count of
+    n images prints so.
+    """
+    half = 0.5 * 10.0**-digits + 1e-12
+    fewest, most = int(np.ceil(n * (share - half))), int(np.floor(n * (share + half)))
+    fewest, most = max(fewest, 0), min(most, n)
+    if fewest > most:
+        return None
+    return wilson(fewest, n)[0], wilson(most, n)[1]
 
 
 def arithmetic(
@@ -127,6 +176,16 @@ def arithmetic(
             plural(count, "confusion matrix prints", "confusion matrices print") if count else "none prints"
         )
         remarks.append(f"with {class_sizes[0]} + {class_sizes[1]} images {found} like this")
+    if class_sizes is not None:
+        largest = largest_hold_out(report, class_sizes)
+        if largest is None:
+            against.append(f"no hold-out of {class_sizes[0]} + {class_sizes[1]} images prints like this")
+        else:
+            n0, n1 = largest.sum(axis=1)
+            remarks.append(
+                f"the largest hold-out of {class_sizes[0]} + {class_sizes[1]} images that prints these shares has "
+                f"{n0 + n1} ({n0} + {n1})"
+            )
     for row, size in zip(report.rows, class_sizes or (), strict=False):
         if row[4] >= size:
             left = "none is left to train on" if row[4] == size else f"{row[4] - size} more than there are"
