@@ -47,7 +47,16 @@ CLAIMS = Section(
     "",
     "",
     figures=(Exhibit("headline*", "Every headline number with its interval; the paper's as a mark."),),
-    tables=(Exhibit("headline_numbers", "The headline numbers as a table.", optional=True),),
+    tables=(
+        Exhibit("headline_numbers", "The headline numbers as a table.", optional=True),
+        Exhibit("paper_contradictions", "Where the paper's own numbers do not agree.", optional=True),
+        Exhibit(
+            "paper_intervals",
+            "Wilson's intervals of the accuracies that the paper prints without one, for several sizes of test set; "
+            "empty where no count prints so.",
+            optional=True,
+        ),
+    ),
 )
 
 

@@ -203,4 +203,14 @@ SECTIONS: tuple[Section, ...] = (
         ),
         tables=(Exhibit("leakage*", "Leakage in numbers.", optional=True),),
     ),
+    Section(
+        "literature",
+        "Among published results",
+        "Results on these sets and on neighbouring tasks, each with its source and with what was read of it. An interval "
+        "that the source does not print is computed where its number of images allows; sites, labels and splits differ.",
+        figures=(
+            Exhibit("literature", "Published results, the paper among them, and this study.", optional=True),
+        ),
+        tables=(Exhibit("literature", "The same in numbers.", optional=True),),
+    ),
 )
