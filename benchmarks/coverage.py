@@ -124,14 +124,18 @@ def level(scenario: Scenario, n_sets: int, seed: int) -> dict[str, float]:
 
 
 def power(scenario: Scenario, n_sets: int, seed: int) -> dict[str, float]:
-    """How often clustered DeLong finds a difference as large as `minimal_detectable` says it should find."""
+    """How often clustered DeLong finds a difference as large as `minimal_detectable` says of equal models.
+
+    One model is better and one worse by half of it, as standard errors grow where an AUROC falls.
+    """
     rng = np.random.default_rng([seed, 1])
     pairs = [draw(scenario, rng) for _ in range(50)]
     wanted = float(np.mean([comparisons.minimal_detectable(*pair).value for pair in pairs]))
-    worse = float(stats.norm.ppf(stats.norm.cdf(SKILL * np.sqrt(2)) - wanted) / np.sqrt(2))
+    middle = stats.norm.cdf(SKILL * np.sqrt(2))
+    better, worse = (float(stats.norm.ppf(middle + half) / np.sqrt(2)) for half in (wanted / 2, -wanted / 2))
     found = 0
     for number in range(n_sets):
-        pair = draw(scenario, np.random.default_rng([seed, 2, number]), (SKILL, worse))
+        pair = draw(scenario, np.random.default_rng([seed, 2, number]), (better, worse))
         found += comparisons.by_group(*pair).p_value < 0.05
     return {"minimal detectable AUROC difference": wanted, "found": float(found / n_sets)}
 

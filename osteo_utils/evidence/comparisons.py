@@ -130,7 +130,8 @@ def minimal_detectable(
     """The smallest true difference of two such arms that films as many as these show with this power.
 
     By `detectable` with the standard error of `by_group`; it has no interval. It says what the study could
-    see, not what it saw: computed from the spread of the difference, not from its size.
+    see, not what it saw: computed from the spread of the difference, not from its size. The standard error
+    is that at the scores the two arms have; where one of them is lower, it is larger.
     """
     frame, (_, error, _) = _paired(pred_a, pred_b, metric)
     note = f"power {power:g}, two-sided alpha {alpha:g}; Bloom 1995, standard error by group"

@@ -75,8 +75,8 @@ def overview(
         if metric in metrics and not path.endswith("group_vote"):
             row = rows.setdefault(path, {"files": estimate.n_files, "groups": estimate.n_groups})
             row[metric] = str(estimate)
-    table = pd.DataFrame.from_dict(rows, orient="index").fillna("not defined")
-    return table.rename_axis("what").reset_index()
+    table = pd.DataFrame.from_dict(rows, orient="index").reindex(columns=["files", "groups", *metrics])
+    return table.fillna("not defined").rename_axis("what").reset_index()
 
 
 def mean_estimate(
