@@ -1,6 +1,5 @@
 """Intervals against SciPy's bootstrap and against what groups allow."""
 
-import time
 
 import numpy as np
 import pandas as pd
@@ -90,15 +89,6 @@ def test_a_lone_conflict_group_is_no_part_of_the_jackknife():
     )
     parts = jackknife(frame, evaluation.statistic_of(frame, ["accuracy"]))
     assert [len(part) for part in parts] == [2, 2]
-
-
-def test_two_thousand_resamples_of_ten_thousand_predictions_take_seconds():
-    rng = np.random.default_rng(5)
-    y = np.arange(10_000) % 2
-    frame = table(y, 1 / (1 + np.exp(-(2 * y - 1 + rng.normal(size=10_000)))))
-    started = time.process_time()
-    evaluation.summarise(frame, ["auroc", "accuracy"], 2000)
-    assert time.process_time() - started < 8
 
 
 def test_an_unknown_method_is_refused():
