@@ -1,6 +1,5 @@
 """Metrics against scikit-learn, tests against published examples, intervals against what groups allow."""
 
-
 import numpy as np
 import pandas as pd
 import pytest

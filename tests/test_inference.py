@@ -13,7 +13,8 @@ from skimage import data
 from small_study import Fitted, prepared
 
 from osteo_utils.data import phantom
-from osteo_utils.models import attention, external, inference, networks, predict
+from osteo_utils.models import attention, external, inference, networks, predict, training
+from osteo_utils.models.jobs import Recipe
 from osteo_utils.study import results
 from osteo_utils.study.paths import StudyPaths
 
@@ -39,7 +40,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Study]:
         run = prepared("own", place / "films", None)
         fitted = {}
         for notebook, backbone in (("04_vgg16", "vgg16"), ("05_resnet50", "resnet50")):
-            recipes = ["none", "last_block"] if backbone == "vgg16" else ["last_block"]
+            recipes = ["none", "last_block", "last_stage"] if backbone == "vgg16" else ["last_block"]
             mine = results.Run(
                 notebook, {**run.parameters, "split_seeds": [0], "recipes": recipes}, run.paths, 1
             )
@@ -64,8 +65,10 @@ def test_logits_are_those_that_an_external_set_gets_and_the_map_adds_up_to_them(
     done = study.fitted["vgg16"]
     for (recipe, _), fits in done.fits.items():
         folders = [folder for _, folder in fits]
-        logits, maps = attention.evidence(recipe, folders, done.activations, done.weights)
-        score = external._scorer(recipe, done.activations, done.weights)
+        settings = Recipe.from_parameters(recipe, done.run.parameters)
+        seen = training.seen_by(settings, done.run, done.images, done.activations, done.weights)
+        logits, maps = attention.evidence(recipe, folders, seen, done.weights)
+        score = external._scorer(recipe, seen, done.weights)
         np.testing.assert_allclose(logits, [score(folder) for folder in folders], atol=2e-4)
         # What a map leaves of the logit is the bias, the same for every film.
         left = logits - maps.mean(axis=(2, 3))

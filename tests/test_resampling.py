@@ -1,6 +1,5 @@
 """Intervals against SciPy's bootstrap and against what groups allow."""
 
-
 import numpy as np
 import pandas as pd
 import pytest

@@ -109,7 +109,7 @@ def evidence(
         layers = [(view, backbones.outputs(backbones.maps(tail), view)) for view in activations.test_views]
         found = [_probe_evidence(folder, layers) for folder in folders]
         return np.stack([logits for logits, _ in found]), np.stack([cells for _, cells in found])
-    tail = fitted_tail(folders[0], activations.backbone, weights, activations.image_size)
+    tail = fitted_tail(folders[0], activations.backbone, weights, activations.image_size, recipe)
     logits, maps = [], []
     for folder in folders:
         tail.load_weights(folder / TAIL_FILE)

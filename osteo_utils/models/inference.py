@@ -17,8 +17,18 @@ import pandas as pd
 from PIL import Image
 
 from osteo_utils.data import copies, manifest, radiographs, stores
-from osteo_utils.models import attention, calibration, explain, inputs, networks, novelty, segmentation
+from osteo_utils.models import (
+    attention,
+    calibration,
+    explain,
+    inputs,
+    networks,
+    novelty,
+    segmentation,
+    training,
+)
 from osteo_utils.models.calibration import Calibration
+from osteo_utils.models.jobs import Recipe
 from osteo_utils.models.masks import Mask
 from osteo_utils.models.networks import Lines, Network
 from osteo_utils.study import results
@@ -171,9 +181,11 @@ def _seen(network: Network, films: pd.DataFrame, folder: Path) -> _Seen:
     n_views = min(inputs.TEST_VIEWS, run.p.augmented_views)
     cached = inputs.trunk_views(run, films, network.backbone, "full", network.weights, n_views)
     folders = [fit for _, fit in network.fitted]
+    recipe = Recipe.from_parameters(network.recipe, run.parameters)
+    learnt_from = training.seen_by(recipe, run, films, cached, network.weights)
     return _Seen(
         np.stack([networks.pooled_features(one) for one in cached.test_views]),
-        *attention.evidence(network.recipe, folders, cached, network.weights),
+        *attention.evidence(network.recipe, folders, learnt_from, network.weights),
     )
 
 

@@ -79,6 +79,11 @@ def _network(study: str, backbone: str, threads: int) -> Network:
         )
     run = results.Run(notebook, results.read_json(about)["_run"]["parameters"], place, threads)
     recipe, images = run.p.primary_recipe, inputs.usable_images(run)
+    if recipe == "paper":
+        raise ValueError(
+            f"study {study!r}: its primary recipe is 'paper', whose dense layer has no activation map in closed form; "
+            "set primary_recipe to another of its recipes and run it again"
+        )
     folds = run.read(place.folds, "folds")
     wanted = jobs.fold_list(images, folds, ["grouped"], run.p.split_seeds[:1])
     folders = [place.fits / backbone / f"{recipe}-full-grouped-s{job.seed}-f{job.fold}" for job in wanted]
