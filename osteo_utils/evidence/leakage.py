@@ -160,7 +160,8 @@ def run(lab: Lab, names: Sequence[str], seeds: Sequence[int]) -> pd.DataFrame:
         sharing = [one for one in protocols if one.fit == fit]
         for seed in seeds:
             parts += _run_fit(lab, sharing, seed)
-    return pd.concat(parts, ignore_index=True).assign(recipe="pooled_mlp", variant="full")
+    table = pd.concat(parts, ignore_index=True).assign(recipe="pooled_mlp", variant="full")
+    return pd.concat([table[table.protocol == one.name] for one in protocols], ignore_index=True)
 
 
 def _run_fit(lab: Lab, sharing: Sequence[Protocol], seed: int) -> list[pd.DataFrame]:

@@ -37,7 +37,7 @@ NAMES: dict[str, str] = {
     "grouped_all": "grouped, conflicts kept",
     "by_file": "split by file",
     "augment_first": "augmented before splitting",
-    "resubstitution": "scored on training images too",
+    "resubstitution": "scored on training images",
     "tuned_on_test": "tuned on the test fold",
     "train_in_test": "training films within the test set",
     "scaled_first": "scaled before splitting",
