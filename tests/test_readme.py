@@ -17,11 +17,19 @@ ROWS = {
     "ResNet50, AUROC, contradicting labels kept": ("resnet50/grouped_all/auroc",),
     "Both with segmentation, accuracy (paper: 0.96)": ("ensemble-segmented/grouped/accuracy",),
     "ResNet50 minus VGG16, accuracy (paper: 0.20)": ("comparison/resnet50-vgg16/grouped/accuracy",),
+    "ResNet50 on films without their bone (probe), AUROC": ("resnet50-background/grouped/none/auroc",),
+    "U-Net's bone masks, Dice on synthetic knees of an unseen scanner": ("segmentation/dice",),
     "No network, file metadata alone, AUROC": ("shortcut/metadata/auroc",),
     "No network, film with its bone painted over, AUROC": ("shortcut/background/auroc",),
     "No network, bone texture measured by hand, AUROC": ("texture/grouped/auroc",),
     "Leakage lab: honest split, accuracy": ("leakage/grouped/accuracy",),
+    "Leakage lab: augmented before splitting, accuracy": ("leakage/augment_first/accuracy",),
     "Leakage lab: scored on training films, accuracy": ("leakage/resubstitution/accuracy",),
+    "The same three, labels handed round between knees": (
+        "leakage/grouped+shuffled/accuracy",
+        "leakage/augment_first+shuffled/accuracy",
+        "leakage/resubstitution+shuffled/accuracy",
+    ),
 }
 
 

@@ -34,6 +34,7 @@ def _dots(axes: Axes, frame: pd.DataFrame, colours: list[str], filled: list[bool
             markersize=7,
             markerfacecolor=colour if full else "white",
             markeredgewidth=1.6,
+            clip_on=False,  # a value of 1 lies on the edge
             gid="value",
         )
         text = (
