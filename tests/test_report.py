@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from osteo_utils.evidence import claims
-from osteo_utils.reporting import figures, films, findings, report
+from osteo_utils.reporting import figures, films, findings, report, tables
 from osteo_utils.study import results, runtime
 from osteo_utils.study.paths import StudyPaths
 
@@ -382,3 +382,21 @@ def test_three_matrices_print_as_the_papers_fig_5() -> None:
     errors = table[["normal, wrong", "osteoporosis, wrong"]].to_numpy().tolist()
     assert errors == [[4, 11], [5, 10], [5, 11]]
     assert set(table.images) == {846}
+
+
+def test_a_value_and_the_ends_of_its_interval_become_one_cell(tmp_path: Path) -> None:
+    frame = pd.DataFrame(
+        {"name": ["a", "b"], "value": [0.5, 0.25], "low": [0.4, np.nan], "high": [0.6, np.nan], "n": [3, 4]}
+    )
+    path = tmp_path / "some.csv"
+    results.write_table(path, frame)
+    block = tables.saved_table(path, "Some.")
+    assert block["columns"] == ["name", "value", "n"]
+    assert block["rows"] == [["a", "0.500 (0.400–0.600)", "3"], ["b", "0.250", "4"]]
+
+
+def test_columns_that_are_not_printed_are_told(tmp_path: Path) -> None:
+    results.write_table(tmp_path / "wide.csv", pd.DataFrame({"a": [1], "b": [2], "c": [3]}))
+    block = tables.saved_table(tmp_path / "wide.csv", "Wide.", ("c", "a"))
+    assert block["columns"] == ["c", "a"] and block["rows"] == [["3", "1"]]
+    assert block["caption"] == "Wide. All 3 columns are in tables/wide.csv."

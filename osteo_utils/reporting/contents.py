@@ -109,7 +109,8 @@ def exhibits(section: Section, paths: StudyPaths, films: bool, used: set[Path]) 
             found = [path for path in _find(folder, exhibit, suffix) if path not in used]
             used.update(found)
             blocks += [
-                _exhibit(path, exhibit.caption.format(name=path.stem.replace("_", " "))) for path in found
+                _block(path, exhibit.caption.format(name=path.stem.replace("_", " ")), exhibit.columns)
+                for path in found
             ]
             if not found and not exhibit.optional:
                 missing.append(f"{folder.relative_to(paths.reports).as_posix()}/{exhibit.pattern}{suffix}")
@@ -124,10 +125,10 @@ def _find(folder: Path, exhibit: Exhibit, suffix: str) -> list[Path]:
     return [path for path in sorted(folder.glob(f"*{suffix}")) if fnmatch(path.stem, exhibit.pattern)]
 
 
-def _exhibit(path: Path, caption: str) -> Block:
+def _block(path: Path, caption: str, columns: tuple[str, ...] = ()) -> Block:
     caption = caption[:1].upper() + caption[1:]
     if path.suffix == ".csv":
-        return saved_table(path, caption)
+        return saved_table(path, caption, columns)
     return {"kind": "figure", "path": str(path), "caption": caption, "film": path.parent.name == "films"}
 
 

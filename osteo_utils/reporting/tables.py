@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -111,17 +111,36 @@ def table(caption: str, heads: list[str], rows: list[list[str]]) -> Block:
     }
 
 
-def saved_table(path: Path, caption: str, longest: int = 20, start: int = 10) -> Block:
-    """A CSV of the study as a block; a long one is cut, and says so."""
+def saved_table(
+    path: Path, caption: str, names: Sequence[str] = (), longest: int = 20, start: int = 10
+) -> Block:
+    """A CSV of the study as a block: its columns `names` (all by default); what is cut is said.
+
+    A value and the two ends of its interval, in three columns, become one.
+    """
     frame = read_table(path)
-    shown = frame.head(start) if len(frame) > longest else frame
-    columns = [_cells(shown[name]) for name in shown.columns]
-    rows = [list(row) for row in zip(*columns, strict=True)]
-    if len(shown) < len(frame):
+    shown = frame[list(names)] if names else frame
+    if len(shown.columns) < len(frame.columns):
+        caption += f" All {len(frame.columns)} columns are in tables/{path.name}."
+    if len(frame) > longest:
+        shown = shown.head(start)
         caption += f" First {start} of {len(frame)} rows; the rest is in tables/{path.name}."
-    if not rows:
+    if shown.empty:
         return {"kind": "text", "text": f"{caption} The table tables/{path.name} has no rows."}
-    return table(caption, [str(name).replace("_", " ") for name in frame.columns], rows)
+    columns = _with_intervals(shown)
+    rows = [list(row) for row in zip(*columns.values(), strict=True)]
+    return table(caption, [str(name).replace("_", " ") for name in columns], rows)
+
+
+def _with_intervals(frame: pd.DataFrame) -> dict[str, list[str]]:
+    """Columns as text, by name; `x`, `x_low` and `x_high` that stand side by side are one (`value`: low and high)."""
+    cells = {str(name): _cells(frame[name]) for name in frame.columns}
+    names = list(cells)
+    for value, low, high in zip(names, names[1:], names[2:], strict=False):
+        if low.removesuffix("low") == high.removesuffix("high") and low.endswith("low"):
+            ends = zip(cells[value], cells.pop(low), cells.pop(high), strict=True)
+            cells[value] = [f"{one} ({left}–{right})" if left else one for one, left, right in ends]
+    return cells
 
 
 def _cells(column: pd.Series) -> list[str]:

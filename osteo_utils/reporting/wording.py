@@ -59,11 +59,22 @@ LIMITS: list[str] = [
 
 @dataclass(frozen=True)
 class Exhibit:
-    """A figure or table that a section expects: pattern of its name and what it shows."""
+    """A figure or table that a section expects: pattern of its name and what it shows.
+
+    `columns` are those of a wide table that the report prints; empty for all.
+    """
 
     pattern: str
     caption: str
     optional: bool = False
+    columns: tuple[str, ...] = ()
+
+
+# What the report prints of the leakage lab's tables.
+_OF_A_PROTOCOL = (
+    *("protocol", "value", "low", "high", "n_files", "n_groups"),
+    *("above_grouped", "above_low", "above_high", "mistake"),
+)
 
 
 @dataclass(frozen=True)
@@ -201,7 +212,11 @@ SECTIONS: tuple[Section, ...] = (
             ),
             Exhibit("leakage*", "Leakage: {name}.", optional=True),
         ),
-        tables=(Exhibit("leakage*", "Leakage in numbers.", optional=True),),
+        tables=(
+            Exhibit("leakage", "Leakage in numbers.", optional=True, columns=_OF_A_PROTOCOL),
+            Exhibit("leakage_shuffled", "The same with labels that mean nothing.", True, _OF_A_PROTOCOL),
+            Exhibit("leakage*", "Leakage: {name}.", optional=True),
+        ),
     ),
     Section(
         "literature",
@@ -211,6 +226,25 @@ SECTIONS: tuple[Section, ...] = (
         figures=(
             Exhibit("literature", "Published results, the paper among them, and this study.", optional=True),
         ),
-        tables=(Exhibit("literature", "The same in numbers.", optional=True),),
+        tables=(
+            Exhibit(
+                "literature",
+                "The same in numbers.",
+                True,
+                (
+                    "name",
+                    "site",
+                    "labels",
+                    "tested",
+                    "protocol",
+                    "metric",
+                    "value",
+                    "low",
+                    "high",
+                    "interval",
+                    "read",
+                ),
+            ),
+        ),
     ),
 )
