@@ -111,9 +111,10 @@ def store_masks(masks: Iterator[np.ndarray], manifest: pd.DataFrame, path: Path)
 
 
 def store_truth_labels(root: Path, manifest: pd.DataFrame, path: Path) -> int:
-    """Keep `truth.csv`'s label of each usable film (image_id, true_label) where there is one; returns how many."""
+    """Keep `truth.csv`'s label of each usable film (image_id, true_label) of a synthetic set; returns how many."""
     source = Path(root) / "truth.csv"
-    if not source.is_file():
+    # A stranger's folder may hold a file of that name.
+    if not (source.is_file() and (Path(root) / "phantom.json").is_file()):
         # Labels of an earlier data set of this study would be taken for the truth of this one.
         path.unlink(missing_ok=True)
         return 0
