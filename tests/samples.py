@@ -4,6 +4,7 @@ import io
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 from scipy import ndimage
 
@@ -34,3 +35,14 @@ def drawn_knee(height: int = 400, width: int = 200, left: int = 0) -> tuple[np.n
     film[bone] = 190
     film = ndimage.gaussian_filter(film, 1.0) + np.random.default_rng(3).normal(0, 3, film.shape)
     return np.clip(film, 0, 255).astype(np.uint8), bone.astype(np.uint8)
+
+
+def predictions(y_true, y_prob, groups=None, seed=0):
+    """Predictions of one arm, one image per entry; a group per image unless told otherwise."""
+    n = len(y_true)
+    return pd.DataFrame(
+        {
+            "image_id": [f"i{i:04d}" for i in range(n)], "view": 0, "seed": seed,
+            "group": np.arange(n) if groups is None else groups, "y_true": y_true, "y_prob": y_prob,
+        }
+    )  # fmt: skip

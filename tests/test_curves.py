@@ -3,19 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+from samples import predictions as table
 from sklearn import metrics as sk
 
 from osteo_utils.evidence import curves
-
-
-def table(y_true, y_prob, groups=None, seed=0):
-    n = len(y_true)
-    return pd.DataFrame(
-        {
-            "image_id": [f"i{i:04d}" for i in range(n)], "view": 0, "seed": seed,
-            "group": np.arange(n) if groups is None else groups, "y_true": y_true, "y_prob": y_prob,
-        }
-    )  # fmt: skip
 
 
 def noisy(n, seed, skill=1.0):

@@ -40,28 +40,21 @@ class TestPublish:
         return folder
 
     def published(self, reports: Path, dataset: str, private: tuple[Path, ...] = ()) -> set[str]:
-        def render(folder: Path) -> None:
-            (folder / "report.html").write_text("without films")
-
-        done = publish(reports, reports.parent / "published" / "some", dataset, render, private)
+        done = publish(reports, reports.parent / "published" / "some", dataset, private)
         return {name.as_posix() for name in done.files}
 
-    NUMBERS = frozenset(
-        ["claims.json", "metrics/02_eda.json", "tables/metrics.csv", "figures/roc.png", "report.html"]
-    )
+    NUMBERS = frozenset(["claims.json", "metrics/02_eda.json", "tables/metrics.csv", "figures/roc.png"])
     NAMING = frozenset(["tables/films.csv", "predictions/vgg16.csv"])
     FILMS = frozenset(["notebooks/02_eda.ipynb"])
 
     def test_of_a_real_set_no_film_and_no_executed_notebook(self, reports: Path) -> None:
         assert self.published(reports, "knee744") == self.NUMBERS | self.NAMING
-        assert (reports.parent / "published/some/report.html").read_text() == "without films"
 
     def test_of_a_strangers_folder_no_file_name_either(self, reports: Path) -> None:
         assert self.published(reports, "folder") == self.NUMBERS
 
-    def test_of_a_synthetic_set_executed_notebooks_in_place_of_the_report(self, reports: Path) -> None:
-        expected = self.NUMBERS - {"report.html"} | self.NAMING | self.FILMS
-        assert self.published(reports, "phantom") == expected
+    def test_of_a_synthetic_set_executed_notebooks_as_well(self, reports: Path) -> None:
+        assert self.published(reports, "phantom") == self.NUMBERS | self.NAMING | self.FILMS
 
     def test_of_a_study_with_an_external_set_nothing_that_shows_or_names_its_films(
         self, reports: Path

@@ -1,22 +1,12 @@
 """Intervals against SciPy's bootstrap and against what groups allow."""
 
 import numpy as np
-import pandas as pd
 import pytest
+from samples import predictions as table
 from scipy import stats
 
 from osteo_utils.evidence import evaluation
 from osteo_utils.evidence.resampling import bca_tails, jackknife, resample
-
-
-def table(y_true, y_prob, groups=None, seed=0):
-    n = len(y_true)
-    return pd.DataFrame(
-        {
-            "image_id": [f"i{i:04d}" for i in range(n)], "view": 0, "seed": seed,
-            "group": np.arange(n) if groups is None else groups, "y_true": y_true, "y_prob": y_prob,
-        }
-    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,9 @@ import csv
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from osteo_utils.reporting.report import compact
 
@@ -23,14 +22,14 @@ NUMBERS = (
     "predictions/*.csv",
     "figures/*.png",  # the same as SVG is left where it was made
 )
-# Only where no patient is behind a film, and in place of the report: executed notebooks show all that it does, films
-# included, and a synthetic study's report is made again by one command.
+# Only where no patient is behind a film: executed notebooks show films. The report is left where it was made: it holds
+# these numbers and drawings once more, and one command makes it.
 WITH_FILMS = ("notebooks/*.ipynb",)
 SYNTHETIC = "phantom"
 STRANGERS = "folder"
 # A stranger's file names may hold names or numbers of patients.
 NAMING_COLUMNS = {"image_id", "patient", "nearest"}
-TEXT = {".json", ".csv", ".svg", ".html", ".ipynb"}
+TEXT = {".json", ".csv", ".ipynb"}
 LARGEST_FILE = 3_000_000
 LARGEST_IN_ALL = 12_000_000
 
@@ -48,12 +47,11 @@ def publish(
     reports: Path,
     target: Path,
     dataset: str,
-    render: Callable[[Path], Any],
     private: Iterable[Path],
 ) -> Published:
     """Fill `target` anew from `reports` (the folder of one study); `target` changes whole or not at all.
 
-    `render(folder)` writes report.html and report.pdf without films into `folder`. `private` are folders of this
+    `private` are folders of this
     machine that no text may name. Raises FileNotFoundError where there are no results, RuntimeError where
     a text names a private folder or everything together is too large. Of a study with an external set no film and
     no executed notebook is copied, and no table that names a file of that set.
@@ -68,8 +66,6 @@ def publish(
         for pattern in NUMBERS + (WITH_FILMS if films else ()):
             for source in sorted(reports.glob(pattern)):
                 _copy(source, source.relative_to(reports), dataset, staged)
-        if not films:
-            render(staged.folder)
         _check(staged.folder, list(private))
         if target.exists():
             shutil.rmtree(target)

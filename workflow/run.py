@@ -241,7 +241,6 @@ def download_and_run(request: words.Request) -> int:
 
 def publish(request: words.Request) -> int:
     """Copy what may be shown of a study to `reports/published`."""
-    from osteo_utils.reporting import report
     from publish import publish as copy_allowed
 
     try:
@@ -251,7 +250,6 @@ def publish(request: words.Request) -> int:
             paths.StudyPaths(request.study).reports,
             paths.published(request.study),
             settings["dataset"],
-            lambda folder: report.render(request.study, films=False, destination=folder),
             private,
         )
     except (RuntimeError, ValueError, OSError) as problem:

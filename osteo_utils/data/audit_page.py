@@ -8,11 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
 from osteo_utils.data.stores import film
-from osteo_utils.study import results
+from osteo_utils.study import pages, results
 
 HEIGHT = 180
 # So many groups are drawn in each part of the page; the rest is counted, and stands in the table.
@@ -60,24 +59,18 @@ def write(
     ]
     if torn is not None:
         parts.insert(0, ("The same knee on both sides", leaking))
-    jinja = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = jinja.get_template("audit_page.html.j2").render(
-        folder=folder.name,
-        against=against.name if against else "",
-        flow=[
+    content = {
+        "folder": folder.name,
+        "against": against.name if against else "",
+        "flow": [
             ["" if pd.isna(value) else value for value in row]
             for row in flow.drop(columns="main").itertuples(index=False)
         ],
-        refused=manifest.loc[manifest["status"] != "ok", ["image_id", "reason"]].to_dict("records"),
-        parts=[{"title": title, "count": len(groups), "groups": drawn(groups)} for title, groups in parts],
-        shown=SHOWN,
-    )
+        "refused": manifest.loc[manifest["status"] != "ok", ["image_id", "reason"]].to_dict("records"),
+        "parts": [{"title": title, "count": len(groups), "groups": drawn(groups)} for title, groups in parts],
+        "shown": SHOWN,
+    }
+    page = pages.page(Path(__file__).with_name("audit_page.html.j2"), content)
     results.write_text(path, page)
 
 

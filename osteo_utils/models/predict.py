@@ -17,11 +17,10 @@ from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 from skimage.segmentation import find_boundaries
 
-from osteo_utils.study import results, runtime
+from osteo_utils.study import pages, results, runtime
 from osteo_utils.study.paths import StudyPaths
 
 if TYPE_CHECKING:
@@ -41,17 +40,10 @@ def write(readings: Sequence[Reading], study: str, notice: str, folder: Path) ->
 
     found = [inference.as_dict(reading) for reading in readings]
     results.write_json(folder / "prediction.json", {"study": study, "notice": notice, "films": found})
-    jinja = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     pictures = [_pictures(reading) for reading in readings]
-    page = jinja.get_template("predict_page.html.j2").render(
-        study=study, notice=notice, names=NAMES, films=list(zip(found, pictures, strict=True))
-    )
+    films = list(zip(found, pictures, strict=True))
+    content = {"study": study, "notice": notice, "names": NAMES, "films": films}
+    page = pages.page(Path(__file__).with_name("predict_page.html.j2"), content)
     results.write_text(folder / "prediction.html", page)
     return folder / "prediction.html"
 

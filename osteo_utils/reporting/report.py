@@ -17,12 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import typst
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
 from osteo_utils.evidence import claims
 from osteo_utils.reporting.contents import document
-from osteo_utils.study import config, runtime
+from osteo_utils.study import config, pages, runtime
 from osteo_utils.study.paths import StudyPaths
 from osteo_utils.study.results import atomic_path, load_metrics, read_json, write_text
 
@@ -124,17 +123,8 @@ def render(study: str, films: bool = True, destination: Path | None = None) -> d
 
 def as_html(content: dict[str, Any]) -> str:
     """The document as one self-contained HTML page: style and figures are inside it."""
-    jinja = Environment(
-        loader=FileSystemLoader(HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    jinja.filters["embedded"] = embedded
-    jinja.filters["tone"] = tone
-    jinja.filters["shown_width"] = shown_width
-    return jinja.get_template("report.html.j2").render(content)
+    filters = {"embedded": embedded, "tone": tone, "shown_width": shown_width}
+    return pages.page(HERE / "report.html.j2", content, filters)
 
 
 def embedded(path: str) -> str:
