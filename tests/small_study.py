@@ -11,8 +11,8 @@ from osteo_utils.study.paths import StudyPaths
 
 SIZE = 64
 SETTINGS = {
-    **config.load("smoke"), "protocols": ["grouped"], "split_seeds": [0, 1],
-    "image_size": SIZE, "view": "crop", "variants": ["full"], "epochs": 1, "cache_gb": 1.0,
+    **config.load("smoke"), "protocols": ["grouped"], "split_seeds": [0, 1], "trained_seeds": 2,
+    "image_size": SIZE, "view": "crop", "compared_views": ["squeeze"], "variants": ["full"], "epochs": 1, "cache_gb": 1.0,
 }  # fmt: skip
 
 

@@ -77,6 +77,22 @@ def test_trunk_and_tail_equal_the_whole_network(name, channels, random_weights, 
     assert not trunk.trainable_variables
 
 
+@pytest.mark.parametrize(("cut", "stages"), [("last_block", 3), ("last_stage", 2)])
+@pytest.mark.parametrize("name", ["vgg16", "resnet50"])
+def test_the_means_beside_the_activations_are_those_of_the_stages_before_the_cut(
+    name, cut, stages, random_weights, images, tmp_path
+):
+    given = random_weights[name]
+    stored = backbones.activations(images, name, given, tmp_path, cut=cut, batch_size=2)
+    whole = whole_network(name, given)
+    ends = [whole.get_layer(end).output for end in backbones.STAGES[name][:stages]]
+    reached = keras.Model(whole.input, ends).predict_on_batch(backbones.preprocess(images))
+    expected = np.concatenate([np.asarray(end).mean(axis=(1, 2)) for end in reached], axis=1)
+    np.testing.assert_allclose(
+        backbones.stage_means(stored), expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max()
+    )
+
+
 def test_what_the_tails_learn(random_weights):
     def learns(name):
         tail = backbones.tail(name, random_weights[name], image_size=SIZE)

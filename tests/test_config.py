@@ -31,6 +31,9 @@ def test_every_committed_study_is_complete(study: str) -> None:
         ("split_seeds", [1, 1], "an entry stands twice"),
         ("variants", ["segmented"], "'full' must be among them"),
         ("osteopenia", "normel", "did you mean 'normal'"),
+        ("trained_seeds", 9, "expected at most the 3 entries of split_seeds, found 9"),
+        ("compared_views", ["knee"], "'knee' is the study's own view already"),
+        ("compared_views", "squeeze", "expected a list of str"),
         ("mask_min_area", 0.95, "expected less than mask_max_area"),
     ],
 )

@@ -30,7 +30,8 @@ def pooled(pictures: np.ndarray, network: weights.Weights, size: int, folder: Pa
         backbones.activations(np.ascontiguousarray(one), network.backbone, network, folder)
         for one in (squares, squares[:, :, ::-1])
     )
-    seen = Activations(network.backbone, "full", size, views, "planted")
+    earlier = tuple(backbones.stage_means(view) for view in views)
+    seen = Activations(network.backbone, "full", size, views, "planted", earlier=earlier)
     return np.mean([probes.pooled_features(seen, network, view) for view in (0, 1)], axis=0)
 
 

@@ -45,8 +45,15 @@ def test_one_seed_has_no_spread_and_it_is_said() -> None:
     assert seeds.spread(one) is None
     with pytest.raises(ValueError, match="two seeds at least"):
         seeds.standard_deviation(seeds.by_seed(one))
-    assert "Only one split seed (0) was run" in seeds.in_words(one, "last_block")
+    assert "last_block was fitted with one split seed (0)" in seeds.in_words(one, "last_block")
     assert "lie up to 0.277 apart" in seeds.in_words(predictions([0.8, 0.7, 0.9]), "last_block")
+
+
+def test_where_the_headline_has_one_seed_the_spread_of_the_probe_is_told() -> None:
+    several = predictions([0.8, 0.7, 0.9]).assign(recipe="none")
+    said = seeds.in_words(pd.concat([predictions([0.8]), several]), "last_block")
+    assert "last_block was fitted with one split seed (0)" in said
+    assert "Over 3 split seeds the AUROC of none under grouped has a standard deviation of 0.100" in said
 
 
 def test_the_metric_is_there_where_there_are_several_seeds() -> None:

@@ -232,6 +232,42 @@ def test_a_fit_does_not_depend_on_the_fits_before_it(
     assert (tmp_path / "both" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
 
 
+def test_probes_are_fitted_for_every_split_seed_and_networks_for_the_first(
+    monkeypatch: pytest.MonkeyPatch, activations: Activations, pretrained: weights.Weights
+) -> None:
+    asked = {}
+
+    def fitted(wanted: list[Fold], recipe: Recipe, *_: object) -> list[Path]:
+        asked[recipe.fine_tune] = [one.seed for one in wanted]
+        return [Path()] * len(wanted)
+
+    monkeypatch.setattr(training, "fit_missing", fitted)
+    monkeypatch.setattr(training, "gather", lambda folders: (None, None))
+    monkeypatch.setattr(training.guards, "check_out_of_fold", lambda *_: None)
+    monkeypatch.setattr(training, "check_trunk", lambda *_: None)
+    settings = {**config.load("phantom"), "protocols": ["grouped"], "trained_seeds": 1}
+    run = results.Run("05_resnet50", settings, paths.StudyPaths("none"), 1)
+    dealt = [folds_table(np.arange(N) % 2).assign(seed=seed) for seed in settings["split_seeds"]]
+    training.fit_study(run, table().drop(columns="fold"), pd.concat(dealt), {"full": activations}, pretrained)
+    assert asked == {"none": [0, 0, 1, 1, 2, 2], "last_block": [0, 0]}
+
+
+def test_a_fit_of_another_backend_is_not_taken_for_one_of_this(
+    tmp_path: Path, activations: Activations, pretrained: weights.Weights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    probe = Recipe("none")
+    (folder,) = training.fit_missing([job()], probe, activations, pretrained, tmp_path)
+    before = results.read_json(folder / "fit.json")
+    training.fit_missing([job()], probe, activations, pretrained, tmp_path)
+    assert results.read_json(folder / "fit.json") == before
+    before_it = keras.config.backend()
+    monkeypatch.setattr(keras.config, "backend", lambda: "another")
+    training.fit_missing([job()], probe, activations, pretrained, tmp_path)
+    after = results.read_json(folder / "fit.json")
+    assert (before["backend"], after["backend"]) == (before_it, "another")
+    assert after["identity"] != before["identity"]
+
+
 def test_the_inner_split_holds_out_whole_training_groups_of_both_classes() -> None:
     folds = np.where(np.arange(N) < 4, -1, np.arange(N) // 2 % 3)
     one = Fold("grouped", 0, 1, table(fold=folds, group=np.arange(N) // 2))
@@ -391,8 +427,8 @@ def test_each_recipe_learns_from_its_own_cut_and_view_of_the_same_films(
     }
     monkeypatch.setattr(inputs, "square_films", lambda run, images, variant, view, size: squares[view])
     parameters = {
-        **config.load("smoke"), "view": "crop", "image_size": small, "recipes": ["none", "last_stage", "paper"],
-        "protocols": ["grouped"], "epochs": 1, "batch_size": 6,
+        **config.load("smoke"), "view": "crop", "image_size": small, "split_seeds": [0],
+        "recipes": ["none", "last_stage", "paper"], "protocols": ["grouped"], "epochs": 1, "batch_size": 6,
     }  # fmt: skip
     monkeypatch.setenv("OSTEO_HOME", str(tmp_path))
     run = results.Run("04_vgg16", parameters, paths.StudyPaths("smoke"), 1)

@@ -60,16 +60,31 @@ def beside_difference(pred_a: pd.DataFrame, pred_b: pd.DataFrame, metric: str) -
 def in_words(predictions: pd.DataFrame, primary_recipe: str) -> str:
     """For the reader of a model notebook: what the seeds of a `predictions` table say, under `grouped` on whole films."""
     honest = predictions[(predictions.protocol == "grouped") & (predictions.variant == "full")]
-    honest = honest[honest.recipe == primary_recipe]
-    found = spread(honest)
-    if found is None:
-        return (
-            f"Only one split seed ({honest.seed.iloc[0]}) was run: how far a number moves with the seed alone was not "
-            "measured, and the intervals do not contain it. A small difference between two rows may be the seed's."
-        )
+    primary = honest[honest.recipe == primary_recipe]
+    if found := spread(primary):
+        return _moves(primary_recipe, found, primary.seed.nunique())
+    said = (
+        f"{primary_recipe} was fitted with one split seed ({primary.seed.iloc[0]}): how far its numbers move with the "
+        "seed alone was not measured, and the intervals do not contain it. A small difference between two rows may be "
+        "the seed's."
+    )
+    others = {name: spread(part) for name, part in honest.groupby("recipe") if name != primary_recipe}
+    return " ".join(
+        [
+            said,
+            *(
+                _moves(name, found, honest[honest.recipe == name].seed.nunique())
+                for name, found in others.items()
+                if found
+            ),
+        ]
+    )
+
+
+def _moves(recipe: str, found: Estimate, n_seeds: int) -> str:
     # Two independent runs differ by more than 1.96 √2 standard deviations in one case of twenty.
     return (
-        f"Over {honest.seed.nunique()} split seeds the AUROC of {primary_recipe} under grouped has a standard deviation "
-        f"of {found}: two runs that differ in nothing but the seed lie up to {1.96 * np.sqrt(2) * found.value:.3f} apart "
-        "in 19 cases of 20. A smaller difference says nothing."
+        f"Over {n_seeds} split seeds the AUROC of {recipe} under grouped has a standard deviation of {found}: two runs "
+        f"that differ in nothing but the seed lie up to {1.96 * np.sqrt(2) * found.value:.3f} apart in 19 cases of 20. A "
+        "smaller difference says nothing."
     )

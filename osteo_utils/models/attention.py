@@ -101,12 +101,21 @@ def evidence(
     """What each of several fits makes of the same films: logits float64 (fits, n) and maps float32 (fits, n, h, w).
 
     Both are means over the test views, the mirror image's map turned back, so that the mean of a map plus the fit's
-    bias is its logit. `folders` are fits of one recipe; a probe sees two depths of the network, whose maps are added.
+    bias is its logit. `folders` are fits of one recipe; a probe sees several depths of the network, whose maps are
+    added. Of the earlier stages only means are kept, so what they say counts evenly at every place.
     """
     keras.utils.clear_session()
     if recipe == "none":
         tail = backbones.tail(activations.backbone, weights, image_size=activations.image_size)
-        layers = [(view, backbones.outputs(backbones.maps(tail), view)) for view in activations.test_views]
+        end = backbones.maps(tail)
+        layers = [
+            (
+                activations.earlier[n] if activations.earlier else view[:, 0, 0, :0],
+                view,
+                backbones.outputs(end, view),
+            )
+            for n, view in enumerate(activations.test_views)
+        ]
         found = [_probe_evidence(folder, layers) for folder in folders]
         return np.stack([logits for logits, _ in found]), np.stack([cells for _, cells in found])
     tail = fitted_tail(folders[0], activations.backbone, weights, activations.image_size, recipe)
@@ -125,16 +134,20 @@ def _upright(cells: list[np.ndarray]) -> np.ndarray:
 
 
 def _probe_evidence(
-    folder: Path, layers: list[tuple[np.ndarray, np.ndarray]]
+    folder: Path, layers: list[tuple[np.ndarray, np.ndarray, np.ndarray]]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Logits (n,) of a probe, and the sum of its maps at both depths at the finer resolution, (n, h, w)."""
+    """Logits (n,) of a probe, and the sum of its maps at all depths at the resolution of the cut, (n, h, w).
+
+    `layers` holds for each view the means over the earlier stages, and the maps at the cut and at the end.
+    """
     with np.load(folder / "probe.npz") as probe:
         coefficients, bias = probe["coefficients"], float(probe["intercept"])
     logits, cells = [], []
-    for at_cut, at_end in layers:
-        channels = at_cut.shape[-1]
-        early = explain.class_activation_map(at_cut, coefficients[:channels, None])
-        late = explain.class_activation_map(at_end, coefficients[channels:, None])
+    for earlier, at_cut, at_end in layers:
+        ends = np.cumsum([earlier.shape[-1], at_cut.shape[-1]])
+        of_earlier, of_cut, of_end = np.split(coefficients, ends)
+        early = explain.class_activation_map(at_cut, of_cut[:, None]) + (earlier @ of_earlier)[:, None, None]
+        late = explain.class_activation_map(at_end, of_end[:, None])
         logits.append(sum(part.mean(axis=(1, 2), dtype=np.float64) for part in (early, late)) + bias)
         rows, columns = (
             np.arange(fine) * coarse // fine

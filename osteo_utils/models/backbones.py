@@ -32,6 +32,11 @@ CUTS = {
         "all": "",
     },
 }
+# Where the earlier stages end; a probe reads their means as well, as texture is seen there and not at the end alone.
+STAGES = {
+    "vgg16": ("block2_pool", "block3_pool", "block4_pool"),
+    "resnet50": ("conv2_block3_out", "conv3_block4_out", "conv4_block6_out"),
+}
 # What a tail has after the layers of `keras.applications`.
 OWN_LAYERS = ("pool", "hidden", "dropout", "head")
 FLOAT16_MAX = float(np.finfo(np.float16).max)
@@ -114,6 +119,7 @@ def activations(
 ) -> np.memmap:
     """Trunk activations of uint8 images (n, s, s): float16 (n, h, w, c), read-only, row i for image i.
 
+    The means over the earlier stages are kept beside them (`stage_means`).
     Computed once per content: the file's name carries a hash of the images, the weights, the cut and `note`.
     The file appears under its name only when it is whole. Raises ValueError, before anything is computed,
     where the folder would grow beyond `cache_gb` (10⁹ bytes each) or the disk is too full, and where an
@@ -125,6 +131,7 @@ def activations(
             "weights": weights.sha256,
             "preprocessing": "caffe",
             "store": "float16",
+            "stages": STAGES[backbone],
             "note": note,
         }
     )[:16]
@@ -132,14 +139,39 @@ def activations(
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
         if not path.is_file():
-            for left in path.parent.glob(f".{path.stem}.*.npy"):
+            for left in path.parent.glob(f".{path.stem}.*.np[yz]"):
                 left.unlink()
             shape = (len(images), *output_shape(backbone, cut, images.shape[1]))
             _check_room(path, int(np.prod(shape)) * 2, cache_gb)
-            model = trunk(backbone, weights, images.shape[1], cut)
+            model = _with_stages(trunk(backbone, weights, images.shape[1], cut), STAGES[backbone])
+            # The activations come last, so that where they are the means are as well.
             with results.atomic_path(path) as temporary:
-                _fill(temporary, model, images, shape, batch_size, f"{backbone} trunk")
+                means = _fill(temporary, model, images, shape, batch_size, f"{backbone} trunk")
+                with results.atomic_path(_beside(path)) as other:
+                    np.savez(other, means=means)
     return np.load(path, mmap_mode="r")
+
+
+def stage_means(stored: np.memmap) -> np.ndarray:
+    """Spatial mean of each channel at the ends of the stages before the cut: float32 (n, channels), 0 channels if none.
+
+    `stored` is what `activations` returned.
+    """
+    with np.load(_beside(Path(stored.filename))) as kept:
+        return kept["means"]
+
+
+def _beside(path: Path) -> Path:
+    return path.with_suffix(".npz")
+
+
+def _with_stages(trunk_model: keras.Model, stages: tuple[str, ...]) -> keras.Model:
+    """The trunk with one more output: the means over the stages that it holds, (n, channels)."""
+    held = [layer.name for layer in trunk_model.layers]
+    ends = [trunk_model.get_layer(name).output for name in stages if name in held[:-1]]
+    pool = keras.layers.GlobalAveragePooling2D(dtype="float32")
+    means = [pool(end) for end in ends]
+    return keras.Model(trunk_model.input, [trunk_model.output, *means])
 
 
 def outputs(model: keras.Model, rows: np.ndarray, batch_size: int = 64) -> np.ndarray:
@@ -147,7 +179,7 @@ def outputs(model: keras.Model, rows: np.ndarray, batch_size: int = 64) -> np.nd
 
     Rows of a float type go in as they are; uint8 rows are films (n, s, s), which are preprocessed first.
     """
-    return np.concatenate([values for _, values in _in_batches(model, rows, batch_size, network_input)])
+    return np.concatenate([values for _, (values,) in _in_batches(model, rows, batch_size, network_input)])
 
 
 def network_input(rows: np.ndarray) -> np.ndarray:
@@ -185,8 +217,8 @@ def _in_batches(
     rows: np.ndarray,
     batch_size: int,
     prepare: Callable[[np.ndarray], np.ndarray],
-) -> Iterator[tuple[int, np.ndarray]]:
-    """First row and output of each batch.
+) -> Iterator[tuple[int, list[np.ndarray]]]:
+    """First row and outputs of each batch.
 
     Batch by batch and not by `predict`: that goes through tf.data, which with few threads was seen to stand still
     for half a minute at a time.
@@ -196,15 +228,19 @@ def _in_batches(
         # The last batch is filled up, as another shape would have the backend compile the model again.
         missing = min(batch_size, len(rows)) - len(batch)
         filled = np.pad(batch, ((0, missing), *[(0, 0)] * (batch.ndim - 1)))
-        yield start, np.asarray(model.predict_on_batch(prepare(filled)))[: len(batch)]
+        found = model.predict_on_batch(prepare(filled))
+        found = [np.asarray(one)[: len(batch)] for one in (found if isinstance(found, list) else [found])]
+        yield start, found
 
 
 def _fill(
     path: Path, model: keras.Model, images: np.ndarray, shape: tuple[int, ...], batch_size: int, name: str
-) -> None:
+) -> np.ndarray:
+    """Write the first output of `model` as it comes; returns its other outputs side by side, float32 (n, channels)."""
+    means = np.zeros((len(images), sum(output.shape[-1] for output in model.outputs[1:])), np.float32)
     store = open_memmap(path, "w+", np.float16, shape)
     started = reported = time.monotonic()
-    for start, values in _in_batches(model, images, batch_size, preprocess):
+    for start, (values, *others) in _in_batches(model, images, batch_size, preprocess):
         done = start + len(values)
         largest = float(np.abs(values).max())
         if not largest <= FLOAT16_MAX:
@@ -213,6 +249,7 @@ def _fill(
                 f"at most {FLOAT16_MAX:g}. Check the weights, or cut the network elsewhere"
             )
         store[start:done] = values
+        means[start:done] = np.concatenate([np.empty((len(values), 0)), *others], axis=1)
         now = time.monotonic()
         if now - reported > SECONDS_BETWEEN_REPORTS:
             print(
@@ -220,6 +257,7 @@ def _fill(
             )
             reported = now
     store.flush()
+    return means
 
 
 @lru_cache(maxsize=16)

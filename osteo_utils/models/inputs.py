@@ -23,7 +23,8 @@ class Activations:
 
     `views` are float16 arrays (n, height, width, channels), memory-mapped, in the order of the table that
     `usable_images` returns; `key` identifies their content. With the cut `all` there is no trunk, and they are the
-    films, uint8 (n, size, size). A prediction is averaged over the first `n_scored` of them. `first_film` is what
+    films, uint8 (n, size, size). `earlier` are the means over the stages before the cut, float32 (n, channels), one for
+    each view where they were computed. A prediction is averaged over the first `n_scored` of the views. `first_film` is what
     row 0 of view 0 was computed from, so that a guard can compute it again.
     """
 
@@ -35,6 +36,7 @@ class Activations:
     cut: str = "last_block"
     n_scored: int = TEST_VIEWS
     first_film: np.ndarray | None = None
+    earlier: tuple[np.ndarray, ...] = ()
 
     @property
     def test_views(self) -> tuple[np.ndarray, ...]:
@@ -165,4 +167,5 @@ def trunk_views(
         cut,
         n_scored,
         films[0] if len(films) else None,
+        () if cut == "all" else tuple(backbones.stage_means(each) for each in views),
     )

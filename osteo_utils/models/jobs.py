@@ -107,6 +107,18 @@ class Fold:
         """What an inner split keeps together; under `by_file` the mistake is made inside as well."""
         return np.arange(len(self.table)) if self.protocol == "by_file" else self.table.group.to_numpy()
 
+    def arm(self, recipe: str, variant: str) -> dict[str, object]:
+        """The columns that tell this fold's rows from those of other fits."""
+        return {
+            "protocol": self.protocol, "recipe": recipe, "variant": variant, "seed": self.seed, "fold": self.fold
+        }  # fmt: skip
+
+    def scored(self, probability: np.ndarray) -> pd.DataFrame:
+        """The scored images with the probability of each, in the order of `test`, as far as a `predictions` table."""
+        rows = self.table.iloc[self.test]
+        columns = {"image_id": rows.image_id, "view": 0, "group": rows.group, "y_true": rows.label}
+        return pd.DataFrame(columns).assign(y_prob=probability.astype(float)).reset_index(drop=True)
+
     def inner_split(self, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Training images as (those to learn from, those to choose the epoch by), about `share` of them the latter.
 

@@ -1,7 +1,7 @@
 """Fit one fold, keep it, gather all: how predictions come about that no fitted model has seen.
 
 A fit is a folder that appears whole or not at all. Notebooks fit what is missing and then gather, so a
-kill costs one fold; what was fitted with other data, settings or code is fitted again.
+kill costs one fold; what was fitted with other data, settings, code or another backend is fitted again.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
+import keras
 import numpy as np
 import pandas as pd
 
@@ -39,6 +40,7 @@ def fit_missing(
     for one in folds:
         name = f"{recipe.fine_tune}-{activations.variant}-{one.protocol}-s{one.seed}-f{one.fold}"
         made_from = {"recipe": asdict(recipe), "activations": activations.key, "code": code}
+        made_from["backend"] = keras.config.backend()
         fold = [one.protocol, one.seed, one.fold, one.table.to_dict("list")]
         identity = runtime.hash_of({**made_from, "fold": fold})
         folder = directory / name
@@ -50,14 +52,8 @@ def fit_missing(
                 fit = fit or _fitter(recipe, activations, weights, one)
                 probability, history = fit(one, temporary)
                 guards.check_probabilities(probability, name)
-                about = {
-                    "protocol": one.protocol,
-                    "recipe": recipe.fine_tune,
-                    "variant": activations.variant,
-                    "seed": one.seed,
-                    "fold": one.fold,
-                }
-                scored = _predictions(one, probability).assign(**about)
+                about = one.arm(recipe.fine_tune, activations.variant)
+                scored = one.scored(probability).assign(**about)
                 results.write_table(temporary / "predictions.csv", scored, "predictions")
                 results.write_table(temporary / "history.csv", history.assign(**about), "history")
                 seconds = round(time.perf_counter() - started, 2)
@@ -78,7 +74,8 @@ def fit_study(
     """Every fit that a model notebook's parameters ask for, by (recipe, variant), in the order of its folds.
 
     Whole films are fitted under every protocol, the other variants under `grouped` alone. The variant `background` is a
-    control and gets the probe alone; films whose mask was flagged take no part in it.
+    control and gets the probe alone; films whose mask was flagged take no part in it. The probe, which is cheap, is
+    fitted for every split seed, what trains a network for the first `trained_seeds` of them.
     `by_variant` holds what `last_block` learns from; a recipe that learns from something else gets it from the trunk
     cache.
     """
@@ -86,9 +83,10 @@ def fit_study(
     for variant, given in by_variant.items():
         protocols = run.p.protocols if variant == "full" else ["grouped"]
         dealt = inputs.trusted_alone(run, images, folds) if variant == "background" else folds
-        wanted = jobs.fold_list(images, dealt, protocols, run.p.split_seeds)
         for fine_tune in ["none"] if variant == "background" else run.p.recipes:
             recipe = Recipe.from_parameters(fine_tune, run.parameters)
+            trained = len(run.p.split_seeds) if fine_tune == "none" else run.p.trained_seeds
+            wanted = jobs.fold_list(images, dealt, protocols, run.p.split_seeds[:trained])
             activations = seen_by(recipe, run, images, given, weights)
             if activations.key not in checked:
                 check_trunk(activations, weights)
@@ -154,12 +152,6 @@ def _fitter(
     if activations.variant == "full":
         fitter.check_overfit(job)
     return fitter.fit
-
-
-def _predictions(fold: Fold, probability: np.ndarray) -> pd.DataFrame:
-    scored = fold.table.iloc[fold.test]
-    columns = {"image_id": scored.image_id, "view": 0, "group": scored.group, "y_true": scored.label}
-    return pd.DataFrame(columns).assign(y_prob=probability.astype(float)).reset_index(drop=True)
 
 
 def _in_short(folder: Path) -> str:

@@ -26,6 +26,7 @@ NOTEBOOKS = (
 )
 PROTOCOLS = ("grouped", "grouped_all", "by_file")
 RECIPES = ("none", "last_block", "last_stage", "all", "paper")
+VIEWS = ("squeeze", "pad", "crop", "knee")
 VARIANTS = ("full", "segmented", "background")
 MASK_METHODS = ("unet", "classical")
 OSTEOPENIA = ("exclude", "normal", "osteoporosis")
@@ -37,7 +38,7 @@ class Parameter:
     """One parameter: where it is used, its type, what it means, and a test of its value.
 
     `limits` is a pair (smallest, largest) for numbers, or the tuple of allowed words.
-    A list parameter (`kind=list`) has `item` as the type of its entries; it may not be empty.
+    A list parameter (`kind=list`) has `item` as the type of its entries; it is not empty unless `may_be_empty`.
     """
 
     notebooks: str
@@ -45,12 +46,14 @@ class Parameter:
     meaning: str
     limits: tuple[Any, ...] | None = None
     item: type = str
+    may_be_empty: bool = False
 
     def problem(self, value: Any) -> str:
         """What is wrong with `value`, in words; empty when nothing is."""
         if self.kind is list:
-            if not isinstance(value, list) or not value:
-                return f"expected a list of at least one {self.item.__name__}"
+            if not isinstance(value, list) or not (value or self.may_be_empty):
+                least = "" if self.may_be_empty else "at least one "
+                return f"expected a list of {least}{self.item.__name__}"
             if len(set(map(str, value))) < len(value):
                 return "an entry stands twice"
             return next((text for entry in value if (text := self._problem_of_one(entry, self.item))), "")
@@ -106,6 +109,12 @@ PARAMETERS: dict[str, Parameter] = {
     ),
     "protocols": Parameter("02 03 04 05 06", list, "how files are split", PROTOCOLS),
     "split_seeds": Parameter("02 03 04 05", list, "one split of each protocol per seed", (0, 2**31 - 1), int),
+    "trained_seeds": Parameter(
+        FITTED,
+        int,
+        "for how many of the split_seeds networks are trained; probes are fitted for all",
+        (1, 1000),
+    ),
     "n_folds": Parameter("02", int, "folds of a split", (2, 20)),
     "augment_first_views": Parameter(
         "02 07", int, "views of each image in the protocol augment_first", (2, 16)
@@ -120,11 +129,18 @@ PARAMETERS: dict[str, Parameter] = {
     "resnet50_weights": Parameter(
         "05 07", str, "imagenet, random (tests only) or the path of a weights file"
     ),
-    "view": Parameter("04 05 07", str, "how a film becomes a square", ("squeeze", "pad", "crop", "knee")),
+    "view": Parameter("04 05 07", str, "how a film becomes a square", VIEWS),
     "image_size": Parameter("04 05 07", int, "pixels along the side of the network's input", (64, 512)),
     "recipes": Parameter(FITTED, list, "what is trained", RECIPES),
     "primary_recipe": Parameter("04 05 06", str, "the recipe that headline numbers come from", RECIPES),
     "variants": Parameter("04 05", list, "whole film, bone alone, or all but the bone", VARIANTS),
+    "compared_views": Parameter(
+        FITTED,
+        list,
+        "further ways to make a film a square, for the ablation; empty = none",
+        VIEWS,
+        may_be_empty=True,
+    ),
     "augmented_views": Parameter(
         FITTED,
         int,
@@ -227,6 +243,13 @@ def check(settings: Mapping[str, Any], where: str, complete: bool = False) -> No
         problems.append("variants: 'background' is scored by a probe, so recipes must name 'none' as well")
     if "grouped" not in settings.get("protocols", ["grouped"]):
         problems.append("protocols: 'grouped' must be among them; every headline number is about that split")
+    if settings.get("trained_seeds", 1) > len(settings.get("split_seeds", [0] * 1000)):
+        problems.append(
+            f"trained_seeds: expected at most the {len(settings['split_seeds'])} entries of split_seeds, "
+            f"found {settings['trained_seeds']}"
+        )
+    if settings.get("view") in settings.get("compared_views", []):
+        problems.append(f"compared_views: {settings['view']!r} is the study's own view already; leave it out")
     if settings.get("mask_min_area", 0) >= settings.get("mask_max_area", 1):
         problems.append("mask_min_area: expected less than mask_max_area")
     if problems:

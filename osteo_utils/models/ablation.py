@@ -1,0 +1,69 @@
+"""What the square and the depth do to a probe: the ablation behind a study's settings.
+
+Every arm is the same probe on the same films, folds and seeds, and differs from the reference in one thing. Nothing is
+chosen here: the settings were fixed beforehand, and the arms show what others would have given.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from osteo_utils.models import guards, inputs, jobs, probes
+from osteo_utils.models.inputs import Activations
+from osteo_utils.models.jobs import Fold
+from osteo_utils.models.weights import Weights
+from osteo_utils.study import results
+
+HONEST = ("grouped", "grouped_all")
+
+
+def predict(
+    run: results.Run, images: pd.DataFrame, folds: pd.DataFrame, given: Activations, weights: Weights
+) -> dict[str, dict[str, pd.DataFrame]]:
+    """Out-of-fold predictions by protocol (those of HONEST that the study has) and arm, for every split seed.
+
+    `given` are the activations of whole films in the study's own view. The arms: that view without its mirror image
+    (the reference, under the view's name), with it (`…-mirrored`, what the study's probe sees), one depth alone
+    (`…-earlier`, `…-cut`, `…-end`), each of `compared_views`, and `averaged`, the mean probability over all views.
+    """
+    features = _features(run, images, given, weights)
+    found = {}
+    for protocol in (name for name in run.p.protocols if name in HONEST):
+        wanted = jobs.fold_list(images, folds, [protocol], run.p.split_seeds)
+        arms = {name: _probed(wanted, pooled, name) for name, pooled in features.items()}
+        views = [arms[name] for name in (run.p.view, *run.p.compared_views)]
+        if len(views) > 1:
+            mean = np.mean([arm.y_prob for arm in views], axis=0)
+            arms["averaged"] = views[0].assign(y_prob=mean, recipe="averaged")
+        found[protocol] = arms
+    return found
+
+
+def _features(
+    run: results.Run, images: pd.DataFrame, given: Activations, weights: Weights
+) -> dict[str, np.ndarray]:
+    """Pooled features of every film, float32 (n, channels), by arm."""
+    own = run.p.view
+    pooled = [probes.pooled_features(given, weights, view) for view in range(len(given.test_views))]
+    features = {own: pooled[0]}
+    features |= {f"{own}-{depth}": pooled[0][:, part] for depth, part in probes.depths(given).items()}
+    if len(pooled) > 1:
+        features[f"{own}-mirrored"] = np.mean(pooled, axis=0)
+    for view in run.p.compared_views:
+        seen = inputs.trunk_views(run, images, given.backbone, "full", weights, 1, given.cut, view)
+        features[view] = probes.pooled_features(seen, weights, 0)
+    return features
+
+
+def _probed(wanted: list[Fold], pooled: np.ndarray, name: str) -> pd.DataFrame:
+    """A `predictions` table of one arm, its name as the recipe."""
+    parts = []
+    for one in wanted:
+        guards.check_apart(one, one.train, one.test)
+        probability, _ = probes.fit_probe(one, pooled)
+        parts.append(one.scored(probability).assign(**one.arm(name, "full")))
+    predictions = pd.concat(parts, ignore_index=True)
+    results.check_table(predictions, "predictions", f"ablation, {name}")
+    guards.check_out_of_fold(predictions, wanted)
+    return predictions

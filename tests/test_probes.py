@@ -1,0 +1,72 @@
+"""The probe: a plain ridge-penalised logistic regression, its penalty chosen on the training images alone."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from osteo_utils.models import probes
+from osteo_utils.models.inputs import Activations
+from osteo_utils.models.jobs import Fold
+
+
+def planted(n: int = 120, channels: int = 300) -> tuple[Fold, np.ndarray]:
+    random = np.random.default_rng(0)
+    label = np.arange(n) % 2
+    pooled = random.normal(size=(n, channels)).astype(np.float32)
+    pooled[:, :5] += label[:, None]
+    table = pd.DataFrame({"image_id": range(n), "label": label, "group": np.arange(n) // 2})
+    return Fold("grouped", 0, 1, table.assign(fold=np.arange(n) // 2 % 5)), pooled
+
+
+def test_what_is_kept_is_the_regression_that_scikit_learn_fits_without_the_rotation(tmp_path: Path) -> None:
+    one, pooled = planted()
+    probability, _ = probes.fit_probe(one, pooled, tmp_path)
+    with np.load(tmp_path / "probe.npz") as kept:
+        strength, coefficients, intercept = kept["strength"], kept["coefficients"], kept["intercept"]
+    assert float(strength) in probes.PROBE_STRENGTHS
+    scaled = StandardScaler().fit(pooled[one.train]).transform(pooled)
+    plain = LogisticRegression(C=float(strength), max_iter=10_000, tol=1e-8)
+    plain.fit(scaled[one.train], one.labels[one.train])
+    np.testing.assert_allclose(probability, plain.predict_proba(scaled[one.test])[:, 1], atol=2e-3)
+    logits = pooled[one.test] @ coefficients + intercept
+    np.testing.assert_allclose(1 / (1 + np.exp(-logits)), probability, atol=1e-6)
+
+
+def test_the_scored_images_decide_nothing() -> None:
+    one, pooled = planted()
+    before, history = probes.fit_probe(one, pooled)
+    elsewhere = pooled.copy()
+    elsewhere[one.test] = elsewhere[one.test][::-1]
+    after, again = probes.fit_probe(one, elsewhere)
+    np.testing.assert_allclose(after, before[::-1], atol=1e-9)
+    assert history.loss[0] == again.loss[0]
+
+
+def test_strong_features_get_a_weak_penalty_and_noise_a_strong_one(tmp_path: Path) -> None:
+    one, pooled = planted()
+    noise = pooled.copy()
+    noise[:, :5] = noise[:, 5:10]
+    strengths = []
+    for features in (noise, pooled * 1.0 + 5 * one.labels[:, None].astype(np.float32)):
+        probes.fit_probe(one, features, tmp_path)
+        with np.load(tmp_path / "probe.npz") as kept:
+            strengths.append(float(kept["strength"]))
+    assert strengths[0] < strengths[1]
+
+
+def test_depths_say_which_columns_come_from_where() -> None:
+    maps = np.zeros((3, 2, 2, 7), np.float16)
+    seen = Activations("vgg16", "full", 64, (maps, maps), "planted", earlier=(np.zeros((3, 4)),) * 2)
+    assert probes.depths(seen) == {"earlier": slice(0, 4), "cut": slice(4, 11), "end": slice(11, None)}
+    assert probes.depths(Activations("vgg16", "full", 64, (maps,), "planted"))["earlier"] == slice(0, 0)
+
+
+def test_classes_too_few_for_the_inner_folds_are_refused() -> None:
+    one, pooled = planted()
+    lone = one.table.assign(label=(one.table.group == 40).astype(int))
+    with pytest.raises(ValueError, match="class"):
+        probes.fit_probe(Fold("grouped", 0, 1, lone), pooled)
