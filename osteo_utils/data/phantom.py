@@ -27,7 +27,7 @@ from osteo_utils.data.phantom_plan import ALTERATIONS, CLASSES, plan
 __all__ = ["ALTERATIONS", "CLASSES", "PhantomSet", "draw", "knees", "plan", "write"]
 
 
-GENERATOR = 2
+GENERATOR = 3
 
 
 @dataclass(frozen=True)

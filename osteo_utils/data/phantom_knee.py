@@ -17,7 +17,7 @@ YOUNG_MEAN, YOUNG_SD = 0.858, 0.120
 THRESHOLD = -2.5
 # Middle and spread of the T-scores of a set with as many knees of each class.
 _MIDDLE, _SPREAD = -1.65, 1.8
-_SHARED_NOISE, _OWN_NOISE = 1.15, 0.4
+_SHARED_NOISE, _OWN_NOISE = 0.7, 0.4
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def bone_of(cortex_t: float, texture_t: float) -> Bone:
     Joint Surg Am 1970, for the hip); bone volume lies between the 9 % of a spine and the 26 % of a femoral head
     (Hildebrand et al., J Bone Miner Res 1999); the texture of fractured patients is rougher, its Hurst exponent lower
     (Benhamou et al., J Bone Miner Res 2001, for the heel). The directions are theirs; how steep each is here is our
-    choice, set so that an ideal reader of both signs reaches an AUROC of about 0.98. The strut spacing is that
+    choice, set so that an ideal reader of both signs reaches an AUROC of about 0.998. The strut spacing is that
     of the projection at film resolution, wider than the spacing seen in histology. Contrast rises as the mean falls.
 
     In one point the model leaves physics on purpose: a thin cortex attenuates more per millimetre. A film has no absolute
