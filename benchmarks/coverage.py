@@ -18,6 +18,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 from scipy.special import expit
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from osteo_utils.evidence import comparisons, evaluation
 from osteo_utils.evidence.measures import delong, measure
@@ -140,6 +142,28 @@ def power(scenario: Scenario, n_sets: int, seed: int) -> dict[str, float]:
     return {"minimal detectable AUROC difference": wanted, "found": float(found / n_sets)}
 
 
+def at_chance(groups: int, n_sets: int, n_resamples: int, seed: int) -> dict[str, float]:
+    """How often the interval of a cross-validated AUROC leaves out 0.5 where there is nothing to be learnt, by side.
+
+    Unlike the other simulations this one fits: 20 numbers of noise for each of `groups` knees, a logistic regression in
+    five stratified folds. What a fit learns from the luck of its training folds is turned against it in the test fold.
+    """
+    missed = {"below": 0, "above": 0}
+    for number in range(n_sets):
+        rng = np.random.default_rng([seed, groups, number])
+        noise, label = rng.normal(size=(groups, 20)), np.arange(groups) % 2
+        folds = StratifiedKFold(5, shuffle=True, random_state=number)
+        guessed = cross_val_predict(LogisticRegression(), noise, label, cv=folds, method="predict_proba")[
+            :, 1
+        ]
+        about = {"image_id": np.arange(groups), "group": np.arange(groups), "seed": 0, "y_true": label}
+        frame = pd.DataFrame({**about, "y_prob": guessed})
+        found = evaluation.summarise(frame, ["auroc"], n_resamples, number)["auroc"]
+        missed["below"] += found.high < 0.5
+        missed["above"] += found.low > 0.5
+    return {side: float(count / n_sets) for side, count in missed.items()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sets", type=int, default=1000)
@@ -162,6 +186,11 @@ def main() -> None:
             own["slope"]["sets"] = asked.slope_sets
         results.write_json(asked.out / "coverage.json", found)
         print(name, *(f"  {key}: {value}" for key, value in own.items()), sep="\n", flush=True)
+    for groups in (80, 335):
+        own = {"sets": asked.sets, **at_chance(groups, asked.sets, asked.resamples, asked.seed)}
+        found[f"cross-validated noise, {groups} groups"] = own
+        results.write_json(asked.out / "coverage.json", found)
+        print(f"cross-validated noise, {groups} groups: {own}", flush=True)
     print(f"{time.process_time() - started:.0f} s of processor time")
 
 

@@ -56,6 +56,11 @@ def test_clustered_tests_keep_their_level_where_delong_without_groups_does_not(b
     assert found["DeLong, groups ignored"] > high
 
 
+def test_at_chance_a_cross_validated_interval_misses_oftener_than_it_says(benchmark) -> None:
+    found = benchmark.at_chance(80, 100, 200, seed=7)
+    assert 0.05 < found["below"] + found["above"] < 0.4
+
+
 def test_the_detectable_difference_is_found_four_times_in_five(benchmark) -> None:
     low, high = between(0.8, 100)
     assert low <= benchmark.power(benchmark.Scenario(200), 100, seed=7)["found"] <= high

@@ -102,10 +102,25 @@ def test_label_noise_caps_what_can_be_reached() -> None:
 
 
 @pytest.mark.long
-def test_without_signal_texture_misses_chance_as_often_as_it_may() -> None:
-    sets = (phantom.draw(seed, 80, size=256, copies=0, signal=0) for seed in SEEDS)
-    missed = sum(interval_misses_chance(by_texture(films)) for films in sets)
-    assert IN_TWENTY[0] <= missed <= IN_TWENTY[1]
+def test_without_signal_texture_misses_chance_as_often_as_noise_does() -> None:
+    # A cross-validated interval misses it oftener than once in twenty: training and test folds pull in opposite
+    # directions (Bates et al., J Am Stat Assoc 2024). So films without signal are held against numbers without any.
+    drawn = [phantom.draw(seed, 80, size=256, copies=0, signal=0) for seed in SEEDS]
+    measured = [texture.measure_all(films.images, films.masks) for films in drawn]
+    random = np.random.default_rng(0)
+
+    def misses(measures: pd.DataFrame, films: phantom.PhantomSet) -> bool:
+        folds = splits.make_folds(images_of(films), "grouped", 5, seed=0)
+        return interval_misses_chance(texture.predict(measures, images_of(films), folds)[0])
+
+    noise = [
+        misses(pd.DataFrame(random.normal(size=one.shape), columns=one.columns), films)
+        for one, films in zip(measured * 10, drawn * 10, strict=True)
+    ]
+    rate = np.mean(noise)
+    assert rate < 0.3
+    missed = sum(misses(*both) for both in zip(measured, drawn, strict=True))
+    assert missed <= binom.ppf(0.995, len(SEEDS), rate)
 
 
 @pytest.mark.long

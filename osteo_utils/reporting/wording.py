@@ -52,6 +52,9 @@ LIMITS: list[str] = [
     "count as two groups unless a table of patients was given, so that even the honest split can be too kind.",
     "The intervals resample groups and keep the fitted models. They hold the luck of the sample, not the luck of "
     "training; only several split seeds show the latter.",
+    "Training and test folds come from one set, so what chance puts into one it takes from the other. Near chance the "
+    "intervals therefore leave out 0.5 more often than once in twenty (Bates, Hastie and Tibshirani, "
+    "J Am Stat Assoc 2024). Whether there is any signal at all is better read from the comparison with shuffled labels.",
     "The paper gives no code, no split and no training settings. A number of ours that differs from its number "
     "does not show how its number came about.",
 ]
@@ -112,6 +115,23 @@ def _model(key: str, name: str, opening: str, *beside: Exhibit) -> Section:
             ),
             *beside,
             Exhibit(f"{key}*overview*", f"{name} by protocol, recipe and variant.", optional=True),
+            Exhibit(
+                f"{key}_ablation",
+                f"{name}: AUROC of the probe on other squares and depths of the same films; differences are paired, from "
+                "the study's square without its mirror image.",
+                True,
+                (
+                    "protocol",
+                    "name",
+                    "value",
+                    "low",
+                    "high",
+                    "difference",
+                    "difference_low",
+                    "difference_high",
+                    "p_holm",
+                ),
+            ),
             Exhibit(f"{key}_*", f"{name}: {{name}}.", optional=True),
         ),
     )
