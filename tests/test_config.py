@@ -34,6 +34,8 @@ def test_every_committed_study_is_complete(study: str) -> None:
         ("trained_seeds", 9, "expected at most the 3 entries of split_seeds, found 9"),
         ("compared_views", ["knee"], "'knee' is the study's own view already"),
         ("compared_views", "squeeze", "expected a list of str"),
+        ("split_seeds", 3, "expected a list of at least one int"),
+        ("trained_seeds", "one", "expected int, found 'one'"),
         ("mask_min_area", 0.95, "expected less than mask_max_area"),
     ],
 )

@@ -22,5 +22,5 @@ def test_planted_copies_are_found_and_different_knees_kept_apart(benchmark) -> N
     assert len(by_kind) == 36
     assert joined == 0
     assert by_kind.recall.mean() >= 0.97
-    # What is missed is of the strongest of a kind's three strengths, as a turn by four degrees.
-    assert (by_kind.groupby("kind", sort=False).head(2).recall == 1).all()
+    # Of the 36 only the strongest turn (4 degrees) is missed.
+    assert by_kind.recall[by_kind.kind != "turned a little"].mean() == 1

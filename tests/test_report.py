@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from osteo_utils.evidence import claims
-from osteo_utils.reporting import figures, films, findings, report, tables
+from osteo_utils.reporting import contents, figures, films, findings, report, tables
 from osteo_utils.study import results, runtime
 from osteo_utils.study.paths import StudyPaths
 
@@ -400,3 +400,14 @@ def test_columns_that_are_not_printed_are_told(tmp_path: Path) -> None:
     block = tables.saved_table(tmp_path / "wide.csv", "Wide.", ("c", "a"))
     assert block["columns"] == ["c", "a"] and block["rows"] == [["3", "1"]]
     assert block["caption"] == "Wide. All 3 columns are in tables/wide.csv."
+
+
+def test_that_the_headline_has_one_seed_is_told_though_the_probes_have_more() -> None:
+    def told(**changed: object) -> bool:
+        asked = {"split_seeds": [4, 5, 6], "primary_recipe": "last_block", "trained_seeds": 1, **changed}
+        found = contents.limits({}, {"04_vgg16": {"parameters": asked}}, "phantom")
+        return any("one split seed only (4)" in limit for limit in found)
+
+    assert told()
+    assert not told(trained_seeds=3)
+    assert not told(primary_recipe="none")

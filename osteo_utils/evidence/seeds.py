@@ -60,31 +60,26 @@ def beside_difference(pred_a: pd.DataFrame, pred_b: pd.DataFrame, metric: str) -
 def in_words(predictions: pd.DataFrame, primary_recipe: str) -> str:
     """For the reader of a model notebook: what the seeds of a `predictions` table say, under `grouped` on whole films."""
     honest = predictions[(predictions.protocol == "grouped") & (predictions.variant == "full")]
-    primary = honest[honest.recipe == primary_recipe]
-    if found := spread(primary):
-        return _moves(primary_recipe, found, primary.seed.nunique())
+    arms = dict(list(honest.groupby("recipe")))
+    primary = arms.pop(primary_recipe)
+    if said := _moves(primary):
+        return said
     said = (
         f"{primary_recipe} was fitted with one split seed ({primary.seed.iloc[0]}): how far its numbers move with the "
         "seed alone was not measured, and the intervals do not contain it. A small difference between two rows may be "
         "the seed's."
     )
-    others = {name: spread(part) for name, part in honest.groupby("recipe") if name != primary_recipe}
-    return " ".join(
-        [
-            said,
-            *(
-                _moves(name, found, honest[honest.recipe == name].seed.nunique())
-                for name, found in others.items()
-                if found
-            ),
-        ]
-    )
+    return " ".join([said, *filter(None, map(_moves, arms.values()))])
 
 
-def _moves(recipe: str, found: Estimate, n_seeds: int) -> str:
+def _moves(arm: pd.DataFrame) -> str:
+    """How far two runs of one arm lie apart; empty where there is one seed alone."""
+    found = spread(arm)
+    if found is None:
+        return ""
     # Two independent runs differ by more than 1.96 √2 standard deviations in one case of twenty.
     return (
-        f"Over {n_seeds} split seeds the AUROC of {recipe} under grouped has a standard deviation of {found}: two runs "
-        f"that differ in nothing but the seed lie up to {1.96 * np.sqrt(2) * found.value:.3f} apart in 19 cases of 20. A "
-        "smaller difference says nothing."
+        f"Over {arm.seed.nunique()} split seeds the AUROC of {arm.recipe.iloc[0]} under grouped has a standard deviation "
+        f"of {found}: two runs that differ in nothing but the seed lie up to {1.96 * np.sqrt(2) * found.value:.3f} apart "
+        "in 19 cases of 20. A smaller difference says nothing."
     )

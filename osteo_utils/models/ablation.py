@@ -15,13 +15,13 @@ from osteo_utils.models.jobs import Fold
 from osteo_utils.models.weights import Weights
 from osteo_utils.study import results
 
-HONEST = ("grouped", "grouped_all")
+KNEES_APART = ("grouped", "grouped_all")
 
 
 def predict(
     run: results.Run, images: pd.DataFrame, folds: pd.DataFrame, given: Activations, weights: Weights
 ) -> dict[str, dict[str, pd.DataFrame]]:
-    """Out-of-fold predictions by protocol (those of HONEST that the study has) and arm, for the split seeds
+    """Out-of-fold predictions by protocol (those of KNEES_APART that the study has) and arm, for the split seeds
     on which networks are trained.
 
     `given` are the activations of whole films in the study's own view. The arms: that view without its mirror image
@@ -30,7 +30,7 @@ def predict(
     """
     features = _features(run, images, given, weights)
     found = {}
-    for protocol in (name for name in run.p.protocols if name in HONEST):
+    for protocol in (name for name in run.p.protocols if name in KNEES_APART):
         wanted = jobs.fold_list(images, folds, [protocol], run.p.split_seeds[: run.p.trained_seeds])
         arms = {name: _probed(wanted, pooled, name) for name, pooled in features.items()}
         views = [arms[name] for name in (run.p.view, *run.p.compared_views)]

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from osteo_utils.models import backbones, explain
+from osteo_utils.models import backbones, explain, probes
 from osteo_utils.models.inputs import Activations
 from osteo_utils.models.jobs import Fold
 from osteo_utils.models.tails import fitted_tail
@@ -116,7 +116,8 @@ def evidence(
             )
             for n, view in enumerate(activations.test_views)
         ]
-        found = [_probe_evidence(folder, layers) for folder in folders]
+        parts = probes.depths(activations)
+        found = [_probe_evidence(folder, layers, parts) for folder in folders]
         return np.stack([logits for logits, _ in found]), np.stack([cells for _, cells in found])
     tail = fitted_tail(folders[0], activations.backbone, weights, activations.image_size, recipe)
     logits, maps = [], []
@@ -134,20 +135,23 @@ def _upright(cells: list[np.ndarray]) -> np.ndarray:
 
 
 def _probe_evidence(
-    folder: Path, layers: list[tuple[np.ndarray, np.ndarray, np.ndarray]]
+    folder: Path, layers: list[tuple[np.ndarray, np.ndarray, np.ndarray]], parts: dict[str, slice]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Logits (n,) of a probe, and the sum of its maps at all depths at the resolution of the cut, (n, h, w).
 
-    `layers` holds for each view the means over the earlier stages, and the maps at the cut and at the end.
+    `layers` holds for each view the means over the earlier stages, and the maps at the cut and at the end; `parts` says
+    which coefficients go with each, as `probes.depths`.
     """
     with np.load(folder / "probe.npz") as probe:
-        coefficients, bias = probe["coefficients"], float(probe["intercept"])
+        of, bias = (
+            {name: probe["coefficients"][part] for name, part in parts.items()},
+            float(probe["intercept"]),
+        )
     logits, cells = [], []
     for earlier, at_cut, at_end in layers:
-        ends = np.cumsum([earlier.shape[-1], at_cut.shape[-1]])
-        of_earlier, of_cut, of_end = np.split(coefficients, ends)
-        early = explain.class_activation_map(at_cut, of_cut[:, None]) + (earlier @ of_earlier)[:, None, None]
-        late = explain.class_activation_map(at_end, of_end[:, None])
+        everywhere = (earlier @ of["earlier"])[:, None, None]
+        early = explain.class_activation_map(at_cut, of["cut"][:, None]) + everywhere
+        late = explain.class_activation_map(at_end, of["end"][:, None])
         logits.append(sum(part.mean(axis=(1, 2), dtype=np.float64) for part in (early, late)) + bias)
         rows, columns = (
             np.arange(fine) * coarse // fine

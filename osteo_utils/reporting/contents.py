@@ -314,13 +314,18 @@ def document(
 
 def limits(metrics: Metrics, runs: Mapping[str, dict[str, Any]], dataset: str) -> list[str]:
     """What the numbers cannot say, as far as this study's settings decide it."""
-    seeds = runs["04_vgg16"]["parameters"].get("split_seeds", [])
+    asked = runs["04_vgg16"]["parameters"]
+    seeds = asked.get("split_seeds", [])
+    if asked.get("primary_recipe") != "none":
+        seeds = seeds[: asked.get("trained_seeds", len(seeds))]
     return [
         datasets.get(dataset).labels,
         *([] if cohort.has_external(metrics) else [ONE_SET]),
         *LIMITS,
         *(
-            [f"One split seed only ({seeds[0]}): another deal of the folds would move every number."]
+            [
+                f"Headline numbers come from one split seed only ({seeds[0]}): another deal of the folds would move every number."
+            ]
             if len(seeds) == 1
             else []
         ),

@@ -243,12 +243,14 @@ def check(settings: Mapping[str, Any], where: str, complete: bool = False) -> No
         problems.append("variants: 'background' is scored by a probe, so recipes must name 'none' as well")
     if "grouped" not in settings.get("protocols", ["grouped"]):
         problems.append("protocols: 'grouped' must be among them; every headline number is about that split")
-    if settings.get("trained_seeds", 1) > len(settings.get("split_seeds", [0] * 1000)):
+    # What follows compares values, so they must be sound.
+    seeds = settings.get("split_seeds")
+    if not problems and seeds and settings.get("trained_seeds", 1) > len(seeds):
         problems.append(
-            f"trained_seeds: expected at most the {len(settings['split_seeds'])} entries of split_seeds, "
+            f"trained_seeds: expected at most the {len(seeds)} entries of split_seeds, "
             f"found {settings['trained_seeds']}"
         )
-    if settings.get("view") in settings.get("compared_views", []):
+    if not problems and settings.get("view") in settings.get("compared_views", []):
         problems.append(f"compared_views: {settings['view']!r} is the study's own view already; leave it out")
     if settings.get("mask_min_area", 0) >= settings.get("mask_max_area", 1):
         problems.append("mask_min_area: expected less than mask_max_area")
