@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from osteo_utils.models import attention, backbones, external, tails, training, weights
+from osteo_utils.models import attention, backbones, scoring, tails, training, weights
 from osteo_utils.models.inputs import Activations
 from osteo_utils.models.jobs import Fold, Recipe
 
@@ -38,16 +38,14 @@ def main(folder: Path) -> None:
         common = folder / "common" / name
         if not common.exists():
             common.mkdir(parents=True)
-            backbones.tail(name, pretrained, seed=1, image_size=SIZE).save_weights(
-                common / attention.TAIL_FILE
-            )
+            backbones.tail(name, pretrained, seed=1, image_size=SIZE).save_weights(common / scoring.TAIL_FILE)
         logits, maps = attention.evidence("last_block", [common], seen, pretrained)
         tail = tails.fitted_tail(common, name, pretrained, SIZE)
         scored = backbones.outputs(tail, seen.views[0])[:, 0]
         found[name] = {
             "trunk": views[0].mean(axis=(1, 2)).tolist(),
             "probability": (1 / (1 + np.exp(-scored))).tolist(),
-            "external": external._scorer("last_block", seen, pretrained)(common).tolist(),
+            "external": scoring.scorer("last_block", seen, pretrained)(common, np.arange(N)).tolist(),
             "logits": logits[0].tolist(),
             "map": maps[0, 0].tolist(),
         }

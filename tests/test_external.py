@@ -12,7 +12,7 @@ from small_study import SIZE, Fitted, prepared
 
 from osteo_utils.data import phantom
 from osteo_utils.evidence import ensemble, scores
-from osteo_utils.models import backbones, external, inputs, probes, tails
+from osteo_utils.models import backbones, external, inputs, probes, scoring, tails
 from osteo_utils.study import results
 
 
@@ -131,8 +131,8 @@ def test_the_same_probe_scores_a_film_of_its_own_fold_as_it_did_when_it_was_fitt
     for (recipe, _), fitted in with_set.fits.items():
         job, folder = fitted[0]
         known = results.read_table(folder / "predictions.csv").y_prob
-        logits = external._scorer(recipe, with_set.activations, with_set.weights)(folder)
-        probability = 1 / (1 + np.exp(-logits[job.test]))
+        logits = scoring.scorer(recipe, with_set.activations, with_set.weights)(folder, job.test)
+        probability = 1 / (1 + np.exp(-logits))
         np.testing.assert_allclose(probability, known, rtol=1e-4)
 
 

@@ -13,7 +13,7 @@ from skimage import data
 from small_study import Fitted, prepared
 
 from osteo_utils.data import phantom
-from osteo_utils.models import attention, external, inference, networks, predict, training
+from osteo_utils.models import attention, inference, networks, predict, scoring, training
 from osteo_utils.models.jobs import Recipe
 from osteo_utils.study import results
 from osteo_utils.study.paths import StudyPaths
@@ -68,8 +68,8 @@ def test_logits_are_those_that_an_external_set_gets_and_the_map_adds_up_to_them(
         settings = Recipe.from_parameters(recipe, done.run.parameters)
         seen = training.seen_by(settings, done.run, done.images, done.activations, done.weights)
         logits, maps = attention.evidence(recipe, folders, seen, done.weights)
-        score = external._scorer(recipe, seen, done.weights)
-        np.testing.assert_allclose(logits, [score(folder) for folder in folders], atol=2e-4)
+        score, every = scoring.scorer(recipe, seen, done.weights), np.arange(len(done.images))
+        np.testing.assert_allclose(logits, [score(folder, every) for folder in folders], atol=2e-4)
         # What a map leaves of the logit is the bias, the same for every film.
         left = logits - maps.mean(axis=(2, 3))
         assert np.ptp(left, axis=1).max() < 1e-3

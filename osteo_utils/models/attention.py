@@ -13,12 +13,10 @@ import pandas as pd
 from osteo_utils.models import backbones, explain, probes
 from osteo_utils.models.inputs import Activations
 from osteo_utils.models.jobs import Fold
+from osteo_utils.models.scoring import TAIL_FILE
 from osteo_utils.models.tails import fitted_tail
 from osteo_utils.models.weights import Weights
 from osteo_utils.study import results
-
-# As the room `tails` writes it; loading it into a tail that stands already is many times faster than a new one.
-TAIL_FILE = "tail.weights.h5"
 
 
 @dataclass(frozen=True)

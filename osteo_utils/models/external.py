@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
-import keras
 import numpy as np
 import pandas as pd
 
 from osteo_utils.data import overlap
-from osteo_utils.models import backbones, guards, inputs, probes, tails, training
-from osteo_utils.models.inputs import Activations
+from osteo_utils.models import guards, inputs, scoring, training
 from osteo_utils.models.jobs import Fold, Recipe
 from osteo_utils.models.weights import Weights
 from osteo_utils.study import results
@@ -58,18 +55,19 @@ def score(
         return parts[0]
     n_views = min(inputs.TEST_VIEWS, run.p.augmented_views)
     activations = inputs.trunk_views(run, films, weights.backbone, "full", weights, n_views)
+    every = np.arange(len(films))
     for (recipe, variant), fitted in fits.items():
         if variant != "full":
             continue
         honest = [(job, folder) for job, folder in fitted if job.protocol == "grouped"]
         settings = Recipe.from_parameters(recipe, run.parameters)
         seen = training.seen_by(settings, run, films, activations, weights)
-        logits_of = _scorer(recipe, seen, weights)
+        logits_of = scoring.scorer(recipe, seen, weights)
         for seed in dict.fromkeys(job.seed for job, _ in honest):
             mine = [(job, folder) for job, folder in honest if job.seed == seed]
             for job, _ in mine:
                 check_apart(films, job.table)
-            logits = np.mean([logits_of(folder) for _, folder in mine], axis=0)
+            logits = np.mean([logits_of(folder, every) for _, folder in mine], axis=0)
             probability = 1.0 / (1.0 + np.exp(-logits))
             guards.check_probabilities(probability, f"{weights.backbone} {recipe}, external set")
             about = {"image_id": films.image_id, "view": 0, "group": films.group, "y_true": films.label}
@@ -86,24 +84,3 @@ def check_apart(films: pd.DataFrame, studied: pd.DataFrame) -> None:
             f"{shared.image_id.iloc[0]} is in group {shared.group.iloc[0]}, which the study was fitted on; "
             "run 02_eda again, which tells the two sets apart"
         )
-
-
-def _scorer(recipe: str, activations: Activations, weights: Weights) -> Callable[[Path], np.ndarray]:
-    """From the folder of a fit to the logits, float64 (n,), of the films behind `activations`."""
-    if recipe == "none":
-        views = range(len(activations.test_views))
-        pooled = np.mean([probes.pooled_features(activations, weights, view) for view in views], axis=0)
-        return lambda folder: _probe_logits(folder, pooled)
-    return lambda folder: _tail_logits(folder, recipe, activations, weights)
-
-
-def _probe_logits(folder: Path, pooled: np.ndarray) -> np.ndarray:
-    with np.load(folder / "probe.npz") as probe:
-        return pooled.astype(np.float64) @ probe["coefficients"] + probe["intercept"]
-
-
-def _tail_logits(folder: Path, recipe: str, activations: Activations, weights: Weights) -> np.ndarray:
-    keras.utils.clear_session()
-    tail = tails.fitted_tail(folder, activations.backbone, weights, activations.image_size, recipe)
-    logits = [backbones.outputs(tail, view)[:, 0] for view in activations.test_views]
-    return np.mean(logits, axis=0).astype(np.float64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,20 +72,43 @@ def square_films(run: results.Run, images: pd.DataFrame, variant: str, view: str
     A film whose mask was flagged as implausible in `tables/masks.csv` stays whole; under the variant `background` it
     must then be left out (`trusted_alone`).
     """
-    stored = np.load(run.depends_on(run.paths.images), mmap_mode="r")
     if variant == "full":
+        stored = np.load(run.depends_on(run.paths.images), mmap_mode="r")
         return radiographs.views(stored, _with_knees(run, images, view), view, size)
     change = {"segmented": masks.apply_mask, "background": masks.without_bone}[variant]
     bones = np.load(run.depends_on(run.paths.masks), mmap_mode="r")
-    plausible = _measured(run, images).plausible.astype(bool)
-    changed = np.zeros((len(images), *stored.shape[1:]), np.uint8)
-    for position, (film, trusted) in enumerate(zip(images.itertuples(), plausible, strict=True)):
+    plausible = _measured(run, images).plausible.astype(bool).tolist()
+
+    def draw(position: int, film: np.ndarray, row: int, part: tuple[slice, slice]) -> np.ndarray:
+        return change(film, np.asarray(bones[row])[part]) if plausible[position] else film
+
+    return _redrawn(run, images, draw, view, size)
+
+
+def changed_films(
+    run: results.Run,
+    images: pd.DataFrame,
+    change: Callable[[np.ndarray, str], np.ndarray],
+    view: str,
+    size: int,
+) -> np.ndarray:
+    """Whole films as squares, uint8 (n, size, size), after `change` of each: (pixels uint8 (h, w), its image_id)."""
+    names = images.image_id.tolist()
+    return _redrawn(run, images, lambda position, film, row, part: change(film, names[position]), view, size)
+
+
+def _redrawn(
+    run: results.Run, images: pd.DataFrame, draw: Callable[..., np.ndarray], view: str, size: int
+) -> np.ndarray:
+    """Squares of films that `draw` makes from position, pixels, row of the store, and place within it."""
+    stored = np.load(run.depends_on(run.paths.images), mmap_mode="r")
+    drawn = np.zeros((len(images), *stored.shape[1:]), np.uint8)
+    for position, film in enumerate(images.itertuples()):
         box = radiographs.content_box(int(film.width), int(film.height))
         part = (slice(box.top, box.top + box.height), slice(box.left, box.left + box.width))
-        whole = np.asarray(stored[film.row])[part]
-        changed[position][part] = change(whole, np.asarray(bones[film.row])[part]) if trusted else whole
+        drawn[position][part] = draw(position, np.asarray(stored[film.row])[part], film.row, part)
     images = _with_knees(run, images, view).assign(row=np.arange(len(images)))
-    return radiographs.views(changed, images, view, size)
+    return radiographs.views(drawn, images, view, size)
 
 
 def square_masks(run: results.Run, images: pd.DataFrame, view: str, size: int) -> np.ndarray:
@@ -147,25 +171,40 @@ def trunk_views(
     """
     parameters = run.p
     films = square_films(run, images, variant, view or parameters.view, parameters.image_size)
-    views = []
-    for index in range(min(n_views, n_scored) if cut == "all" else n_views):
-        squares = augmented(films, images.image_id, index, parameters.seed)
+    squares = (
+        augmented(films, images.image_id, index, parameters.seed)
+        for index in range(min(n_views, n_scored) if cut == "all" else n_views)
+    )
+    return activations_of(run, squares, variant, weights, cut, n_scored)
+
+
+def activations_of(
+    run: results.Run,
+    squares: Iterable[np.ndarray],
+    variant: str,
+    weights: Weights,
+    cut: str = "last_block",
+    n_scored: int = TEST_VIEWS,
+) -> Activations:
+    """Activations of films that are squares already, uint8 (n, size, size), one array for each view of them."""
+    views, first_film = [], None
+    for films in squares:
+        first_film = films[0] if first_film is None and len(films) else first_film
         views.append(
-            squares
+            films
             if cut == "all"
             else backbones.activations(
-                squares, backbone, weights, run.paths.trunk, cache_gb=parameters.cache_gb, cut=cut
+                films, weights.backbone, weights, run.paths.trunk, cache_gb=run.p.cache_gb, cut=cut
             )
         )
-    key = runtime.hash_of([each if cut == "all" else Path(each.filename).stem for each in views])
     return Activations(
-        backbone,
+        weights.backbone,
         variant,
-        parameters.image_size,
+        run.p.image_size,
         tuple(views),
-        key,
+        runtime.hash_of([each if cut == "all" else Path(each.filename).stem for each in views]),
         cut,
         n_scored,
-        films[0] if len(films) else None,
+        first_film,
         () if cut == "all" else tuple(backbones.stage_means(each) for each in views),
     )

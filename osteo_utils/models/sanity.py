@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from osteo_utils.models import attention, backbones, explain
+from osteo_utils.models import attention, backbones, explain, scoring
 from osteo_utils.models import weights as pretrained
 from osteo_utils.models.inputs import Activations
 from osteo_utils.models.jobs import Fold
@@ -60,7 +60,7 @@ def randomised(
     kernel, _ = attention.head_of(blank_tail)
     parts = []
     for job, folder in jobs:
-        tail.load_weights(folder / attention.TAIL_FILE)
+        tail.load_weights(folder / scoring.TAIL_FILE)
         chosen = _spread(job.test, FILMS // len(jobs))
         rows = activations.views[0][chosen]
         last = backbones.outputs(backbones.maps(tail), rows)
@@ -101,7 +101,7 @@ def occlusion(
     falls, places = [], []
     for position in positions:
         folder = next(folder for job, folder in jobs if position in job.test)
-        tail.load_weights(folder / attention.TAIL_FILE)
+        tail.load_weights(folder / scoring.TAIL_FILE)
         film = squares[position]
         hidden = np.repeat(film[None], 1 + PATCHES**2, axis=0)
         for number in range(PATCHES**2):

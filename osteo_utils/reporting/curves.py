@@ -197,3 +197,33 @@ def reliability(frame: pd.DataFrame, where: str, smooth: pd.DataFrame | None = N
     below.set_ylim(bottom=0)
     sns.despine(fig=figure)
     return figure
+
+
+@styled
+def perturbations(table: pd.DataFrame, where: str, model: str) -> Figure:
+    """AUROC and the share of calls that change, by kind of perturbation and its strength, with 95 % bands.
+
+    `table` as `robustness.judge` gives it, with a column unit; the unchanged films are the first point of every panel.
+    """
+    require(table, ["kind", "strength", "unit", "value", "low", "high", "flipped"], "perturbations")
+    start = table[table.strength == 0]
+    parts = list(table[table.strength > 0].groupby("kind", sort=False))
+    figure = canvas(1.45 * len(parts) + 0.6, 3.9, f"{NAMES.get(model, model)} on perturbed films", where)
+    grid = figure.subplots(2, len(parts), sharex="col", sharey="row", squeeze=False)
+    for column, (kind, part) in enumerate(parts):
+        drawn = pd.concat([start, part]).assign(place=range(len(part) + 1))
+        score, calls = grid[:, column]
+        _band(score, drawn, "place", "value", colour_of(model), dashes="o-")
+        score.axhline(float(start["value"].iloc[0]), **CHANCE)
+        ends = {"flipped_low": "low", "flipped_high": "high"}
+        flips = drawn.drop(columns=list(ends.values())).rename(columns=ends)
+        _band(calls, flips, "place", "flipped", PALETTE["neutral"], dashes="o-")
+        score.set_title(str(kind), fontsize=9)
+        calls.set(xlabel=str(part["unit"].iloc[0]), ylim=(0, 1))
+        calls.set_xticks(drawn["place"], ["none", *(f"{s:g}" for s in part["strength"])])
+        calls.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        for axes in (score, calls):
+            axes.grid(visible=True, axis="y")
+    grid[0, 0].set(ylabel="AUROC", ylim=(min(0.45, float(table["low"].min())), 1.0))
+    grid[1, 0].set(ylabel="calls that change")
+    return figure

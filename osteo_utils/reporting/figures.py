@@ -11,7 +11,14 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from osteo_utils.reporting.curves import abstention, decision, precision_recall, reliability, roc
+from osteo_utils.reporting.curves import (
+    abstention,
+    decision,
+    perturbations,
+    precision_recall,
+    reliability,
+    roc,
+)
 from osteo_utils.reporting.intervals import beside_shuffled, by_protocol, forest, mask_trial
 from osteo_utils.reporting.performance import confusion, training_curves
 from osteo_utils.reporting.style import (
@@ -43,6 +50,7 @@ __all__ = [
     "intensity",
     "mask_areas",
     "mask_trial",
+    "perturbations",
     "precision_recall",
     "reliability",
     "roc",

@@ -101,6 +101,11 @@ def _model(key: str, name: str, opening: str, *beside: Exhibit) -> Section:
             Exhibit(f"{key}*curve*", f"{name}: accuracy by epoch, the counterpart of the paper's Fig. 3."),
             Exhibit(f"{key}*confusion*", f"{name}: labels against predictions, the counterpart of Fig. 4."),
             Exhibit(f"{key}*roc*", f"{name}: receiver operating characteristic."),
+            Exhibit(
+                f"{key}_perturbed",
+                f"{name}: AUROC and the share of calls that change when films of test folds are perturbed, one film of a "
+                "knee; the first point of each panel is the film unchanged.",
+            ),
             Exhibit(f"{key}_*", f"{name}: {{name}}.", optional=True),
         ),
         films=(
@@ -108,6 +113,7 @@ def _model(key: str, name: str, opening: str, *beside: Exhibit) -> Section:
                 f"{key}*activation*", f"{name}: class activation maps on films of test folds, bone outlined."
             ),
             Exhibit(f"{key}*views*", "One film as training sees it.", optional=True),
+            Exhibit(f"{key}_perturbed*", "One film under every perturbation.", optional=True),
         ),
         tables=(
             Exhibit(
@@ -130,6 +136,17 @@ def _model(key: str, name: str, opening: str, *beside: Exhibit) -> Section:
                     "difference_low",
                     "difference_high",
                     "p_holm",
+                ),
+            ),
+            Exhibit(
+                f"{key}_perturbed",
+                f"{name}: AUROC on perturbed films with its paired difference from the films unchanged, and the share of "
+                "calls that change.",
+                True,
+                (
+                    *("kind", "strength", "unit", "n_files", "value", "low", "high"),
+                    *("difference", "difference_low", "difference_high", "p_holm"),
+                    *("flipped", "flipped_low", "flipped_high"),
                 ),
             ),
             Exhibit(f"{key}_*", f"{name}: {{name}}.", optional=True),
