@@ -63,11 +63,11 @@ def compressed(film: np.ndarray, quality: float, random: np.random.Generator) ->
 
 
 PERTURBATIONS = {
-    "blur": Perturbation("blurred", "pixels", (1.0, 2.0, 4.0), blurred),
-    "noise": Perturbation("noisier", "grey levels", (8.0, 16.0, 32.0), noisy),
+    "blur": Perturbation("blurred", "pixels", (0.5, 1.0, 2.0), blurred),
+    "noise": Perturbation("noisier", "grey levels", (4.0, 8.0, 16.0), noisy),
     "exposure": Perturbation("darker or brighter", "gamma", (1.25, 1.6, 2.2), exposed),
     "crop": Perturbation("cut tighter, off centre", "share of the side", (0.1, 0.2, 0.3), cropped, True),
-    "compression": Perturbation("compressed", "JPEG quality", (50.0, 20.0, 8.0), compressed),
+    "compression": Perturbation("compressed", "JPEG quality", (50.0, 20.0, 10.0), compressed),
 }
 
 
