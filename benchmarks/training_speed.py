@@ -1,20 +1,23 @@
 """How near the study's training comes to what arithmetic allows, and what the usual ways of doing it cost.
 
     python benchmarks/training_speed.py [--films 744] [--epochs 4] [--folds 5] [--image-size 224]
-                                        [--backbones vgg16 resnet50] [--grow] [--out reports]
+                                        [--backbones vgg16 resnet50] [--recipes none last_block last_stage]
+                                        [--grow] [--out reports]
 
 One run, one machine, one process; every figure is a ratio within it. Weights are random and films synthetic: speed depends
-on neither. What is compared, for training the last block of one network under one split:
+on neither. What is compared, for one network and recipe under one split:
 
-  study      trunk activations of every film and view once, then the tail on them, fold by fold, as notebooks 04 and 05 do
+  study      trunk activations of every film and view once, then the probe or the tail on them, fold by fold, as notebooks
+             04 and 05 do
   bound      the multiply-adds of every pass that this must make, at the rate that the same process reaches on the same
              layers when it does nothing else (the fastest of several passes over one batch)
   tutorial   the frozen network run again in every epoch, from JPEG files through a Keras input pipeline: measured on one
-             fold and two epochs, and extrapolated to all (the table says so)
+             fold and two epochs, and extrapolated to all (the table says so). A probe has no epochs; its counterpart, a new
+             head on a frozen network, gets as many as the paper's recipe
   pytorch    the usual loop of PyTorch, films in memory, the frozen part run in every step; measured on a few steps and
-             extrapolated; left out where torch is not installed
+             extrapolated; for the last block alone, and left out where torch is not installed
 
-`--grow` adds how the study's time grows with films, views, folds and seeds. Writes `benchmarks.json` and the figure
+`--grow` adds how the study's time with the last block grows with films, views, folds and seeds. Writes `benchmarks.json` and the figure
 `figures/benchmarks/training_speed.png` under `--out`.
 """
 
@@ -42,7 +45,7 @@ import keras  # noqa: E402  the switches above are read when Keras is imported
 from osteo_utils.data import phantom  # noqa: E402
 from osteo_utils.models import backbones, training, weights  # noqa: E402
 from osteo_utils.models.inputs import Activations  # noqa: E402
-from osteo_utils.models.jobs import Fold, Recipe  # noqa: E402
+from osteo_utils.models.jobs import Fold, Recipe, as_in_paper  # noqa: E402
 from osteo_utils.reporting.style import canvas, colour_of, styled  # noqa: E402
 
 PASSES = 5
@@ -58,6 +61,7 @@ WAYS = {
 }
 # A training step computes the outputs, the gradient of the inputs and that of the weights.
 STEP_PASSES = 3
+RECIPES = ("none", "last_block", "last_stage")
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,17 @@ class Size:
     views: int = 2
     seeds: int = 1
     batch_size: int = 32
+    recipe: str = "last_block"
+
+    @property
+    def cut(self) -> str:
+        """Where the trunk ends."""
+        return Recipe(self.recipe).cut
+
+    @property
+    def tutorial_epochs(self) -> int:
+        """Passes over the films that the usual recipe makes."""
+        return as_in_paper().epochs if self.recipe == "none" else self.epochs
 
     @property
     def steps(self) -> int:
@@ -109,15 +124,17 @@ def study(backbone: str, films: np.ndarray, size: Size) -> dict[str, float]:
     """Seconds of the study's way: the trunk once per view, then the tail for every fold and seed."""
     pretrained = weights.random(backbone, 1)
     # Small steps, as a network of random weights would run away and be refused.
-    recipe = Recipe("last_block", size.epochs, size.batch_size, learning_rate=1e-5)
+    settings = {"epochs": size.epochs, "batch_size": size.batch_size, "learning_rate": 1e-5}
+    recipe = Recipe(size.recipe, **settings) if size.recipe != "none" else Recipe("none")
     with tempfile.TemporaryDirectory() as scratch:
         started = time.perf_counter()
         views = tuple(
-            backbones.activations(view, backbone, pretrained, Path(scratch), cache_gb=1e4)
+            backbones.activations(view, backbone, pretrained, Path(scratch), cache_gb=1e4, cut=size.cut)
             for view in (films, films[:, :, ::-1], films[:, ::-1], films[:, ::-1, ::-1])[: size.views]
         )
         trunk_seconds = time.perf_counter() - started
-        seen = Activations(backbone, "full", size.image_size, views, "benchmark")
+        means = tuple(backbones.stage_means(view) for view in views)
+        seen = Activations(backbone, "full", size.image_size, views, "benchmark", size.cut, earlier=means)
         table = table_of(size)
         jobs = [
             Fold("grouped", seed, fold, table) for seed in range(size.seeds) for fold in range(size.folds)
@@ -131,8 +148,8 @@ def study(backbone: str, films: np.ndarray, size: Size) -> dict[str, float]:
 def bound(backbone: str, films: np.ndarray, size: Size) -> dict[str, float]:
     """Seconds of the same passes at the rate that the same layers reach in this process, and what they consist of."""
     pretrained = weights.random(backbone, 1)
-    trunk = backbones.trunk(backbone, pretrained, size.image_size)
-    tail = backbones.tail(backbone, pretrained, image_size=size.image_size)
+    trunk = backbones.trunk(backbone, pretrained, size.image_size, size.cut)
+    tail = backbones.tail(backbone, pretrained, image_size=size.image_size, cut=size.cut)
     images = backbones.preprocess(np.resize(films, (size.batch_size, *films.shape[1:])))
     rows = np.asarray(trunk.predict_on_batch(images))
     labels = (np.arange(size.batch_size) % 2).astype(np.float32)[:, None]
@@ -142,10 +159,14 @@ def bound(backbone: str, films: np.ndarray, size: Size) -> dict[str, float]:
     per_trunk = fastest(lambda: trunk.predict_on_batch(images)) / size.batch_size
     per_tail = fastest(lambda: tail.predict_on_batch(rows)) / size.batch_size
     per_step = fastest(lambda: tail.train_on_batch(rows, labels)) / size.batch_size
-    fits = size.folds * size.seeds
-    trained = size.epochs * size.films * (size.folds - 1) / size.folds
-    # After each epoch the scored fold is watched in one view, and at the end scored in all test views.
-    scored = (size.epochs + min(2, size.views)) * size.films / size.folds
+    if size.recipe == "none":
+        # The tail is passed once for each test view; what the regressions cost is not counted.
+        fits, trained, scored = 1, 0, min(2, size.views) * size.films
+    else:
+        fits = size.folds * size.seeds
+        trained = size.epochs * size.films * (size.folds - 1) / size.folds
+        # After each epoch the scored fold is watched in one view, and at the end scored in all test views.
+        scored = (size.epochs + min(2, size.views)) * size.films / size.folds
     adds = {"trunk": multiply_adds(trunk), "tail": multiply_adds(tail)}
     seconds = {
         "trunk": size.films * size.views * per_trunk,
@@ -170,8 +191,11 @@ def tutorial(backbone: str, films: np.ndarray, size: Size) -> dict[str, float]:
     One fold and two epochs are measured; the first epoch, which compiles, is not counted.
     """
     pretrained = weights.random(backbone, 1)
-    trunk = backbones.trunk(backbone, pretrained, size.image_size)
-    tail = backbones.tail(backbone, pretrained, image_size=size.image_size)
+    trunk = backbones.trunk(backbone, pretrained, size.image_size, size.cut)
+    tail = backbones.tail(backbone, pretrained, image_size=size.image_size, cut=size.cut)
+    if size.recipe == "none":
+        for layer in tail.layers:
+            layer.trainable = layer.name == "head"
     network = keras.Sequential([keras.layers.RandomFlip("horizontal"), trunk, tail])
     network.compile(
         optimizer=keras.optimizers.AdamW(1e-4),
@@ -195,7 +219,7 @@ def tutorial(backbone: str, films: np.ndarray, size: Size) -> dict[str, float]:
         clock = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: ends.append(time.perf_counter()))
         network.fit(train, validation_data=test, epochs=TUTORIAL_EPOCHS, callbacks=[clock], verbose=0)
     per_epoch = ends[-1] - ends[-2]
-    return {"epoch": per_epoch, "total": per_epoch * size.epochs * size.folds * size.seeds}
+    return {"epoch": per_epoch, "total": per_epoch * size.tutorial_epochs * size.folds * size.seeds}
 
 
 def pytorch(backbone: str, films: np.ndarray, size: Size) -> dict[str, float] | str:
@@ -203,6 +227,8 @@ def pytorch(backbone: str, films: np.ndarray, size: Size) -> dict[str, float] | 
 
     Only training is counted, from films in memory: no file is read and no fold is scored, which favours it.
     """
+    if size.recipe != "last_block":
+        return f"not written for {size.recipe}"
     if importlib.util.find_spec("torch") is None:
         return "torch is not installed"
     import torch_loop
@@ -226,7 +252,7 @@ def compared(backbone: str, films: np.ndarray, size: Size) -> dict[str, object]:
         "times_the_study": ratios,
         "study_over_bound": 1 / ratios["bound"],
         "extrapolated": {
-            "tutorial": f"one fold, epoch {TUTORIAL_EPOCHS} of {TUTORIAL_EPOCHS} measured; times {size.epochs} epochs, "
+            "tutorial": f"one fold, epoch {TUTORIAL_EPOCHS} of {TUTORIAL_EPOCHS} measured; times {size.tutorial_epochs} epochs, "
             f"{size.folds} folds, {size.seeds} seeds",
             "pytorch": f"quickest of {TORCH_STEPS} steps measured; times all steps",
         },
@@ -254,13 +280,13 @@ def growth(backbone: str, films: np.ndarray, size: Size) -> list[dict[str, objec
 
 @styled
 def figure(table: pd.DataFrame, where: str) -> Figure:
-    """Every way's time as a multiple of the study's; columns backbone, way, times_the_study."""
+    """Every way's time as a multiple of the study's; columns backbone, recipe, way, times_the_study."""
     drawing = canvas(6.2, 0.28 * len(table) + 0.7, "Time of training, as a multiple of the study's", where)
     axes = drawing.subplots()
     places = np.arange(len(table))
     bars = axes.barh(places, table["times_the_study"], 0.7, color=[colour_of(b) for b in table["backbone"]])
     axes.bar_label(bars, [f"{value:.2f}" for value in table["times_the_study"]], padding=3, fontsize=8)
-    axes.set_yticks(places, [f"{row.backbone}, {WAYS[row.way]}" for row in table.itertuples()])
+    axes.set_yticks(places, [f"{row.backbone}, {row.recipe}: {WAYS[row.way]}" for row in table.itertuples()])
     axes.axvline(1, color="black", linewidth=0.8)
     axes.set(xscale="log", xlabel="times the study's time")
     axes.invert_yaxis()
@@ -277,6 +303,7 @@ def main() -> None:
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--image-size", type=int, default=224, help="pixels, at least 96")
     parser.add_argument("--backbones", nargs="+", default=["vgg16", "resnet50"], choices=list(backbones.CUTS))
+    parser.add_argument("--recipes", nargs="+", default=list(RECIPES), choices=RECIPES)
     parser.add_argument(
         "--grow", action="store_true", help="also how time grows with films, views, folds and seeds"
     )
@@ -285,31 +312,39 @@ def main() -> None:
     size = Size(given.films, given.epochs, given.folds, given.image_size)
     drawn = phantom.draw(0, min(given.films, DIFFERENT), given.image_size, copies=0).images
     films = np.resize(drawn, (given.films, *drawn.shape[1:]))
-    found = {name: compared(name, films, size) for name in given.backbones}
-    if given.grow:
-        for name in given.backbones:
-            found[name]["growth"] = growth(name, films, size)
-    about = {"size": asdict(size), "threads": threads, "versions": runtime.versions()}
+    found = {
+        name: {recipe: compared(name, films, replace(size, recipe=recipe)) for recipe in given.recipes}
+        for name in given.backbones
+    }
+    grown = {name: growth(name, films, size) for name in given.backbones if given.grow}
+    shape = {name: value for name, value in asdict(size).items() if name != "recipe"}
+    about = {"size": shape, "threads": threads, "versions": runtime.versions()}
     about["peak_memory_gib"] = round(runtime.peak_memory_gib(), 2)
-    results.write_json(given.out / "benchmarks.json", {"training_speed": {**about, "networks": found}})
+    about |= {"networks": found, "growth": grown}
+    results.write_json(given.out / "benchmarks.json", {"training_speed": about})
     rows = [
-        {"backbone": name, "way": way, "times_the_study": value}
-        for name, one in found.items()
+        {"backbone": name, "recipe": recipe, "way": way, "times_the_study": value}
+        for name, by_recipe in found.items()
+        for recipe, one in by_recipe.items()
         for way, value in one["times_the_study"].items()
     ]
     table = pd.DataFrame(rows)
     where = (
-        f"n = {size.films} synthetic films of {size.image_size} pixels, random weights, last block, {size.folds} folds, "
+        f"n = {size.films} synthetic films of {size.image_size} pixels, random weights, {size.folds} folds, "
         f"{size.epochs} epochs, {threads} threads; tutorial and PyTorch extrapolated"
     )
     picture = given.out / "figures" / "benchmarks" / "training_speed.png"
     with results.atomic_path(picture) as temporary:
         figure(table, where).savefig(temporary, dpi=160, bbox_inches="tight")
     print(table.round(3).to_string(index=False))
-    for name, one in found.items():
-        print(f"{name}: the study takes {one['study_over_bound']:.2f} times the bound")
-        if isinstance(one["seconds"]["pytorch"], str):
-            print(f"{name}: PyTorch left out, {one['seconds']['pytorch']}")
+    for name, by_recipe in found.items():
+        for recipe, one in by_recipe.items():
+            print(f"{name}, {recipe}: the study takes {one['study_over_bound']:.2f} times the bound")
+            if isinstance(one["seconds"]["pytorch"], str):
+                print(f"{name}, {recipe}: PyTorch left out, {one['seconds']['pytorch']}")
+    for name, rows in grown.items():
+        print(f"{name}, last_block:")
+        print(pd.DataFrame(rows).round(2).to_string(index=False))
 
 
 if __name__ == "__main__":
