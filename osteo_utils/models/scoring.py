@@ -16,13 +16,14 @@ from osteo_utils.models.weights import Weights
 # As the room `tails` writes it; loading it into a tail that stands already is many times faster than a new one.
 TAIL_FILE = "tail.weights.h5"
 
-Scorer = Callable[[Path, np.ndarray], np.ndarray]
+Scorer = Callable[[Path, np.ndarray | slice], np.ndarray]
 
 
 def scorer(recipe: str, activations: Activations, weights: Weights) -> Scorer:
     """From the folder of a fit and positions (m,) to the logits, float64 (m,), of these films.
 
-    They are means over the test views of `activations`, which are those that the recipe learns from.
+    They are means over the test views of `activations`, which are those that the recipe learns from. A slice instead of
+    positions leaves the activations on disk and reads them batch by batch.
     """
     if recipe == "none":
         views = range(len(activations.test_views))
