@@ -38,7 +38,12 @@ def said(estimate: Estimate) -> str:
     """A metric as text: value with its 95 % interval; a count as a whole number."""
     if estimate.low is None:
         return f"{estimate.value:,.0f}" if float(estimate.value).is_integer() else f"{estimate.value:.3f}"
-    return f"{estimate.value:.3f} ({estimate.low:.3f}–{estimate.high:.3f})"
+    return _between(*(f"{number:.3f}" for number in (estimate.value, estimate.low, estimate.high)))
+
+
+def _between(value: str, low: str, high: str) -> str:
+    """A value with the two ends of its interval; a dash beside a minus sign would be read as one."""
+    return f"{value} ({low} to {high})" if low.startswith("-") else f"{value} ({low}–{high})"
 
 
 def needed(metrics: Metrics, name: str) -> Estimate:
@@ -139,7 +144,7 @@ def _with_intervals(frame: pd.DataFrame) -> dict[str, list[str]]:
     for value, low, high in zip(names, names[1:], names[2:], strict=False):
         if low.removesuffix("low") == high.removesuffix("high") and low.endswith("low"):
             ends = zip(cells[value], cells.pop(low), cells.pop(high), strict=True)
-            cells[value] = [f"{one} ({left}–{right})" if left else one for one, left, right in ends]
+            cells[value] = [_between(one, left, right) if left else one for one, left, right in ends]
     return cells
 
 
@@ -153,7 +158,8 @@ def _cells(column: pd.Series) -> list[str]:
 
 def _digits(value: float) -> str:
     places = 3 if abs(value) < 10 else 1 if abs(value) < 100 else 0
-    return f"{value:,.{places}f}"
+    # What rounds to zero has no sign.
+    return f"{round(value, places) + 0.0:,.{places}f}"
 
 
 def _cell(value: Any) -> str:
