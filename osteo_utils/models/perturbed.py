@@ -15,16 +15,19 @@ from osteo_utils.models.weights import Weights
 from osteo_utils.study import results
 
 UNCHANGED = "unchanged"
+# Fewest and most films; each goes through the trunk sixteen times.
+FILMS = (16, 80)
 
 
-def chosen_films(fitted: list[tuple[Fold, Path]], count: int, seed: int) -> np.ndarray:
-    """Positions, in order, of at most `count` films scored under `grouped` with the first split seed.
+def chosen_films(fitted: list[tuple[Fold, Path]], seed: int) -> np.ndarray:
+    """Positions, in order, of films scored under `grouped` with the first split seed: a ninth of all, 16 to 80 of them.
 
     One film of a knee, as many knees of either class as there are in the smaller one, drawn by `seed`.
     """
     table = attention.first_grouped(fitted)[0][0].table
     scored = table[table.fold >= 0]
     knees = scored.sample(frac=1, random_state=seed).drop_duplicates("group").groupby("label")
+    count = int(np.clip(len(table) // 9, *FILMS))
     each = min(count // 2, int(knees.size().min()))
     return np.sort(knees.head(each).index.to_numpy())
 
@@ -43,12 +46,12 @@ def squares(
 def predict(
     run: results.Run, images: pd.DataFrame, fitted: list[tuple[Fold, Path]], weights: Weights
 ) -> dict[str, pd.DataFrame]:
-    """Predictions of `perturbed_films` films by arm: `unchanged`, and `<kind>/<strength>` for every perturbation.
+    """Predictions of the chosen films by arm: `unchanged`, and `<kind>/<strength>` for every perturbation.
 
     `fitted` are the fits of the primary recipe on whole films. Each film is scored by the fit of `grouped` that left its
     knee out, as it is and without its mirror image, which would double the time.
     """
-    positions = chosen_films(fitted, run.p.perturbed_films, run.p.seed)
+    positions = chosen_films(fitted, run.p.seed)
     films, recipe = images.iloc[positions], Recipe.from_parameters(run.p.primary_recipe, run.parameters)
     shape = recipe.view or run.p.view, run.p.image_size
     made = {UNCHANGED: inputs.square_films(run, films, "full", *shape)}

@@ -141,12 +141,6 @@ PARAMETERS: dict[str, Parameter] = {
         VIEWS,
         may_be_empty=True,
     ),
-    "perturbed_films": Parameter(
-        FITTED,
-        int,
-        "films that are blurred, cut, compressed and so on, to see what a score loses",
-        (4, 100_000),
-    ),
     "augmented_views": Parameter(
         FITTED,
         int,
