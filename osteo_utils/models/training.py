@@ -6,6 +6,7 @@ kill costs one fold; what was fitted with other data, settings, code or another 
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import time
 import uuid
@@ -30,23 +31,28 @@ def fit_missing(
     """Fit each fold that `directory` does not hold yet; returns the folder of each, in order.
 
     `directory` is `fits/<model>`; `weights` the verified ImageNet tensors that trunk and tail start from.
-    A line is printed for every fold, fitted now or kept, so that a resumed notebook reads as a fresh one.
+    A line is printed for the folds of every protocol and seed, fitted now or kept, so that a resumed notebook reads as
+    a fresh one.
     """
     folders = []
     # What lies before the trunk is covered by the key of the activations; guards decide no number.
     rooms = (jobs, backbones, *((probes,) if recipe.fine_tune == "none" else (tails, optimizer)))
     code = runtime.code_hash([Path(__file__), *(Path(room.__file__) for room in rooms)])
+    made_from = {"recipe": asdict(recipe), "activations": activations.key, "code": code}
+    made_from["backend"] = keras.config.backend()
     fit = None
-    for one in folds:
-        name = f"{recipe.fine_tune}-{activations.variant}-{one.protocol}-s{one.seed}-f{one.fold}"
-        made_from = {"recipe": asdict(recipe), "activations": activations.key, "code": code}
-        made_from["backend"] = keras.config.backend()
-        fold = [one.protocol, one.seed, one.fold, one.table.to_dict("list")]
-        identity = runtime.hash_of({**made_from, "fold": fold})
-        folder = directory / name
-        folders.append(folder)
-        guards.check_apart(one, one.train, one.test)
-        if not _is_fitted(folder, identity):
+    for (protocol, seed), dealt in itertools.groupby(folds, lambda one: (one.protocol, one.seed)):
+        arm, ready = f"{recipe.fine_tune}-{activations.variant}-{protocol}-s{seed}", []
+        for one in dealt:
+            name = f"{arm}-f{one.fold}"
+            identity = runtime.hash_of(
+                {**made_from, "fold": [protocol, seed, one.fold, one.table.to_dict("list")]}
+            )
+            folder = directory / name
+            ready.append(folder)
+            guards.check_apart(one, one.train, one.test)
+            if _is_fitted(folder, identity):
+                continue
             started = time.perf_counter()
             with _whole_folder(folder) as temporary:
                 fit = fit or _fitter(recipe, activations, weights, one)
@@ -60,7 +66,8 @@ def fit_missing(
                 results.write_json(
                     temporary / "fit.json", {"identity": identity, **made_from, "seconds": seconds}
                 )
-        print(f"{activations.backbone} {name}: {_in_short(folder)}")
+        print(f"{activations.backbone} {arm}: {_in_short(ready)}", flush=True)
+        folders += ready
     return folders
 
 
@@ -74,8 +81,9 @@ def fit_study(
     """Every fit that a model notebook's parameters ask for, by (recipe, variant), in the order of its folds.
 
     Whole films are fitted under every protocol, the other variants under `grouped` alone. The variant `background` is a
-    control and gets the probe alone; films whose mask was flagged take no part in it. The probe, which is cheap, is
-    fitted for every split seed, what trains a network for the first `trained_seeds` of them.
+    control and gets the probe alone; films whose mask was flagged take no part in it. The recipe `paper` is fitted on
+    whole films alone. The probe, which is cheap, is fitted for every split seed, what trains a network for the first
+    `trained_seeds` of them.
     `by_variant` holds what `last_block` learns from; a recipe that learns from something else gets it from the trunk
     cache.
     """
@@ -83,7 +91,7 @@ def fit_study(
     for variant, given in by_variant.items():
         protocols = run.p.protocols if variant == "full" else ["grouped"]
         dealt = inputs.trusted_alone(run, images, folds) if variant == "background" else folds
-        for fine_tune in ["none"] if variant == "background" else run.p.recipes:
+        for fine_tune in _recipes_for(variant, run.p.recipes):
             recipe = Recipe.from_parameters(fine_tune, run.parameters)
             trained = len(run.p.split_seeds) if fine_tune == "none" else run.p.trained_seeds
             wanted = jobs.fold_list(images, dealt, protocols, run.p.split_seeds[:trained])
@@ -96,6 +104,12 @@ def fit_study(
             guards.check_out_of_fold(predictions, wanted)
             fitted[fine_tune, variant] = list(zip(wanted, folders, strict=True))
     return fitted
+
+
+def _recipes_for(variant: str, recipes: list[str]) -> list[str]:
+    if variant == "background":
+        return ["none"]
+    return [name for name in recipes if name != "paper" or variant == "full"]
 
 
 def seen_by(
@@ -154,12 +168,11 @@ def _fitter(
     return fitter.fit
 
 
-def _in_short(folder: Path) -> str:
-    scored = results.read_table(folder / "predictions.csv")
+def _in_short(folders: list[Path]) -> str:
+    scored = gather(folders)[0]
     right = np.mean((scored.y_prob >= 0.5) == (scored.y_true == 1))
-    return (
-        f"{len(scored)} scored, {right:.0%} right, {results.read_json(folder / 'fit.json')['seconds']:.0f} s"
-    )
+    seconds = sum(results.read_json(folder / "fit.json")["seconds"] for folder in folders)
+    return f"{len(folders)} folds, {len(scored)} scored, {right:.0%} right, {seconds:.0f} s"
 
 
 class _whole_folder:
