@@ -1,10 +1,13 @@
 """A tiny study with random weights, as far as notebooks 01, 02 and 04 take it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
-from osteo_utils.data import audit, copies, manifest, overlap, splits, stores
+from osteo_utils.data import audit, copies, manifest, overlap, phantom, splits, stores
 from osteo_utils.models import inputs, training, weights
 from osteo_utils.study import config, results
 from osteo_utils.study.paths import StudyPaths
@@ -47,3 +50,12 @@ class Fitted:
         self.fits = training.fit_study(run, self.images, folds, {"full": self.activations}, self.weights)
         self.folders = [folder for fitted in self.fits.values() for _, folder in fitted]
         self.predictions, _ = training.gather(self.folders)
+
+
+@contextmanager
+def on_phantoms(home: Path) -> Iterator[Fitted]:
+    """The tiny study on 16 synthetic knees, with `home` as OSTEO_HOME for as long as the block lasts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OSTEO_HOME", str(home))
+        phantom.write(home / "films", 16, 3, size=96)
+        yield Fitted(prepared("small", home / "films", None))

@@ -7,18 +7,14 @@ import pandas as pd
 import pytest
 import small_study
 
-from osteo_utils.data import phantom
 from osteo_utils.evidence import measures
 from osteo_utils.models import ablation, probes
 
 
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[small_study.Fitted]:
-    with pytest.MonkeyPatch.context() as patch:
-        home = tmp_path_factory.mktemp("ablation")
-        patch.setenv("OSTEO_HOME", str(home))
-        phantom.write(home / "films", 16, 3, size=96)
-        yield small_study.Fitted(small_study.prepared("ablation", home / "films", None))
+    with small_study.on_phantoms(tmp_path_factory.mktemp("ablation")) as small:
+        yield small
 
 
 def predicted(fitted: small_study.Fitted) -> dict[str, pd.DataFrame]:

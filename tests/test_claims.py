@@ -145,6 +145,22 @@ def test_the_verdicts_of_a_real_study():
     assert "lies above zero" in found["C6"]["why"]
 
 
+def test_what_the_papers_own_recipe_gives_is_told_beside_and_turns_no_verdict():
+    recipe = {
+        "vgg16/grouped/paper/accuracy": estimate(0.71, 0.67, 0.75),
+        "vgg16/by_file/paper/accuracy": estimate(0.79, 0.75, 0.83),
+    }
+    before, after = judged(), judged(as_measured() | recipe)
+    told = (
+        "With the paper's recipe, as far as its text goes: 71.0 % (67.0 % to 75.0 %), split by file 79.0 %."
+    )
+    assert after["C3"]["why"] == f"{before['C3']['why']} {told}"
+    assert {name: one["verdict"] for name, one in after.items()} == {
+        name: one["verdict"] for name, one in before.items()
+    }
+    assert after["C4"] == before["C4"]
+
+
 @pytest.mark.parametrize(
     ("claim", "metric", "value", "verdict"),
     [

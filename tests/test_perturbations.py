@@ -8,7 +8,7 @@ import pytest
 import small_study
 from PIL import Image
 
-from osteo_utils.data import perturbations, phantom
+from osteo_utils.data import perturbations
 from osteo_utils.data.perturbations import PERTURBATIONS, perturbed
 from osteo_utils.evidence import robustness
 from osteo_utils.models import inputs, scoring
@@ -99,11 +99,8 @@ def test_an_unknown_kind_is_named_with_those_that_there_are(film: np.ndarray) ->
 
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[small_study.Fitted]:
-    with pytest.MonkeyPatch.context() as patch:
-        home = tmp_path_factory.mktemp("perturbed")
-        patch.setenv("OSTEO_HOME", str(home))
-        phantom.write(home / "films", 16, 3, size=96)
-        yield small_study.Fitted(small_study.prepared("perturbed", home / "films", None))
+    with small_study.on_phantoms(tmp_path_factory.mktemp("perturbed")) as small:
+        yield small
 
 
 def test_films_are_one_of_a_knee_and_half_of_them_osteoporotic(

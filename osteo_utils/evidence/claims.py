@@ -172,6 +172,11 @@ def _measured(claim: Mapping[str, Any], metrics: Mapping[str, Estimate]) -> tupl
     careless = metrics.get(name.replace("/grouped/", "/by_file/"))
     if careless is not None and "/grouped/" in name:
         why += f". Split by file instead: {_number(careless.value, unit)}"
+    told, by_file = (metrics.get(name.replace("/grouped/", f"/{p}/paper/")) for p in ("grouped", "by_file"))
+    if told is not None and by_file is not None:
+        interval = f"{_number(told.low, unit)} to {_number(told.high, unit)}"
+        why += f". With the paper's recipe, as far as its text goes: {_number(told.value, unit)} ({interval})"
+        why += f", split by file {_number(by_file.value, unit)}"
     return verdict, why
 
 
