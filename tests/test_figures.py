@@ -12,6 +12,7 @@ from matplotlib.collections import PathCollection
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
+from osteo_utils.evidence import evaluation
 from osteo_utils.reporting import figures, films
 
 WHERE = "n = 12 files in 9 groups · made up · protocol grouped, 3 folds, seed 0"
@@ -215,17 +216,24 @@ def test_the_confusion_matrix_has_labels_in_rows_and_predictions_in_columns() ->
 def test_the_area_under_the_drawn_curve_is_the_share_of_pairs_in_order() -> None:
     axes = figures.roc({"vgg16": predictions()}, WHERE, resamples=20).axes[0]
     # Of the nine pairs of one osteoporosis and one normal film, eight are in order.
-    assert "VGG16: area 0.89" in axes.get_legend_handles_labels()[1]
+    assert axes.get_legend_handles_labels()[1][0].startswith("VGG16: area 0.89 ")
     curve = next(line for line in axes.lines if "VGG16" in line.get_label())
     assert np.interp(0.2, curve.get_xdata(), curve.get_ydata()) == pytest.approx(2 / 3)
     assert np.interp(0.5, curve.get_xdata(), curve.get_ydata()) == pytest.approx(1)
+
+
+def test_the_legend_has_the_interval_that_the_tables_have() -> None:
+    found = evaluation.summarise(predictions(), ["auroc"], 20, 3)["auroc"]
+    axes = figures.roc({"vgg16": predictions()}, WHERE, 20, 3).axes[0]
+    label = f"VGG16: area {found.value:.2f} ({found.low:.2f}–{found.high:.2f})"
+    assert found.low < found.value and label in axes.get_legend_handles_labels()[1]
 
 
 def test_the_mean_over_seeds_is_the_mean_of_their_areas() -> None:
     worse = predictions().assign(y_prob=lambda table: 1 - table.y_prob, seed=1)
     both = pd.concat([predictions().assign(seed=0), worse])
     axes = figures.roc({"resnet50": both}, WHERE, resamples=20).axes[0]
-    assert "ResNet50: area 0.50" in axes.get_legend_handles_labels()[1]
+    assert "ResNet50: area 0.50 (0.50–0.50)" in axes.get_legend_handles_labels()[1]
 
 
 def test_one_label_alone_has_no_curve() -> None:
@@ -290,7 +298,7 @@ def test_smoothed_calibration_takes_the_place_of_the_line_through_the_bins() -> 
 def test_the_area_of_precision_and_recall_is_the_average_precision() -> None:
     axes = figures.precision_recall({"vgg16": predictions()}, WHERE, resamples=20).axes[0]
     # Precision at the three steps of recall: 1, 1, 3/4.
-    assert "VGG16: area 0.92" in axes.get_legend_handles_labels()[1]
+    assert axes.get_legend_handles_labels()[1][0].startswith("VGG16: area 0.92 ")
 
 
 def test_net_benefit_stands_between_calling_everybody_and_nobody() -> None:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from osteo_utils.evidence import curves
-from osteo_utils.evidence.measures import measure
+from osteo_utils.evidence.evaluation import summarise
 from osteo_utils.reporting.style import NAMES, PALETTE, canvas, colour_of, require, styled
 
 CHANCE = {"color": "#A0A0A0", "linewidth": 0.9, "linestyle": (0, (1, 1.5))}
@@ -36,9 +36,9 @@ def _dashes(names: Mapping[str, object]) -> dict[str, str]:
     return found
 
 
-def _area(table: pd.DataFrame, metric: str) -> float:
-    parts = [part for _, part in table.groupby("seed")]
-    return float(np.mean([measure(part["y_true"], part["y_prob"], [metric])[metric][0] for part in parts]))
+def _with_area(name: str, table: pd.DataFrame, metric: str, resamples: int, seed: int) -> str:
+    area = summarise(table, [metric], resamples, seed)[metric]
+    return f"{NAMES.get(name, name)}: area {area.value:.2f} ({area.low:.2f}–{area.high:.2f})"
 
 
 def _both_labels(table: pd.DataFrame, name: str, drawing: str) -> None:
@@ -50,19 +50,22 @@ def _both_labels(table: pd.DataFrame, name: str, drawing: str) -> None:
 
 
 @styled
-def roc(predictions_by_name: Mapping[str, pd.DataFrame], where: str, resamples: int = 200) -> Figure:
-    """ROC curve and area of each named table of predictions, with its 95 % band from resampled groups.
+def roc(
+    predictions_by_name: Mapping[str, pd.DataFrame], where: str, resamples: int = 2000, seed: int = 0
+) -> Figure:
+    """ROC curve and area of each named table of predictions, with 95 % band and interval from resampled groups.
 
-    Several seeds give one curve each, averaged at each false positive rate. The band is pointwise.
+    Several seeds give one curve each, averaged at each false positive rate. The band is pointwise. The interval is that
+    of `evaluation.summarise` with the same `resamples` and `seed`.
     """
     figure = canvas(5.0, 4.3, "Receiver operating characteristic", where)
     axes = figure.subplots()
     dashes = _dashes(predictions_by_name)
     for name, table in predictions_by_name.items():
         _both_labels(table, name, "roc")
-        traced = curves.roc(table, resamples, points=401)
+        traced = curves.roc(table, resamples, seed, points=401)
         start = pd.DataFrame({"fpr": [0.0], "tpr": [0.0], "low": [0.0], "high": [0.0]})
-        label = f"{NAMES.get(name, name)}: area {_area(table, 'auroc'):.2f}"
+        label = _with_area(name, table, "auroc", resamples, seed)
         _band(axes, pd.concat([start, traced]), "fpr", "tpr", colour_of(name), label, dashes[name])
     axes.plot([0, 1], [0, 1], **CHANCE, label="chance: area 0.50")
     axes.set(
@@ -75,9 +78,9 @@ def roc(predictions_by_name: Mapping[str, pd.DataFrame], where: str, resamples: 
 
 @styled
 def precision_recall(
-    predictions_by_name: Mapping[str, pd.DataFrame], where: str, resamples: int = 200
+    predictions_by_name: Mapping[str, pd.DataFrame], where: str, resamples: int = 2000, seed: int = 0
 ) -> Figure:
-    """Precision by recall and average precision of each named table of predictions, with its 95 % band.
+    """Precision by recall and average precision of each named table of predictions, with 95 % band and interval.
 
     The dotted line is the share of osteoporosis in the first table: the precision of calling everybody.
     """
@@ -86,8 +89,8 @@ def precision_recall(
     dashes = _dashes(predictions_by_name)
     for name, table in predictions_by_name.items():
         _both_labels(table, name, "precision_recall")
-        traced = curves.precision_recall(table, resamples, points=201)
-        label = f"{NAMES.get(name, name)}: area {_area(table, 'auprc'):.2f}"
+        traced = curves.precision_recall(table, resamples, seed, points=201)
+        label = _with_area(name, table, "auprc", resamples, seed)
         _band(axes, traced, "recall", "precision", colour_of(name), label, dashes[name])
     share = next(iter(predictions_by_name.values()))["y_true"].mean()
     axes.axhline(share, **CHANCE, label=f"calling everybody: {share:.2f}")
