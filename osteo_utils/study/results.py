@@ -256,7 +256,8 @@ def start(notebook: str, namespace: Mapping[str, Any]) -> Run:
     parameters = config.from_namespace(notebook, namespace)
     threads = runtime.prepare(parameters["seed"])
     shown = runtime.versions()
-    print(f"{notebook} · study {parameters['study']} · seed {parameters['seed']} · {threads} threads")
+    cores = "1 thread" if threads == 1 else f"{threads} threads"
+    print(f"{notebook} · study {parameters['study']} · seed {parameters['seed']} · {cores}")
     print(
         " · ".join(
             f"{name} {version}" for name, version in shown.items() if name in ("python", "keras", "backend")
