@@ -15,6 +15,14 @@ ROWS = {
     "ResNet50, accuracy (paper: 0.98)": ("resnet50/grouped/accuracy",),
     "ResNet50, AUROC": ("resnet50/grouped/auroc",),
     "ResNet50, AUROC, contradicting labels kept": ("resnet50/grouped_all/auroc",),
+    "The paper's recipe, VGG16, accuracy by knee / by file": (
+        "vgg16/grouped/paper/accuracy",
+        "vgg16/by_file/paper/accuracy",
+    ),
+    "The paper's recipe, ResNet50, accuracy by knee / by file": (
+        "resnet50/grouped/paper/accuracy",
+        "resnet50/by_file/paper/accuracy",
+    ),
     "Both with segmentation, accuracy (paper: 0.96)": ("ensemble-segmented/grouped/accuracy",),
     "ResNet50 minus VGG16, accuracy (paper: 0.20)": ("comparison/resnet50-vgg16/grouped/accuracy",),
     "ResNet50 on films without their bone (probe), AUROC": ("resnet50-background/grouped/none/auroc",),
