@@ -99,7 +99,7 @@ def intervals_of_printed(
     """Binomial intervals for each accuracy that the paper prints without one, for test sets of several sizes.
 
     `shares` are those of the data set that may have been tested, as the paper does not say; images count as
-    independent, which copies are not, so the true intervals are wider. Keys id, accuracy, tested, low, high; the last
+    independent, which copies are not, so the true intervals are wider. Keys id, tested, accuracy, low, high; the last
     two are None where no count of that many images prints so.
     """
     paper = load() if claims is None else claims
@@ -110,7 +110,7 @@ def intervals_of_printed(
                 n = round(share * paper["images"])
                 low, high = interval_of_printed(claim["paper"], n, digits=2) or (None, None)
                 rows.append(
-                    {"id": claim["id"], "accuracy": claim["paper"], "tested": n, "low": low, "high": high}
+                    {"id": claim["id"], "tested": n, "accuracy": claim["paper"], "low": low, "high": high}
                 )
     return rows
 
