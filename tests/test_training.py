@@ -232,24 +232,36 @@ def test_a_fit_does_not_depend_on_the_fits_before_it(
     assert (tmp_path / "both" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
 
 
-def test_probes_are_fitted_for_every_split_seed_and_networks_for_the_first(
+def test_what_is_fitted_for_which_seeds_and_on_which_variant(
     monkeypatch: pytest.MonkeyPatch, activations: Activations, pretrained: weights.Weights
 ) -> None:
     asked = {}
 
-    def fitted(wanted: list[Fold], recipe: Recipe, *_: object) -> list[Path]:
-        asked[recipe.fine_tune] = [one.seed for one in wanted]
+    def fitted(wanted: list[Fold], recipe: Recipe, seen: Activations, *_: object) -> list[Path]:
+        asked[recipe.fine_tune, seen.variant] = [one.seed for one in wanted]
         return [Path()] * len(wanted)
 
     monkeypatch.setattr(training, "fit_missing", fitted)
     monkeypatch.setattr(training, "gather", lambda folders: (None, None))
+    monkeypatch.setattr(training, "seen_by", lambda recipe, run, images, given, weights: given)
+    monkeypatch.setattr(training.inputs, "trusted_alone", lambda run, images, folds: folds)
     monkeypatch.setattr(training.guards, "check_out_of_fold", lambda *_: None)
     monkeypatch.setattr(training, "check_trunk", lambda *_: None)
     settings = {**config.load("phantom"), "protocols": ["grouped"], "trained_seeds": 1}
+    settings["recipes"] = ["none", "last_block", "paper"]
     run = results.Run("05_resnet50", settings, paths.StudyPaths("none"), 1)
     dealt = [folds_table(np.arange(N) % 2).assign(seed=seed) for seed in settings["split_seeds"]]
-    training.fit_study(run, table().drop(columns="fold"), pd.concat(dealt), {"full": activations}, pretrained)
-    assert asked == {"none": [0, 0, 1, 1, 2, 2], "last_block": [0, 0]}
+    variants = {name: replace(activations, variant=name) for name in ("full", "segmented", "background")}
+    training.fit_study(run, table().drop(columns="fold"), pd.concat(dealt), variants, pretrained)
+    every, first = [0, 0, 1, 1, 2, 2], [0, 0]
+    assert asked == {
+        ("none", "full"): every,
+        ("last_block", "full"): first,
+        ("paper", "full"): first,
+        ("none", "segmented"): every,
+        ("last_block", "segmented"): first,
+        ("none", "background"): every,
+    }
 
 
 def test_a_fit_of_another_backend_is_not_taken_for_one_of_this(
