@@ -30,7 +30,7 @@ STRANGERS = "folder"
 # A stranger's file names may hold names or numbers of patients.
 NAMING_COLUMNS = {"image_id", "patient", "nearest"}
 TEXT = {".json", ".csv", ".ipynb"}
-LARGEST_FILE = 4_000_000
+LARGEST_FILE = 3_000_000
 LARGEST_IN_ALL = 12_000_000
 
 
