@@ -174,8 +174,7 @@ def _measured(claim: Mapping[str, Any], metrics: Mapping[str, Estimate]) -> tupl
         why += f". Split by file instead: {_number(careless.value, unit)}"
     told, by_file = (metrics.get(name.replace("/grouped/", f"/{p}/paper/")) for p in ("grouped", "by_file"))
     if told is not None and by_file is not None:
-        interval = f"{_number(told.low, unit)} to {_number(told.high, unit)}"
-        why += f". With the paper's recipe, as far as its text goes: {_number(told.value, unit)} ({interval})"
+        why += f". With the paper's recipe, as far as its text goes: {_with_interval(told, unit)}"
         why += f", split by file {_number(by_file.value, unit)}"
     return verdict, why
 
@@ -235,10 +234,13 @@ def _ours(claim: Mapping[str, Any], metrics: Mapping[str, Estimate]) -> str:
     found = metrics.get(claim["tests"][0])
     if found is None:
         return ""
+    return _with_interval(found, claim["unit"])
+
+
+def _with_interval(found: Estimate, unit: str) -> str:
     if found.low is None:
-        return _number(found.value, claim["unit"])
-    low, high = _number(found.low, claim["unit"]), _number(found.high, claim["unit"])
-    return f"{_number(found.value, claim['unit'])} ({low} to {high})"
+        return _number(found.value, unit)
+    return f"{_number(found.value, unit)} ({_number(found.low, unit)} to {_number(found.high, unit)})"
 
 
 def _number(value: float, unit: str) -> str:
