@@ -88,11 +88,7 @@ def test_evidence_on_bone_is_counted_only_where_there_is_bone(images: pd.DataFra
     masks = np.zeros((N, 8, 8), np.uint8)
     masks[:, :4] = 1
     table = attention.inside_bone(
-        attention.StudyMaps(
-            np.array([0, 1, 2]),
-            maps,
-            maps,
-        ),
+        attention.StudyMaps(np.array([0, 1, 2]), maps),
         masks,
         images,
     )
@@ -104,7 +100,7 @@ def test_evidence_on_bone_is_counted_only_where_there_is_bone(images: pd.DataFra
 
 def test_heat_is_on_one_scale_and_shows_only_what_speaks_for_osteoporosis(images: pd.DataFrame) -> None:
     maps = np.stack([np.full((8, 8), value, np.float32) for value in (2.0, 1.0, -3.0)])
-    found = attention.StudyMaps(np.array([4, 2, 0]), maps, maps)
+    found = attention.StudyMaps(np.array([4, 2, 0]), maps)
     picked = pd.DataFrame(
         {"image_id": ["c/0.png", "c/2.png", "c/4.png"], "y_true": 0, "y_prob": 0.5, "case": "x"}
     )

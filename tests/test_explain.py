@@ -58,9 +58,20 @@ def test_shares_counted_by_hand():
     bone = np.array([[[1, 0], [1, 0]]])
     share, area = explain.share_inside(cam, bone)
     assert share == pytest.approx([0.75]) and area == pytest.approx([0.5])
-    film = np.array([[[1, 0], [1, 1]]])
-    share, area = explain.share_inside(cam, bone, film)
-    assert share == pytest.approx([1.0]) and area == pytest.approx([2 / 3])
+
+
+def test_a_coarse_map_is_judged_at_the_resolution_of_the_masks():
+    cam = np.random.default_rng(3).normal(size=(5, 3, 3))
+    bone = np.random.default_rng(4).random((5, 12, 12)) < 0.4
+    fine = explain.upsample(cam, 12)
+    for coarse, same in zip(explain.share_inside(cam, bone), explain.share_inside(fine, bone), strict=True):
+        np.testing.assert_allclose(coarse, same)
+    groups = np.array([0, 0, 1, 2, 1])
+    positive = np.maximum(fine, 0).reshape(5, -1)
+    on_bone = (positive / positive.sum(axis=1, keepdims=True)) @ bone.reshape(5, -1).T
+    by_pairs = [on_bone[groups != groups[film], film].mean() for film in range(5)]
+    np.testing.assert_allclose(explain.share_of_others(cam, bone, groups), by_pairs, rtol=1e-6)
+    assert np.isnan(explain.share_of_others(cam, bone, np.zeros(5))).all()
 
 
 def test_even_evidence_gives_the_share_of_the_area():
@@ -75,8 +86,9 @@ def test_no_positive_evidence_has_no_share():
 
 
 def test_share_of_others_counted_by_hand():
-    cam = np.array([[[1.0, 0.0]], [[1.0, 3.0]], [[0.0, 2.0]]])
-    bone = np.array([[[1, 0]], [[0, 1]], [[1, 1]]])
+    # Both rows of a film are alike.
+    cam = np.repeat([[[1.0, 0.0]], [[1.0, 3.0]], [[0.0, 2.0]]], 2, axis=1)
+    bone = np.repeat([[[1, 0]], [[0, 1]], [[1, 1]]], 2, axis=1)
     # On the first film's bone, its left half: nothing of the third map, a quarter of the second.
     found = explain.share_of_others(cam, bone, np.array([0, 1, 2]))
     assert found == pytest.approx([0.125, 0.5, 1.0])
@@ -86,7 +98,7 @@ def test_share_of_others_counted_by_hand():
 def test_shapes_that_do_not_fit_are_named():
     with pytest.raises(ValueError, match=r"kernel \(4, 1\); expected"):
         explain.class_activation_map(np.zeros((1, 2, 2, 3)), np.zeros((4, 1)))
-    with pytest.raises(ValueError, match="expected the same shape"):
-        explain.share_inside(np.zeros((1, 4, 4)), np.zeros((1, 2, 2)))
+    with pytest.raises(ValueError, match="of the same films"):
+        explain.share_inside(np.zeros((1, 4, 4)), np.zeros((2, 4, 4)))
     with pytest.raises(ValueError, match=r"expected \(n, h, w\)"):
         explain.upsample(np.zeros((2, 2)), 4)

@@ -22,8 +22,11 @@ def planted(n: int = 120, channels: int = 300) -> tuple[Fold, np.ndarray]:
     return Fold("grouped", 0, 1, table.assign(fold=np.arange(n) // 2 % 5)), pooled
 
 
-def test_what_is_kept_is_the_regression_that_scikit_learn_fits_without_the_rotation(tmp_path: Path) -> None:
-    one, pooled = planted()
+@pytest.mark.parametrize("channels", [300, 40], ids=["rotated", "more films than channels"])
+def test_what_is_kept_is_the_regression_that_scikit_learn_fits_without_the_rotation(
+    channels: int, tmp_path: Path
+) -> None:
+    one, pooled = planted(channels=channels)
     probability, _ = probes.fit_probe(one, pooled, tmp_path)
     with np.load(tmp_path / "probe.npz") as kept:
         strength, coefficients, intercept = kept["strength"], kept["coefficients"], kept["intercept"]

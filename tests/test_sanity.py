@@ -125,7 +125,7 @@ def test_networks_that_look_at_the_film_agree_more_on_the_same_film_than_on_anot
 def test_kept_maps_come_back_as_they_were(tmp_path: Path) -> None:
     images = pd.DataFrame({"image_id": ["a", "b", "c"], "group": [4, 5, 6]})
     cells = np.random.default_rng(0).normal(size=(2, 3, 3)).astype(np.float32)
-    maps = attention.StudyMaps(np.array([2, 0]), cells, cells)
+    maps = attention.StudyMaps(np.array([2, 0]), cells)
     attention.save(tmp_path / "maps" / "x.npz", maps, images)
     back = attention.load(tmp_path / "maps" / "x.npz")
     assert (back.image_id.tolist(), back.group.tolist()) == (["c", "a"], [6, 4])

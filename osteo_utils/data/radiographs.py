@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -211,16 +211,23 @@ def views(
     view `knee` the manifest has knee_y, knee_x and knee_width as well, empty where no knee was found.
     """
     usable = manifest[manifest["status"] == "ok"]
-    result = np.empty((len(usable), size, size), np.uint8)
-    columns = (usable[name].astype(int) for name in ("row", "width", "height"))
-    knees = [None] * len(usable)
+    return views_of((images[row] for row in usable["row"].astype(int)), usable, kind, size, mask)
+
+
+def views_of(
+    stored: Iterable[np.ndarray], films: pd.DataFrame, kind: str, size: int = 224, mask: bool = False
+) -> np.ndarray:
+    """The same view of stored films that come one by one, in the order of their table: uint8 (n, size, size)."""
+    result = np.empty((len(films), size, size), np.uint8)
+    knees = [None] * len(films)
     if kind == "knee":
-        if missing := sorted(set(KNEE_COLUMNS) - set(usable.columns)):
+        if missing := sorted(set(KNEE_COLUMNS) - set(films.columns)):
             raise ValueError(f"view 'knee' needs the columns {missing}; they come from notebook 03")
-        places = usable[list(KNEE_COLUMNS)].to_numpy(float)
+        places = films[list(KNEE_COLUMNS)].to_numpy(float)
         knees = [tuple(place) if np.isfinite(place).all() else None for place in places]
-    for index, (row, width, height, knee) in enumerate(zip(*columns, knees, strict=True)):
-        result[index] = view(images[row], content_box(width, height), kind, size, mask, knee)
+    sides = (films[name].astype(int) for name in ("width", "height"))
+    for index, (film, width, height, knee) in enumerate(zip(stored, *sides, knees, strict=True)):
+        result[index] = view(film, content_box(width, height), kind, size, mask, knee)
     return result
 
 

@@ -6,6 +6,8 @@ chosen here: the settings were fixed beforehand, and the arms show what others w
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pandas as pd
 
@@ -28,33 +30,38 @@ def predict(
     (the reference, under the view's name), with it (`…-mirrored`, what the study's probe sees), one depth alone
     (`…-earlier`, `…-cut`, `…-end`), each of `compared_views`, and `averaged`, the mean probability over all views.
     """
-    features = _features(run, images, given, weights)
-    found = {}
-    for protocol in (name for name in run.p.protocols if name in KNEES_APART):
-        wanted = jobs.fold_list(images, folds, [protocol], run.p.split_seeds[: run.p.trained_seeds])
-        arms = {name: _probed(wanted, pooled, name) for name, pooled in features.items()}
+    seeds = run.p.split_seeds[: run.p.trained_seeds]
+    wanted = {
+        protocol: jobs.fold_list(images, folds, [protocol], seeds)
+        for protocol in run.p.protocols
+        if protocol in KNEES_APART
+    }
+    found: dict[str, dict[str, pd.DataFrame]] = {protocol: {} for protocol in wanted}
+    for name, pooled in _features(run, images, given, weights):
+        for protocol, dealt in wanted.items():
+            found[protocol][name] = _probed(dealt, pooled, name)
+    for arms in found.values():
         views = [arms[name] for name in (run.p.view, *run.p.compared_views)]
         if len(views) > 1:
             mean = np.mean([arm.y_prob for arm in views], axis=0)
             arms["averaged"] = views[0].assign(y_prob=mean, recipe="averaged")
-        found[protocol] = arms
     return found
 
 
 def _features(
     run: results.Run, images: pd.DataFrame, given: Activations, weights: Weights
-) -> dict[str, np.ndarray]:
-    """Pooled features of every film, float32 (n, channels), by arm."""
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Each arm with the pooled features of every film, float32 (n, channels); one square's at a time are in memory."""
     own = run.p.view
-    pooled = [probes.pooled_features(given, weights, view) for view in range(len(given.test_views))]
-    features = {own: pooled[0]}
-    features |= {f"{own}-{depth}": pooled[0][:, part] for depth, part in probes.depths(given).items()}
-    if len(pooled) > 1:
-        features[f"{own}-mirrored"] = np.mean(pooled, axis=0)
+    pooled = probes.pooled_features(given, weights, 0)
+    yield own, pooled
+    for depth, part in probes.depths(given).items():
+        yield f"{own}-{depth}", pooled[:, part]
+    if len(given.test_views) > 1:
+        yield f"{own}-mirrored", probes.mean_features(given, weights)
     for view in run.p.compared_views:
         seen = inputs.trunk_views(run, images, given.backbone, "full", weights, 1, given.cut, view)
-        features[view] = probes.pooled_features(seen, weights, 0)
-    return features
+        yield view, probes.pooled_features(seen, weights, 0)
 
 
 def _probed(wanted: list[Fold], pooled: np.ndarray, name: str) -> pd.DataFrame:

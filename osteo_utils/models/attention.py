@@ -23,12 +23,10 @@ from osteo_utils.study import results
 class StudyMaps:
     """Maps of the films that were scored, and where these films stand in the table of images.
 
-    `maps` is float32 (n, size, size) in the input's geometry, `cells` the same at the network's own resolution,
-    (n, h, w): their mean plus the head's bias is the logit.
+    `cells` are float32 (n, h, w) at the network's own resolution: their mean plus the head's bias is the logit.
     """
 
     positions: np.ndarray
-    maps: np.ndarray
     cells: np.ndarray
 
 
@@ -67,11 +65,9 @@ def out_of_fold_maps(
     tail = fitted_tail(jobs[0][1], activations.backbone, weights, activations.image_size)
     for job, folder in jobs:
         tail.load_weights(folder / TAIL_FILE)
-        cells.append(tail_cells(tail, activations.views[0][job.test]))
+        cells.append(tail_cells(tail, activations.views[0], job.test))
         positions.append(job.test)
-    cells = np.concatenate(cells)
-    maps = explain.upsample(cells, activations.image_size)
-    return StudyMaps(np.concatenate(positions), maps, cells)
+    return StudyMaps(np.concatenate(positions), np.concatenate(cells))
 
 
 def first_grouped(fitted: list[tuple[Fold, Path]]) -> list[tuple[Fold, Path]]:
@@ -80,9 +76,12 @@ def first_grouped(fitted: list[tuple[Fold, Path]]) -> list[tuple[Fold, Path]]:
     return [(job, folder) for job, folder in jobs if job.seed == jobs[0][0].seed]
 
 
-def tail_cells(tail: keras.Model, rows: np.ndarray) -> np.ndarray:
-    """Class activation maps of cached activations (n, h, w, c) at the tail's own resolution: float32 (n, h', w')."""
-    last = backbones.outputs(backbones.maps(tail), rows)
+def tail_cells(tail: keras.Model, rows: np.ndarray, chosen: np.ndarray | None = None) -> np.ndarray:
+    """Class activation maps of cached activations (n, h, w, c) at the tail's own resolution: float32 (n, h', w').
+
+    With `chosen` positions (m,) of these alone, (m, h', w').
+    """
+    last = backbones.outputs(backbones.maps(tail), rows, chosen=chosen)
     return explain.class_activation_map(last, head_of(tail)[0])
 
 
@@ -181,7 +180,8 @@ def drawn(
     """
     place = {position: number for number, position in enumerate(study_maps.positions)}
     position = pd.Series(np.arange(len(images)), index=images.image_id)[picked.image_id].to_numpy()
-    heat = np.maximum(study_maps.maps[[place[at] for at in position]], 0)
+    cells = study_maps.cells[[place[at] for at in position]]
+    heat = np.maximum(explain.upsample(cells, squares.shape[1]), 0)
     label = np.where(picked.y_true == 1, "osteoporosis", "normal")
     titles = [
         f"{case}: {name}, {probability:.2f}"
@@ -203,9 +203,9 @@ def inside_bone(study_maps: StudyMaps, masks: np.ndarray, images: pd.DataFrame) 
     that goes where bone usually is, without looking). Films without positive evidence or a mask have no row.
     """
     seen = masks[study_maps.positions]
-    share, area = explain.share_inside(study_maps.maps, seen)
+    share, area = explain.share_inside(study_maps.cells, seen)
     table = images.iloc[study_maps.positions][["image_id", "group"]].assign(share=share, area=area)
     kept = np.isfinite(share) & (area > 0)
     groups = table.group.to_numpy()[kept]
-    swapped = explain.share_of_others(study_maps.maps[kept], seen[kept], groups)
+    swapped = explain.share_of_others(study_maps.cells[kept], seen[kept], groups)
     return table[kept].assign(swapped=swapped).reset_index(drop=True)

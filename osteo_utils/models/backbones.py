@@ -152,6 +152,11 @@ def activations(
     return np.load(path, mmap_mode="r")
 
 
+def channel_means(rows: np.ndarray) -> np.ndarray:
+    """Spatial mean of each channel of activations (n, h, w, c): float32 (n, c)."""
+    return np.stack([row.mean((0, 1), dtype=np.float32) for row in rows])
+
+
 def stage_means(stored: np.memmap) -> np.ndarray:
     """Spatial mean of each channel at the ends of the stages before the cut: float32 (n, channels), 0 channels if none.
 
@@ -174,12 +179,16 @@ def _with_stages(trunk_model: keras.Model, stages: tuple[str, ...]) -> keras.Mod
     return keras.Model(trunk_model.input, [trunk_model.output, *means])
 
 
-def outputs(model: keras.Model, rows: np.ndarray, batch_size: int = 64) -> np.ndarray:
-    """What a model gives for rows (n, ...): float32 (n, ...).
+def outputs(
+    model: keras.Model, rows: np.ndarray, batch_size: int = 64, chosen: np.ndarray | None = None
+) -> np.ndarray:
+    """What a model gives for rows (n, ...): float32 (n, ...); with `chosen` positions (m,) for these alone, (m, ...).
 
-    Rows of a float type go in as they are; uint8 rows are films (n, s, s), which are preprocessed first.
+    Rows of a float type go in as they are; uint8 rows are films (n, s, s), which are preprocessed first. They are read
+    batch by batch, so that of memory-mapped rows no more than a batch is in memory.
     """
-    return np.concatenate([values for _, (values,) in _in_batches(model, rows, batch_size, network_input)])
+    batches = _in_batches(model, rows, batch_size, network_input, chosen)
+    return np.concatenate([values for _, (values,) in batches])
 
 
 def network_input(rows: np.ndarray) -> np.ndarray:
@@ -217,16 +226,19 @@ def _in_batches(
     rows: np.ndarray,
     batch_size: int,
     prepare: Callable[[np.ndarray], np.ndarray],
+    chosen: np.ndarray | None = None,
 ) -> Iterator[tuple[int, list[np.ndarray]]]:
-    """First row and outputs of each batch.
+    """First position and outputs of each batch of the rows, or of those chosen.
 
     Batch by batch and not by `predict`: that goes through tf.data, which with few threads was seen to stand still
     for half a minute at a time.
     """
-    for start in range(0, len(rows), batch_size):
-        batch = np.asarray(rows[start : start + batch_size])
+    count = len(rows) if chosen is None else len(chosen)
+    for start in range(0, count, batch_size):
+        part = slice(start, start + batch_size)
+        batch = np.asarray(rows[part if chosen is None else chosen[part]])
         # The last batch is filled up, as another shape would have the backend compile the model again.
-        missing = min(batch_size, len(rows)) - len(batch)
+        missing = min(batch_size, count) - len(batch)
         filled = np.pad(batch, ((0, missing), *[(0, 0)] * (batch.ndim - 1)))
         found = model.predict_on_batch(prepare(filled))
         found = [np.asarray(one)[: len(batch)] for one in (found if isinstance(found, list) else [found])]

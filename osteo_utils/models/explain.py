@@ -7,6 +7,8 @@ what Grad-CAM gives for such a network, without its ReLU and up to the factor 1 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from scipy import ndimage
 
@@ -37,28 +39,18 @@ def upsample(cam: np.ndarray, size: int) -> np.ndarray:
     return np.stack(maps) if maps else np.zeros((0, size, size), np.float32)
 
 
-def share_inside(
-    cam: np.ndarray, masks: np.ndarray, frames: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
+def share_inside(cam: np.ndarray, masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Share of the positive evidence that lies on bone, and the bone's share of the area; two arrays (n,).
 
-    `cam` (n, s, s), `masks` (n, s, s) with 1 on bone, `frames` (n, s, s) with 1 where the view shows the film
-    and not padding (None: everywhere). The second share is what evidence spread evenly over the film would
-    give, hence the level of chance. A map without positive evidence has the share NaN: there is nothing to
-    place.
+    `cam` (n, h, w) are maps at any resolution, brought to that of `masks` (n, s, s), 1 on bone. The second share is
+    what evidence spread evenly over the film would give, hence the level of chance. A map without positive evidence
+    has the share NaN: there is nothing to place.
     """
-    if cam.shape != masks.shape or (frames is not None and frames.shape != cam.shape):
-        raise ValueError(
-            f"share_inside: maps {cam.shape}, masks {masks.shape}, frames {None if frames is None else frames.shape}; "
-            "expected the same shape (n, s, s)"
-        )
-    film = np.ones(cam.shape, bool) if frames is None else np.asarray(frames, bool)
-    bone = np.asarray(masks, bool) & film
-    positive = np.where(film, np.maximum(np.asarray(cam, np.float64), 0), 0)
-    total = positive.sum(axis=(1, 2))
-    inside = (positive * bone).sum(axis=(1, 2))
-    share = np.divide(inside, total, out=np.full(len(cam), np.nan), where=total > 0)
-    area = bone.sum(axis=(1, 2)) / np.maximum(film.sum(axis=(1, 2)), 1)
+    share, area = np.full(len(cam), np.nan), np.zeros(len(cam))
+    for place, (evidence, bone) in enumerate(_positive(cam, masks)):
+        area[place] = bone.mean()
+        if total := evidence.sum():
+            share[place] = evidence[bone].sum() / total
     return share, area
 
 
@@ -66,15 +58,29 @@ def share_of_others(cam: np.ndarray, masks: np.ndarray, groups: np.ndarray) -> n
     """Mean share of the positive evidence of other groups' maps that lies on each film's bone: (n,).
 
     Shapes as for `share_inside`, every map with some positive evidence; `groups` (n,). NaN where all films are of
-    one group.
+    one group. Time grows with n, as the mean over the others is the sum over all less that over the film's own group.
     """
-    evidence = np.maximum(cam.reshape(len(cam), -1), 0).astype(np.float32)
-    evidence /= evidence.sum(axis=1, keepdims=True)
-    on_bone = evidence @ masks.reshape(len(masks), -1).astype(np.float32).T
-    apart = np.asarray(groups)[:, None] != np.asarray(groups)[None]
-    counts = apart.sum(axis=0)
-    total = np.where(apart, on_bone, 0).sum(axis=0)
-    return np.divide(total, counts, out=np.full(len(cam), np.nan), where=counts > 0)
+    groups = np.asarray(groups)
+    everyone, own = np.zeros(masks.shape[1:]), np.zeros(len(cam))
+    for group in np.unique(groups):
+        mine = np.flatnonzero(groups == group)
+        together = sum(evidence / evidence.sum() for evidence, _ in _positive(cam[mine], masks[mine]))
+        everyone += together
+        own[mine] = [together[np.asarray(masks[place], bool)].sum() for place in mine]
+    others = len(groups) - np.array([(groups == group).sum() for group in groups])
+    found = np.array([everyone[np.asarray(mask, bool)].sum() for mask in masks]) - own
+    return np.divide(found, others, out=np.full(len(cam), np.nan), where=others > 0)
+
+
+def _positive(cam: np.ndarray, masks: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Film by film, so that memory does not grow with their number: positive evidence float64 (s, s), bone bool (s, s)."""
+    if len(cam) != len(masks) or masks.ndim != 3 or masks.shape[1] != masks.shape[2]:
+        raise ValueError(
+            f"evidence on bone: maps {cam.shape} and masks {masks.shape}; expected (n, h, w) and (n, s, s) of the same films"
+        )
+    for one, mask in zip(cam, masks, strict=True):
+        fine = upsample(one[None], len(mask))[0].astype(np.float64)
+        yield np.maximum(fine, 0), np.asarray(mask, bool)
 
 
 def _cell_positions(size: int, cells: int) -> np.ndarray:

@@ -66,7 +66,8 @@ def score(
             mine = [(job, folder) for job, folder in honest if job.seed == seed]
             for job, _ in mine:
                 check_apart(films, job.table)
-            logits = np.mean([logits_of(folder, slice(None)) for _, folder in mine], axis=0)
+            every = np.arange(len(films))
+            logits = np.mean([logits_of(folder, every) for _, folder in mine], axis=0)
             probability = 1.0 / (1.0 + np.exp(-logits))
             guards.check_probabilities(probability, f"{weights.backbone} {recipe}, external set")
             about = {"image_id": films.image_id, "view": 0, "group": films.group, "y_true": films.label}

@@ -19,6 +19,7 @@ from PIL import Image
 from osteo_utils.data import copies, manifest, radiographs, stores
 from osteo_utils.models import (
     attention,
+    backbones,
     calibration,
     explain,
     inputs,
@@ -184,7 +185,7 @@ def _seen(network: Network, films: pd.DataFrame, folder: Path) -> _Seen:
     recipe = Recipe.from_parameters(network.recipe, run.parameters)
     learnt_from = training.seen_by(recipe, run, films, cached, network.weights)
     return _Seen(
-        np.stack([networks.pooled_features(one) for one in cached.test_views]),
+        np.stack([backbones.channel_means(one) for one in cached.test_views]),
         *attention.evidence(network.recipe, folders, learnt_from, network.weights),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,13 +102,16 @@ def _redrawn(
 ) -> np.ndarray:
     """Squares of films that `draw` makes from position, pixels, row of the store, and place within it."""
     stored = np.load(run.depends_on(run.paths.images), mmap_mode="r")
-    drawn = np.zeros((len(images), *stored.shape[1:]), np.uint8)
-    for position, film in enumerate(images.itertuples()):
-        box = radiographs.content_box(int(film.width), int(film.height))
-        part = (slice(box.top, box.top + box.height), slice(box.left, box.left + box.width))
-        drawn[position][part] = draw(position, np.asarray(stored[film.row])[part], film.row, part)
-    images = _with_knees(run, images, view).assign(row=np.arange(len(images)))
-    return radiographs.views(drawn, images, view, size)
+
+    def drawn() -> Iterator[np.ndarray]:
+        for position, film in enumerate(images.itertuples()):
+            box = radiographs.content_box(int(film.width), int(film.height))
+            part = (slice(box.top, box.top + box.height), slice(box.left, box.left + box.width))
+            whole = np.zeros(stored.shape[1:], np.uint8)
+            whole[part] = draw(position, np.asarray(stored[film.row])[part], film.row, part)
+            yield whole
+
+    return radiographs.views_of(drawn(), _with_knees(run, images, view), view, size)
 
 
 def square_masks(run: results.Run, images: pd.DataFrame, view: str, size: int) -> np.ndarray:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from osteo_utils.models import calibration, inputs, jobs, novelty, training
+from osteo_utils.models import backbones, calibration, inputs, jobs, novelty, training
 from osteo_utils.models import weights as pretrained
 from osteo_utils.models.calibration import Calibration
 from osteo_utils.models.jobs import Fold
@@ -39,11 +39,6 @@ class Network:
 def networks(study: str, backbones: Sequence[str] = BACKBONES, threads: int = 1) -> list[Network]:
     """Load the networks of a study that was run. Raises FileNotFoundError or ValueError with the next step where not."""
     return [_network(study, backbone, threads) for backbone in backbones]
-
-
-def pooled_features(view: np.ndarray) -> np.ndarray:
-    """Spatial mean of each channel of one view's activations (n, h, w, c): float32 (n, c)."""
-    return np.stack([row.mean((0, 1), dtype=np.float32) for row in view])
 
 
 class Lines:
@@ -93,7 +88,7 @@ def _network(study: str, backbone: str, threads: int) -> Network:
     _check_fits(study, notebook, folders, saved)
     weights = pretrained.resolve(run.parameters[f"{backbone}_weights"], backbone, run.p.seed)
     cached = inputs.trunk_views(run, images, backbone, "full", weights, 1)
-    familiar = novelty.reference(pooled_features(cached.views[0]), images.group.to_numpy())
+    familiar = novelty.reference(backbones.channel_means(cached.views[0]), images.group.to_numpy())
     return Network(backbone, recipe, run, weights, list(zip(wanted, folders, strict=True)), saved, familiar)
 
 

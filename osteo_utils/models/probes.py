@@ -25,10 +25,19 @@ def pooled_features(activations: Activations, weights: Weights, view: int) -> np
     The end is that of the untouched tail; `depths` says which channels come from where.
     """
     earlier = activations.earlier[view : view + 1]
-    at_cut = np.stack([row.mean((0, 1), dtype=np.float32) for row in activations.views[view]])
+    at_cut = backbones.channel_means(activations.views[view])
     tail = backbones.tail(activations.backbone, weights, image_size=activations.image_size)
     at_end = backbones.outputs(backbones.features(tail), activations.views[view])
     return np.concatenate([*earlier, at_cut, at_end], axis=1)
+
+
+def mean_features(activations: Activations, weights: Weights) -> np.ndarray:
+    """The mean of `pooled_features` over the views that are scored: what a study's probe sees, float32 (n, channels)."""
+    mean = pooled_features(activations, weights, 0)
+    for view in range(1, len(activations.test_views)):
+        mean += pooled_features(activations, weights, view)
+    mean /= len(activations.test_views)
+    return mean
 
 
 def depths(activations: Activations) -> dict[str, slice]:
@@ -46,10 +55,10 @@ def fit_probe(job: Fold, pooled: np.ndarray, folder: Path | None = None) -> tupl
     """
     scaler = StandardScaler().fit(pooled[job.train])
     scaled = scaler.transform(pooled).astype(np.float64)
-    axes = _principal_axes(scaled[job.train])
-    # A rotation onto the training images changes nothing for an L2 penalty and makes the fit small.
-    rotated = scaled @ axes.T
     labels, train = job.labels, job.train
+    # A rotation onto the training images changes nothing for an L2 penalty, and makes the fit small where they are few.
+    axes = _principal_axes(scaled[train]) if len(train) < scaled.shape[1] else None
+    rotated = scaled if axes is None else scaled @ axes.T
     inner = StratifiedGroupKFold(INNER_FOLDS, shuffle=True, random_state=job.seed)
     splits = list(inner.split(train, labels[train], job.inner_groups[train]))
     if any(len(set(labels[train[learn]])) < 2 for learn, _ in splits):
@@ -65,7 +74,7 @@ def fit_probe(job: Fold, pooled: np.ndarray, folder: Path | None = None) -> tupl
         max_iter=2000,
         use_legacy_attributes=False,
     ).fit(rotated[train], labels[train])
-    coefficients = (model.coef_ @ axes)[0] / scaler.scale_
+    coefficients = (model.coef_ if axes is None else model.coef_ @ axes)[0] / scaler.scale_
     intercept = model.intercept_[0] - coefficients @ scaler.mean_
     if folder:
         np.savez(folder / "probe.npz", coefficients=coefficients, intercept=intercept, strength=model.C_)

@@ -16,18 +16,16 @@ from osteo_utils.models.weights import Weights
 # As the room `tails` writes it; loading it into a tail that stands already is many times faster than a new one.
 TAIL_FILE = "tail.weights.h5"
 
-Scorer = Callable[[Path, np.ndarray | slice], np.ndarray]
+Scorer = Callable[[Path, np.ndarray], np.ndarray]
 
 
 def scorer(recipe: str, activations: Activations, weights: Weights) -> Scorer:
     """From the folder of a fit and positions (m,) to the logits, float64 (m,), of these films.
 
-    They are means over the test views of `activations`, which are those that the recipe learns from. A slice instead of
-    positions leaves the activations on disk and reads them batch by batch.
+    They are means over the test views of `activations`, which are those that the recipe learns from.
     """
     if recipe == "none":
-        views = range(len(activations.test_views))
-        pooled = np.mean([probes.pooled_features(activations, weights, view) for view in views], axis=0)
+        pooled = probes.mean_features(activations, weights)
         return lambda folder, positions: _probe_logits(folder, pooled[positions])
     keras.utils.clear_session()
     as_fitted = as_in_paper() if recipe == "paper" else Recipe(recipe)
@@ -35,7 +33,7 @@ def scorer(recipe: str, activations: Activations, weights: Weights) -> Scorer:
 
     def tail_logits(folder: Path, positions: np.ndarray) -> np.ndarray:
         tail.load_weights(folder / TAIL_FILE)
-        logits = [backbones.outputs(tail, view[positions])[:, 0] for view in activations.test_views]
+        logits = [backbones.outputs(tail, view, chosen=positions)[:, 0] for view in activations.test_views]
         return np.mean(logits, axis=0).astype(np.float64)
 
     return tail_logits

@@ -113,10 +113,10 @@ class TailFitter:
         guards.check_apart(job, learn, held, job.test)
         self.reset(seed)
         before = _values(tail.trainable_variables)
-        tested = [view[job.test] for view in activations.test_views]
-        history, inner = self._train(job, learn, held, tested[0], seed)
+        history, inner = self._train(job, learn, held, seed)
         guards.check_moved(tail.trainable_variables, before)
-        logits = np.mean([backbones.outputs(tail, view) for view in tested], axis=0)[:, 0]
+        logits = [backbones.outputs(tail, view, chosen=job.test)[:, 0] for view in activations.test_views]
+        logits = np.mean(logits, axis=0)
         # A model that is not compiled: the optimiser's moments would make the file three times as large.
         keras.Model(tail.input, tail.output).save_weights(folder / "tail.weights.h5")
         if len(held):
@@ -124,7 +124,7 @@ class TailFitter:
         return _sigmoid(logits), history
 
     def _train(
-        self, job: Fold, learn: np.ndarray, held: np.ndarray, watched: np.ndarray, seed: int
+        self, job: Fold, learn: np.ndarray, held: np.ndarray, seed: int
     ) -> tuple[pd.DataFrame, pd.DataFrame]:
         """One row per epoch; the scored fold is watched after each, never used to stop or to choose.
 
@@ -154,10 +154,10 @@ class TailFitter:
                 # Keras forgets the batches before, so the epoch is added up here; the last batch may be smaller.
                 sums = {name: total + float(logs[name]) * len(shown) for name, total in sums.items()}
             row = {"epoch": epoch} | {name: total / len(learn) for name, total in sums.items()}
-            row["val_loss"], row["val_accuracy"] = self._score(watched, labels[job.test])
+            row["val_loss"], row["val_accuracy"] = self._score(job, job.test)
             rows.append({**row, "seconds": round(time.perf_counter() - started, 3)})
             if len(held):
-                loss, _ = self._score(self.activations.views[0][held], labels[held])
+                loss, _ = self._score(job, held)
                 inner.append({"epoch": epoch, "loss": loss})
                 if loss < best[0]:
                     best = (loss, epoch, _values(self.tail.trainable_variables))
@@ -168,9 +168,11 @@ class TailFitter:
             variable.assign(value)
         return pd.DataFrame(rows), pd.DataFrame(inner, columns=["epoch", "loss"])
 
-    def _score(self, inputs: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
-        """Loss and accuracy of images with these labels, as training measures them but for class weights."""
-        logits = backbones.outputs(self.tail, inputs)[:, 0].astype(np.float64)
+    def _score(self, job: Fold, chosen: np.ndarray) -> tuple[float, float]:
+        """Loss and accuracy of the chosen images as they are, as training measures them but for class weights."""
+        truth = job.labels[chosen]
+        logits = backbones.outputs(self.tail, self.activations.views[0], chosen=chosen)
+        logits = logits[:, 0].astype(np.float64)
         target = truth * (1 - self.recipe.label_smoothing) + self.recipe.label_smoothing / 2
         loss = float(np.mean(np.logaddexp(0, logits) - target * logits))
         return loss, float(np.mean((logits > 0) == (truth == 1)))

@@ -24,6 +24,11 @@ from osteo_utils.models.jobs import Fold, Recipe
 from osteo_utils.models.weights import Weights
 from osteo_utils.study import results, runtime
 
+# From a fold and the folder that the fit is kept in to the probabilities of the scored images and a `history`.
+Fitter = Callable[[Fold, Path], tuple[np.ndarray, pd.DataFrame]]
+# Seconds; a fold that takes longer has a line of its own, as its fellows may take hours.
+SLOW = 180
+
 
 def fit_missing(
     folds: list[Fold], recipe: Recipe, activations: Activations, weights: Weights, directory: Path
@@ -31,8 +36,8 @@ def fit_missing(
     """Fit each fold that `directory` does not hold yet; returns the folder of each, in order.
 
     `directory` is `fits/<model>`; `weights` the verified ImageNet tensors that trunk and tail start from.
-    A line is printed for the folds of every protocol and seed, fitted now or kept, so that a resumed notebook reads as
-    a fresh one.
+    A line is printed for the folds of every protocol and seed, and for each fold that took minutes, fitted now or kept,
+    so that a resumed notebook reads as a fresh one.
     """
     folders = []
     # What lies before the trunk is covered by the key of the activations; guards decide no number.
@@ -51,24 +56,30 @@ def fit_missing(
             folder = directory / name
             ready.append(folder)
             guards.check_apart(one, one.train, one.test)
-            if _is_fitted(folder, identity):
-                continue
-            started = time.perf_counter()
-            with _whole_folder(folder) as temporary:
+            if not _is_fitted(folder, identity):
                 fit = fit or _fitter(recipe, activations, weights, one)
-                probability, history = fit(one, temporary)
-                guards.check_probabilities(probability, name)
                 about = one.arm(recipe.fine_tune, activations.variant)
-                scored = one.scored(probability).assign(**about)
-                results.write_table(temporary / "predictions.csv", scored, "predictions")
-                results.write_table(temporary / "history.csv", history.assign(**about), "history")
-                seconds = round(time.perf_counter() - started, 2)
-                results.write_json(
-                    temporary / "fit.json", {"identity": identity, **made_from, "seconds": seconds}
-                )
+                _fit_one(fit, one, folder, about, {"identity": identity, **made_from})
+            seconds = results.read_json(folder / "fit.json")["seconds"]
+            if seconds > SLOW:
+                print(f"{activations.backbone} {name}: {seconds / 60:.1f} min", flush=True)
         print(f"{activations.backbone} {arm}: {_in_short(ready)}", flush=True)
         folders += ready
     return folders
+
+
+def _fit_one(
+    fit: Fitter, job: Fold, folder: Path, about: dict[str, object], made_from: dict[str, object]
+) -> None:
+    started = time.perf_counter()
+    with _whole_folder(folder) as temporary:
+        probability, history = fit(job, temporary)
+        guards.check_probabilities(probability, folder.name)
+        scored = job.scored(probability).assign(**about)
+        results.write_table(temporary / "predictions.csv", scored, "predictions")
+        results.write_table(temporary / "history.csv", history.assign(**about), "history")
+        seconds = round(time.perf_counter() - started, 2)
+        results.write_json(temporary / "fit.json", {**made_from, "seconds": seconds})
 
 
 def fit_study(
@@ -154,12 +165,9 @@ def gather(folders: list[Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
     return predictions, history
 
 
-def _fitter(
-    recipe: Recipe, activations: Activations, weights: Weights, job: Fold
-) -> Callable[[Fold, Path], tuple[np.ndarray, pd.DataFrame]]:
+def _fitter(recipe: Recipe, activations: Activations, weights: Weights, job: Fold) -> Fitter:
     if recipe.fine_tune == "none":
-        views = range(len(activations.test_views))
-        pooled = np.mean([probes.pooled_features(activations, weights, view) for view in views], axis=0)
+        pooled = probes.mean_features(activations, weights)
         return lambda fold, folder: probes.fit_probe(fold, pooled, folder)
     fitter = tails.TailFitter(recipe, activations, weights)
     # Once for each backbone and recipe: every study fits whole films.

@@ -52,9 +52,10 @@ LIMITS: list[str] = [
     "count as two groups unless a table of patients was given, so that even the honest split can be too kind.",
     "The intervals resample groups and keep the fitted models. They hold the luck of the sample, not the luck of "
     "training; only several split seeds show the latter.",
-    "Training and test folds come from one set, so what chance puts into one it takes from the other. Near chance the "
-    "intervals therefore leave out 0.5 more often than once in twenty (Bates, Hastie and Tibshirani, "
-    "J Am Stat Assoc 2024). Whether there is any signal at all is better read from the comparison with shuffled labels.",
+    "Every film is tested once and trained on in all other folds. Where nothing can be learnt, what one fold says of "
+    "another is therefore what that one says of it, and an interval that takes predictions as given sees half of the "
+    "variance: near chance it leaves out 0.5 about three times as often as once in twenty. Whether there is any signal "
+    "at all is better read from the comparison with shuffled labels.",
     "The paper gives no code, no split and no training settings. A number of ours that differs from its number "
     "does not show how its number came about.",
 ]

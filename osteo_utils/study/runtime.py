@@ -115,9 +115,11 @@ def hash_of(value: Any) -> str:
 
     def replace_arrays(item: Any) -> Any:
         if isinstance(item, np.ndarray):
-            data = np.ascontiguousarray(item)
-            inner = hashlib.sha256(f"{data.dtype}{data.shape}".encode())
-            inner.update(data.tobytes() if data.dtype == object else memoryview(data).cast("B"))
+            inner = hashlib.sha256(f"{item.dtype}{item.shape}".encode())
+            # Part by part, so that of a large array that lies otherwise in memory no whole copy is made.
+            for part in item if item.ndim > 1 else (item,):
+                data = np.ascontiguousarray(part)
+                inner.update(data.tobytes() if data.dtype == object else memoryview(data).cast("B"))
             return {"ndarray": inner.hexdigest()}
         if isinstance(item, np.generic):
             return item.item()
