@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from osteo_utils.models import training
 from osteo_utils.study import paths
 
 SCRIPT = Path(__file__).with_name("backend_fit.py")
@@ -21,22 +23,32 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("backends")
 
 
-def ran(backend: str, place: Path) -> dict:
-    """What `backend_fit.py` found on a backend; the weights that all predict with come from TensorFlow's run."""
+def started(script: Path, folder: Path, backend: str, **more: str) -> None:
+    """Run a script of this folder on a backend, in a process of its own."""
     if importlib.util.find_spec(PACKAGES[backend]) is None:
         pytest.skip(f"{backend} is not installed; install it beside the environment to run this test")
+    found = [str(paths.code_root()), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    # JAX would take most of a GPU's memory beforehand, and another backend may have some of it.
+    environment = {
+        **os.environ,
+        "KERAS_BACKEND": backend,
+        "PYTHONPATH": os.pathsep.join(filter(None, found)),
+        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+        "TF_NUM_INTRAOP_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+        **more,
+    }
+    done = subprocess.run(
+        [sys.executable, str(script), str(folder)], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def ran(backend: str, place: Path) -> dict:
+    """What `backend_fit.py` found on a backend; the weights that all predict with come from TensorFlow's run."""
     result = place / f"{backend}.json"
     if not result.is_file():
-        environment = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": str(paths.code_root())}
-        # JAX would take most of a GPU's memory beforehand, and another backend may have some of it.
-        environment |= {
-            "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
-            "TF_NUM_INTRAOP_THREADS": "1",
-            "OMP_NUM_THREADS": "1",
-        }
-        command = [sys.executable, str(SCRIPT), str(place)]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr[-3000:]
+        started(SCRIPT, place, backend)
     found = json.loads(result.read_text())
     assert found["backend"] == backend
     return found
@@ -61,3 +73,18 @@ def test_the_same_weights_predict_the_same_on_every_backend(place: Path, backend
         np.testing.assert_allclose(other[name]["external"], first[name]["external"], rtol=1e-4, atol=1e-4)
         np.testing.assert_allclose(other[name]["trunk"], first[name]["trunk"], rtol=1e-3, atol=1e-3)
         np.testing.assert_allclose(other[name]["map"], first[name]["map"], rtol=1e-2, atol=1e-3)
+
+
+def test_a_fit_spread_over_two_devices_is_that_of_one(place: Path) -> None:
+    fits = {}
+    for parts, word in ((1, "fits"), (2, "batches")):
+        folder, flags = place / word, f"--xla_force_host_platform_device_count={parts}"
+        script = SCRIPT.with_name("spread_fit.py")
+        started(script, folder, "jax", OSTEO_SHARE=word, XLA_FLAGS=flags, JAX_PLATFORMS="cpu")
+        (kept,) = folder.glob("*-f0")
+        assert json.loads((kept / "fit.json").read_text())["parts"] == parts
+        fits[parts] = training.gather([kept])
+    for alone, spread in zip(*fits.values(), strict=True):
+        pd.testing.assert_frame_equal(
+            *(one.drop(columns="seconds", errors="ignore") for one in (spread, alone)), rtol=1e-3, atol=1e-4
+        )

@@ -95,21 +95,21 @@ def test_own_makes_a_study_that_can_be_named_afterwards(home, tmp_path, monkeypa
 
 
 def test_the_command_line_of_snakemake(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "count_gpus", lambda: 0)
+    monkeypatch.setattr(machine, "gpus", list)
     plain = run.snakemake_command(words.parse(["phantom", "--cores", "2"]), "phantom")
     assert "--forceall" not in plain
     assert plain[plain.index("--directory") + 1] == str(home)
     assert plain[plain.index("--cores") + 1] == "2"
     forced = run.snakemake_command(words.parse(["phantom", "--force", "--", "--until", "nb02"]), "phantom")
     assert forced[-3:] == ["--forceall", "--until", "nb02"]
-    monkeypatch.setattr(machine, "count_gpus", lambda: 4)
+    monkeypatch.setattr(machine, "gpus", lambda: ["0", "1", "2", "3"])
     assert run.snakemake_command(words.parse(["phantom"]), "phantom").count("gpus=4") == 2
 
 
 def test_what_was_said_of_the_data_reaches_snakemake_and_the_command_to_go_on(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(machine, "count_gpus", lambda: 0)
+    monkeypatch.setattr(machine, "gpus", list)
     others = classes(tmp_path / "other films", normal=1, osteoporosis=1)
     said = ["knee744", "--external", str(others), "--osteopenia", "normal", "--cores", "2"]
     request = words.parse(said)
@@ -127,17 +127,20 @@ def test_an_own_study_is_made_with_its_external_set(home, tmp_path, monkeypatch)
     assert config.load("mine")["external_dir"] == str(others)
 
 
-def test_gpus_are_counted_as_nvidia_smi_lists_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpus_are_those_that_nvidia_smi_lists_or_the_user_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "nvidia-smi").write_text("#!/bin/sh\necho 'GPU 0: A (UUID: 1)'\necho 'GPU 1: A (UUID: 2)'\n")
     (tmp_path / "nvidia-smi").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     for name in ("OSTEO_LOCK", "CUDA_VISIBLE_DEVICES"):
         monkeypatch.delenv(name, raising=False)
-    assert machine.count_gpus() == 2
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-    assert machine.count_gpus() == 1
+    assert machine.gpus() == ["0", "1"]
+    assert machine.environment()["CUDA_VISIBLE_DEVICES"] == "0,1"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", " 1 ")
+    assert machine.gpus() == ["1"]
     monkeypatch.setenv("OSTEO_LOCK", "cpu")
-    assert machine.count_gpus() == 0
+    assert machine.gpus() == []
 
 
 def test_kernels_get_settings_of_the_project_not_of_the_user(

@@ -30,6 +30,8 @@ def environment(cores: int | None = None) -> dict[str, str]:
     child.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if cores:
         child["OSTEO_THREADS"] = str(cores)
+    if found := gpus():
+        child["CUDA_VISIBLE_DEVICES"] = ",".join(found)
     return child
 
 
@@ -38,13 +40,17 @@ def all_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def count_gpus() -> int:
-    """GPUs that the models may use: those nvidia-smi lists, narrowed by CUDA_VISIBLE_DEVICES; 0 with OSTEO_LOCK=cpu."""
+def gpus() -> list[str]:
+    """GPUs that the models may use: those nvidia-smi lists, or of them those that CUDA_VISIBLE_DEVICES names; none with
+    OSTEO_LOCK=cpu."""
     if os.environ.get("OSTEO_LOCK") == "cpu" or not shutil.which("nvidia-smi"):
-        return 0
+        return []
     listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True).stdout
     count = sum(line.startswith("GPU ") for line in listed.splitlines())
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return (
-        count if visible is None else min(count, len([name for name in visible.split(",") if name.strip()]))
+    named = (
+        map(str, range(count))
+        if visible is None
+        else (name.strip() for name in visible.split(",") if name.strip())
     )
+    return list(named)[:count]

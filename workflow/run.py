@@ -116,8 +116,8 @@ def snakemake_command(request: words.Request, study: str) -> list[str]:
     command += [f"data_dir={request.data}"] if request.data else []
     command += [f"external_dir={request.external}"] if request.external else []
     command += [f"osteopenia={request.osteopenia}"] if request.osteopenia else []
-    if gpus := machine.count_gpus():
-        command += [f"gpus={gpus}", "--resources", f"gpus={gpus}"]
+    if count := len(machine.gpus()):
+        command += [f"gpus={count}", "--resources", f"gpus={count}"]
     command += ["--cores", str(request.cores or machine.all_cores())]
     command += ["--rerun-triggers", "mtime", "--rerun-incomplete", "--nocolor"]
     return command + (["--forceall"] if request.force else []) + request.extra

@@ -19,6 +19,7 @@ import numpy as np
 from filelock import FileLock
 from numpy.lib.format import open_memmap
 
+from osteo_utils.models import devices
 from osteo_utils.models.weights import Weights
 from osteo_utils.study import results, runtime
 
@@ -74,20 +75,22 @@ def tail(
     image_size: int = 224,
     cut: str = "last_block",
     hidden_units: int = 0,
+    precision: str = devices.SINGLE,
 ) -> keras.Model:
     """The part that learns: activations (n, h, w, c) → logit of osteoporosis (n, 1); not compiled.
 
     The convolutions start from `weights` and are trainable; BatchNorm keeps its ImageNet statistics and
     scale, as batches of this size would only blur them. Layers `pool` (global average), `hidden` (dense, ReLU;
     only with `hidden_units`), `dropout` (a share in [0, 1)) and `head` (one dense unit) follow, the dense ones
-    drawn with `seed`. With the cut `all` the input is preprocessed films (n, s, s, 3).
+    drawn with `seed`. With the cut `all` the input is preprocessed films (n, s, s, 3). The convolutions compute in
+    `precision`, a name of Keras's dtype policies; what follows them, and every variable, is in single precision.
     """
-    base = keras.models.model_from_json(_parts(backbone, cut, image_size)[1])
+    base = keras.models.model_from_json(_parts(backbone, cut, image_size, precision)[1])
     _set_weights(base, weights, backbone)
     for layer in base.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False
-    values = keras.layers.GlobalAveragePooling2D(name="pool")(base.output)
+    values = keras.layers.GlobalAveragePooling2D(name="pool", dtype=devices.SINGLE)(base.output)
     initial = keras.initializers.GlorotUniform(seed=seed)
     if hidden_units:
         dense = keras.layers.Dense(hidden_units, "relu", kernel_initializer=initial, name="hidden")
@@ -273,14 +276,17 @@ def _fill(
 
 
 @lru_cache(maxsize=16)
-def _parts(backbone: str, cut: str, image_size: int) -> tuple[str, str, tuple[int, ...]]:
+def _parts(
+    backbone: str, cut: str, image_size: int, precision: str = devices.SINGLE
+) -> tuple[str, str, tuple[int, ...]]:
     """Trunk and tail as JSON, and the shape between them; kept, as building the whole network takes longer than a short fit."""
     layer = CUTS.get(backbone, {}).get(cut)
     if layer is None:
         known = {name: list(cuts) for name, cuts in CUTS.items()}
         raise ValueError(f"backbone {backbone!r} with cut {cut!r}: not known; expected one of {known}")
     build = {"vgg16": keras.applications.VGG16, "resnet50": keras.applications.ResNet50}[backbone]
-    whole = build(weights=None, include_top=False, input_shape=(image_size, image_size, 3))
+    with devices.precision(precision):
+        whole = build(weights=None, include_top=False, input_shape=(image_size, image_size, 3))
     border = whole.get_layer(layer).output if layer else whole.input
     first = keras.Model(whole.input, border)
     if layer == whole.layers[-1].name:

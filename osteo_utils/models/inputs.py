@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from mmap import mmap
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,16 @@ class Activations:
     n_scored: int = TEST_VIEWS
     first_film: np.ndarray | None = None
     earlier: tuple[np.ndarray, ...] = ()
+
+    def packed(self) -> Activations:
+        """The same for another process: views that lie in a file are named by it and not copied."""
+        views = (Path(one.filename) if isinstance(one.base, mmap) else one for one in self.views)
+        return replace(self, views=tuple(views))
+
+    def unpacked(self) -> Activations:
+        """What was packed, its files open again."""
+        views = (np.load(one, mmap_mode="r") if isinstance(one, Path) else one for one in self.views)
+        return replace(self, views=tuple(views))
 
     @property
     def test_views(self) -> tuple[np.ndarray, ...]:

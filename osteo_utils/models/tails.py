@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from osteo_utils.data import radiographs
-from osteo_utils.models import backbones, guards
+from osteo_utils.models import backbones, devices, guards
 from osteo_utils.models.inputs import Activations
 from osteo_utils.models.jobs import Fold, Recipe, as_in_paper
 from osteo_utils.models.optimizer import StagewiseAdam, stage_shares
@@ -28,7 +29,9 @@ from osteo_utils.study import results, runtime
 OVERFIT_RATE = 1e-3
 
 
-def untrained_tail(recipe: Recipe, backbone: str, weights: Weights, image_size: int) -> keras.Model:
+def untrained_tail(
+    recipe: Recipe, backbone: str, weights: Weights, image_size: int, precision: str = devices.SINGLE
+) -> keras.Model:
     """The tail that a recipe trains, before it has learnt anything; not compiled."""
     return backbones.tail(
         backbone,
@@ -37,6 +40,7 @@ def untrained_tail(recipe: Recipe, backbone: str, weights: Weights, image_size: 
         image_size=image_size,
         cut=recipe.cut,
         hidden_units=recipe.hidden_units,
+        precision=precision,
     )
 
 
@@ -57,11 +61,22 @@ class TailFitter:
     on its own seed and data alone, not on the fits before it.
     """
 
-    def __init__(self, recipe: Recipe, activations: Activations, weights: Weights) -> None:
+    def __init__(
+        self, recipe: Recipe, activations: Activations, weights: Weights, precision: str = devices.SINGLE
+    ) -> None:
         self.recipe = recipe
         self.activations = activations
         keras.utils.clear_session()
-        self.tail = untrained_tail(recipe, activations.backbone, weights, activations.image_size)
+        with self._spread():
+            self._build(weights, precision)
+
+    def _spread(self) -> AbstractContextManager:
+        """Tails on cached activations are too small to be cut into parts."""
+        return devices.spread() if self.recipe.cut == "all" else nullcontext()
+
+    def _build(self, weights: Weights, precision: str) -> None:
+        recipe, activations = self.recipe, self.activations
+        self.tail = untrained_tail(recipe, activations.backbone, weights, activations.image_size, precision)
         guards.check_trainable(self.tail, activations.backbone, recipe)
         learns = self.tail.trainable_variables
         self.tail.compile(
@@ -91,6 +106,10 @@ class TailFitter:
 
     def check_overfit(self, job: Fold) -> None:
         """Stop the study unless a few training images of a fold can be learnt by heart; `reset` undoes it."""
+        with self._spread():
+            self._check_overfit(job)
+
+    def _check_overfit(self, job: Fold) -> None:
         self.reset(job.seed)
         train, half = job.train, guards.OVERFIT_IMAGES // 2
         rows = np.concatenate([train[job.labels[train] == label][:half] for label in (0, 1)])
@@ -98,13 +117,17 @@ class TailFitter:
         truth = job.labels[rows].astype(np.float32)[:, None]
         self.tail.optimizer.learning_rate.assign(OVERFIT_RATE)
         guards.check_overfit(
-            lambda: float(self.tail.train_on_batch(batch, truth, return_dict=True)["loss"]),
+            lambda: self._step(batch, truth, None)["loss"],
             f"{self.activations.backbone}, {self.recipe.fine_tune}",
             floor=_entropy(self.recipe.label_smoothing / 2),
         )
 
     def fit(self, job: Fold, folder: Path) -> tuple[np.ndarray, pd.DataFrame]:
         """Train on the fold's training images; returns the probabilities of its scored ones and the history."""
+        with self._spread():
+            return self._fit(job, folder)
+
+    def _fit(self, job: Fold, folder: Path) -> tuple[np.ndarray, pd.DataFrame]:
         activations, tail = self.activations, self.tail
         seed = runtime.derived_seed(
             activations.backbone, activations.variant, job.protocol, job.seed, job.fold
@@ -145,14 +168,10 @@ class TailFitter:
             for _ in range(steps):
                 self.tail.optimizer.learning_rate.assign(next(rates))
                 inputs, shown = next(batches)
-                logs = self.tail.train_on_batch(
-                    inputs,
-                    labels[shown].astype(np.float32)[:, None],
-                    sample_weight=None if weight is None else weight[shown],
-                    return_dict=True,
-                )
+                truth = labels[shown].astype(np.float32)[:, None]
+                logs = self._step(inputs, truth, None if weight is None else weight[shown])
                 # Keras forgets the batches before, so the epoch is added up here; the last batch may be smaller.
-                sums = {name: total + float(logs[name]) * len(shown) for name, total in sums.items()}
+                sums = {name: total + logs[name] * len(shown) for name, total in sums.items()}
             row = {"epoch": epoch} | {name: total / len(learn) for name, total in sums.items()}
             row["val_loss"], row["val_accuracy"] = self._score(job, job.test)
             rows.append({**row, "seconds": round(time.perf_counter() - started, 3)})
@@ -167,6 +186,17 @@ class TailFitter:
         for variable, value in zip(self.tail.trainable_variables, best[2], strict=False):
             variable.assign(value)
         return pd.DataFrame(rows), pd.DataFrame(inner, columns=["epoch", "loss"])
+
+    def _step(self, inputs: np.ndarray, truth: np.ndarray, weight: np.ndarray | None) -> dict[str, float]:
+        """One training step; returns its loss and accuracy."""
+        distribution = keras.distribution.distribution()
+        if distribution and len(truth) % distribution.num_model_replicas:
+            # A batch that cannot be cut into equal parts is given whole to every device: its means are the same.
+            times = distribution.num_model_replicas
+            inputs, truth = (np.concatenate([one] * times) for one in (inputs, truth))
+            weight = None if weight is None else np.concatenate([weight] * times)
+        logs = self.tail.train_on_batch(inputs, truth, sample_weight=weight, return_dict=True)
+        return {name: float(value) for name, value in logs.items()}
 
     def _score(self, job: Fold, chosen: np.ndarray) -> tuple[float, float]:
         """Loss and accuracy of the chosen images as they are, as training measures them but for class weights."""

@@ -12,17 +12,18 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import keras
 import numpy as np
 import pandas as pd
 
-from osteo_utils.models import backbones, guards, inputs, jobs, optimizer, probes, tails
+from osteo_utils.models import backbones, devices, guards, inputs, jobs, optimizer, probes, tails
 from osteo_utils.models.inputs import Activations
 from osteo_utils.models.jobs import Fold, Recipe
 from osteo_utils.models.weights import Weights
-from osteo_utils.study import results, runtime
+from osteo_utils.study import results, runtime, workers
 
 # From a fold and the folder that the fit is kept in to the probabilities of the scored images and a `history`.
 Fitter = Callable[[Fold, Path], tuple[np.ndarray, pd.DataFrame]]
@@ -37,35 +38,55 @@ def fit_missing(
 
     `directory` is `fits/<model>`; `weights` the verified ImageNet tensors that trunk and tail start from.
     A line is printed for the folds of every protocol and seed, and for each fold that took minutes, fitted now or kept,
-    so that a resumed notebook reads as a fresh one.
+    so that a resumed notebook reads as a fresh one. Where CUDA_VISIBLE_DEVICES names several GPUs, each fits folds of
+    its own (`study/workers`), or all of them share the batches of one fit (`devices`). A whole network is trained in
+    mixed precision on a GPU: nothing else takes long enough to gain by it.
     """
     folders = []
     # What lies before the trunk is covered by the key of the activations; guards decide no number.
     rooms = (jobs, backbones, *((probes,) if recipe.fine_tune == "none" else (tails, optimizer)))
     code = runtime.code_hash([Path(__file__), *(Path(room.__file__) for room in rooms)])
     made_from = {"recipe": asdict(recipe), "activations": activations.key, "code": code}
+    whole_on_gpu = recipe.cut == "all" and devices.on_gpu()
     made_from["backend"] = keras.config.backend()
+    made_from["precision"] = devices.MIXED if whole_on_gpu else devices.SINGLE
+    made_from["parts"] = devices.count() if recipe.cut == "all" and devices.shares_batches() else 1
+
+    def kept(one: Fold) -> tuple[Path, str]:
+        """Where a fold's fit is kept, and the identity it must have."""
+        dealt = [one.protocol, one.seed, one.fold, one.table.to_dict("list")]
+        name = f"{recipe.fine_tune}-{activations.variant}-{one.protocol}-s{one.seed}-f{one.fold}"
+        return directory / name, runtime.hash_of({**made_from, "fold": dealt})
+
+    gpus = workers.gpus()
+    if len(gpus) > 1 and not devices.shares_batches():
+        missing = [one for one in folds if not _is_fitted(*kept(one))]
+        work = partial(_fit_share, recipe, activations.packed(), weights, directory)
+        workers.each_on_its_own(work, [missing[n :: len(gpus)] for n in range(len(gpus))], gpus)
     fit = None
     for (protocol, seed), dealt in itertools.groupby(folds, lambda one: (one.protocol, one.seed)):
         arm, ready = f"{recipe.fine_tune}-{activations.variant}-{protocol}-s{seed}", []
         for one in dealt:
-            name = f"{arm}-f{one.fold}"
-            identity = runtime.hash_of(
-                {**made_from, "fold": [protocol, seed, one.fold, one.table.to_dict("list")]}
-            )
-            folder = directory / name
+            folder, identity = kept(one)
             ready.append(folder)
             guards.check_apart(one, one.train, one.test)
             if not _is_fitted(folder, identity):
-                fit = fit or _fitter(recipe, activations, weights, one)
+                fit = fit or _fitter(recipe, activations, weights, one, made_from["precision"])
                 about = one.arm(recipe.fine_tune, activations.variant)
                 _fit_one(fit, one, folder, about, {"identity": identity, **made_from})
             seconds = results.read_json(folder / "fit.json")["seconds"]
             if seconds > SLOW:
-                print(f"{activations.backbone} {name}: {seconds / 60:.1f} min", flush=True)
+                print(f"{activations.backbone} {folder.name}: {seconds / 60:.1f} min", flush=True)
         print(f"{activations.backbone} {arm}: {_in_short(ready)}", flush=True)
         folders += ready
     return folders
+
+
+def _fit_share(
+    recipe: Recipe, packed: Activations, weights: Weights, directory: Path, folds: list[Fold]
+) -> None:
+    """The part of one GPU, in a process of its own."""
+    fit_missing(folds, recipe, packed.unpacked(), weights, directory)
 
 
 def _fit_one(
@@ -165,11 +186,11 @@ def gather(folders: list[Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
     return predictions, history
 
 
-def _fitter(recipe: Recipe, activations: Activations, weights: Weights, job: Fold) -> Fitter:
+def _fitter(recipe: Recipe, activations: Activations, weights: Weights, job: Fold, precision: str) -> Fitter:
     if recipe.fine_tune == "none":
         pooled = probes.mean_features(activations, weights)
         return lambda fold, folder: probes.fit_probe(fold, pooled, folder)
-    fitter = tails.TailFitter(recipe, activations, weights)
+    fitter = tails.TailFitter(recipe, activations, weights, precision)
     # Once for each backbone and recipe: every study fits whole films.
     if activations.variant == "full":
         fitter.check_overfit(job)
