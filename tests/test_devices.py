@@ -108,7 +108,7 @@ def test_fits_shared_out_among_gpus_are_those_of_a_single_one(
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     alone = training.gather(training.fit_missing(folds(3), recipe, seen, pretrained, tmp_path / "alone"))[0]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
-    fitted_here = []
+    fitted_here: list[object] = []
     monkeypatch.setattr(training, "_fit_one", lambda *given: fitted_here.append(given))
     shared = training.gather(training.fit_missing(folds(3), recipe, seen, pretrained, tmp_path / "shared"))[0]
     assert not fitted_here, "what the other processes fitted was not taken for what was wanted"

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from scipy.stats import binom
 
-from osteo_utils.data import phantom, radiographs, splits
+from osteo_utils.data import film_views, phantom, radiographs, splits
 from osteo_utils.evidence import evaluation
 from osteo_utils.models import backbones, jobs, masks, probes, weights
 from osteo_utils.models.inputs import Activations
@@ -25,7 +25,7 @@ IN_TWENTY = binom.ppf([0.005, 0.995], len(SEEDS), 0.05)
 def pooled(pictures: np.ndarray, network: weights.Weights, size: int, folder: Path) -> np.ndarray:
     """Pooled features of square films, uint8 (n, s, s), and their mirror images, averaged: float32 (n, channels)."""
     box = radiographs.Box(0, 0, *pictures.shape[1:])
-    squares = np.stack([radiographs.view(picture, box, "squeeze", size) for picture in pictures])
+    squares = np.stack([film_views.view(picture, box, "squeeze", size) for picture in pictures])
     views = tuple(
         backbones.activations(np.ascontiguousarray(one), network.backbone, network, folder)
         for one in (squares, squares[:, :, ::-1])

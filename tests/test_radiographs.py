@@ -13,8 +13,9 @@ from PIL import Image
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
-from osteo_utils.data import radiographs
-from osteo_utils.data.radiographs import Unusable, augment, content_box, decode, decode_bytes, to_store, view
+from osteo_utils.data import film_views
+from osteo_utils.data.film_views import augment, view
+from osteo_utils.data.radiographs import Unusable, content_box, decode, decode_bytes, to_store
 
 # 40 rows, 60 columns: a level per column (4, 8, ... 240) and a bright corner, so every turn shows.
 RAMP = np.tile(np.arange(4, 244, 4, dtype=np.uint8), (40, 1))
@@ -209,7 +210,7 @@ def test_views_follow_the_row_and_skip_the_unusable():
             "height": [64, None, 64],
         }
     )
-    seen = radiographs.views(images, manifest, "crop", 32)
+    seen = film_views.views(images, manifest, "crop", 32)
     assert seen.shape == (2, 32, 32) and [image.mean() for image in seen] == [150, 50]
 
 
@@ -239,10 +240,10 @@ def test_knee_views_of_a_table_need_its_knees():
     images = np.stack([to_store(np.asarray(Image.effect_noise((100, 200), 60)))[0]] * 2)
     table = pd.DataFrame({"status": "ok", "row": [0, 1], "width": 100, "height": 200})
     with pytest.raises(ValueError, match="'knee_width', 'knee_x', 'knee_y'"):
-        radiographs.views(images, table, "knee", 32)
+        film_views.views(images, table, "knee", 32)
     placed = table.assign(knee_y=[0.3, np.nan], knee_x=[0.5, np.nan], knee_width=[0.5, np.nan])
-    found, centred = radiographs.views(images, placed, "knee", 32)
-    assert np.array_equal(centred, radiographs.views(images, table, "crop", 32)[1])
+    found, centred = film_views.views(images, placed, "knee", 32)
+    assert np.array_equal(centred, film_views.views(images, table, "crop", 32)[1])
     assert not np.array_equal(found, centred)
 
 
@@ -293,7 +294,7 @@ def test_mask_is_warped_as_its_image():
 
 def test_all_copies_at_once_equal_one_by_one():
     images = np.stack([SQUARE, SQUARE[::-1]])
-    together = radiographs.augment_all(images, ["a", "b"], 3, 5)
+    together = film_views.augment_all(images, ["a", "b"], 3, 5)
     assert np.array_equal(together[1], augment(images[1], 3, "b", 5))
     with pytest.raises(ValueError, match="2 images but 1 keys"):
-        radiographs.augment_all(images, ["a"], 3, 5)
+        film_views.augment_all(images, ["a"], 3, 5)

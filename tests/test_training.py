@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from osteo_utils.data import radiographs
+from osteo_utils.data import film_views
 from osteo_utils.models import backbones, inputs, jobs, optimizer, probes, tails, training, weights
 from osteo_utils.models.inputs import Activations
 from osteo_utils.models.jobs import Fold, Recipe
@@ -116,7 +116,7 @@ def test_films_are_augmented_anew_in_every_epoch_and_alike_in_every_run() -> Non
         itself = backbones.preprocess(films[[row]])[0]
         for left, right in ((first, second), (first, itself), (second, itself)):
             assert np.abs(left - right).mean() > 5, "grey levels"
-        expected = radiographs.augment(films[row], 2, one.table.image_id[row], seed=5)
+        expected = film_views.augment(films[row], 2, one.table.image_id[row], seed=5)
         np.testing.assert_array_equal(first, backbones.preprocess(expected[None])[0])
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 
 import keras
 
@@ -44,8 +44,8 @@ def count() -> int:
 
 
 def spread() -> AbstractContextManager:
-    """What a fit is made in: with `shares_batches` every device takes its part of each batch, else nothing changes."""
-    return keras.distribution.DataParallel().scope() if shares_batches() else nullcontext()
+    """What a fit is made in where all devices take their part of each batch."""
+    return keras.distribution.DataParallel().scope()
 
 
 @contextmanager

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from osteo_utils.data import copies, manifest, radiographs, stores
+from osteo_utils.data import copies, film_views, manifest, radiographs, stores
 from osteo_utils.models import (
     attention,
     backbones,
@@ -203,7 +203,7 @@ def _reading(
     known = _known(film.iloc[0], store[at], first, seen[first.backbone].pooled[:, at])
     group = known.group if known else networks.NO_GROUP
     view, size = first.run.p.view, first.run.p.image_size
-    square = radiographs.views(store, film, view, size)[0]
+    square = film_views.views(store, film, view, size)[0]
     flags = [("known", _said(known))] if known else []
     flags += [] if bone.plausible else [("mask_not_plausible", "; ".join(bone.reasons))]
     scores, maps = {}, {}
@@ -237,7 +237,7 @@ def _reading(
         line = lines.of(networks.ENSEMBLE, group)
         by_fold = pd.DataFrame({name: score.by_fold for name, score in scores.items()}).mean(axis=1).to_dict()
         scores[networks.ENSEMBLE] = Score(*line.at(float(calibration.logit(says))), float(says), by_fold)
-    mask = radiographs.views(bone.mask[None], film.assign(row=0), view, size, mask=True)[0]
+    mask = film_views.views(bone.mask[None], film.assign(row=0), view, size, mask=True)[0]
     return Reading(path, flags, known, scores, square, mask, maps)
 
 
@@ -293,7 +293,7 @@ def _knees(found: list[Mask]) -> dict[str, list[float]]:
     """Where the knees lie, by column of the table of films; empty where a mask is not plausible."""
     return {
         name: [mask.measured.get(name, np.nan) if mask.plausible else np.nan for mask in found]
-        for name in radiographs.KNEE_COLUMNS
+        for name in film_views.KNEE_COLUMNS
     }
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from osteo_utils.data import radiographs
+from osteo_utils.data import film_views, radiographs
 from osteo_utils.data.manifest import WHOLE_NUMBERS, develop
 from osteo_utils.models import backbones, masks
 from osteo_utils.models.weights import Weights
@@ -85,7 +85,7 @@ def square_films(run: results.Run, images: pd.DataFrame, variant: str, view: str
     """
     if variant == "full":
         stored = np.load(run.depends_on(run.paths.images), mmap_mode="r")
-        return radiographs.views(stored, _with_knees(run, images, view), view, size)
+        return film_views.views(stored, _with_knees(run, images, view), view, size)
     change = {"segmented": masks.apply_mask, "background": masks.without_bone}[variant]
     bones = np.load(run.depends_on(run.paths.masks), mmap_mode="r")
     plausible = _measured(run, images).plausible.astype(bool).tolist()
@@ -122,13 +122,13 @@ def _redrawn(
             whole[part] = draw(position, np.asarray(stored[film.row])[part], film.row, part)
             yield whole
 
-    return radiographs.views_of(drawn(), _with_knees(run, images, view), view, size)
+    return film_views.views_of(drawn(), _with_knees(run, images, view), view, size)
 
 
 def square_masks(run: results.Run, images: pd.DataFrame, view: str, size: int) -> np.ndarray:
     """The bone masks in the geometry of the squares, uint8 (n, size, size); all zero where a mask was flagged."""
     bones = np.load(run.depends_on(run.paths.masks), mmap_mode="r")
-    squares = radiographs.views(bones, _with_knees(run, images, view), view, size, mask=True)
+    squares = film_views.views(bones, _with_knees(run, images, view), view, size, mask=True)
     return squares * _measured(run, images).plausible.to_numpy(np.uint8)[:, None, None]
 
 
@@ -148,15 +148,15 @@ def _with_knees(run: results.Run, images: pd.DataFrame, view: str) -> pd.DataFra
 
     A table that has the places already, as one of a reader's own films, stays as it is.
     """
-    if view != "knee" or set(radiographs.KNEE_COLUMNS) <= set(images.columns):
+    if view != "knee" or set(film_views.KNEE_COLUMNS) <= set(images.columns):
         return images
     measured = _measured(run, images)
-    if missing := sorted(set(radiographs.KNEE_COLUMNS) - set(measured.columns)):
+    if missing := sorted(set(film_views.KNEE_COLUMNS) - set(measured.columns)):
         raise ValueError(
             f"view 'knee': tables/masks.csv lacks {missing}; the classical method finds no joint, so set "
             "mask_method: unet or another view"
         )
-    places = measured[list(radiographs.KNEE_COLUMNS)].where(measured.plausible.eq(1), np.nan)
+    places = measured[list(film_views.KNEE_COLUMNS)].where(measured.plausible.eq(1), np.nan)
     return images.assign(**dict(zip(places.columns, places.to_numpy(float).T, strict=True)))
 
 
@@ -164,7 +164,7 @@ def augmented(films: np.ndarray, image_ids: pd.Series, index: int, seed: int) ->
     """View `index` of each film, same shape: 0 itself, 1 its mirror, from 2 on a random one of its own."""
     if index == 0:
         return films
-    return radiographs.augment_all(films, image_ids.tolist(), index, seed)
+    return film_views.augment_all(films, image_ids.tolist(), index, seed)
 
 
 def trunk_views(

@@ -10,7 +10,6 @@ import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +17,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from osteo_utils.data import radiographs
+from osteo_utils.data import film_views
 from osteo_utils.models import backbones, devices, guards
 from osteo_utils.models.inputs import Activations
 from osteo_utils.models.jobs import Fold, Recipe, as_in_paper
@@ -67,15 +66,6 @@ class TailFitter:
         self.recipe = recipe
         self.activations = activations
         keras.utils.clear_session()
-        with self._spread():
-            self._build(weights, precision)
-
-    def _spread(self) -> AbstractContextManager:
-        """Tails on cached activations are too small to be cut into parts."""
-        return devices.spread() if self.recipe.cut == "all" else nullcontext()
-
-    def _build(self, weights: Weights, precision: str) -> None:
-        recipe, activations = self.recipe, self.activations
         self.tail = untrained_tail(recipe, activations.backbone, weights, activations.image_size, precision)
         guards.check_trainable(self.tail, activations.backbone, recipe)
         learns = self.tail.trainable_variables
@@ -106,10 +96,6 @@ class TailFitter:
 
     def check_overfit(self, job: Fold) -> None:
         """Stop the study unless a few training images of a fold can be learnt by heart; `reset` undoes it."""
-        with self._spread():
-            self._check_overfit(job)
-
-    def _check_overfit(self, job: Fold) -> None:
         self.reset(job.seed)
         train, half = job.train, guards.OVERFIT_IMAGES // 2
         rows = np.concatenate([train[job.labels[train] == label][:half] for label in (0, 1)])
@@ -124,10 +110,6 @@ class TailFitter:
 
     def fit(self, job: Fold, folder: Path) -> tuple[np.ndarray, pd.DataFrame]:
         """Train on the fold's training images; returns the probabilities of its scored ones and the history."""
-        with self._spread():
-            return self._fit(job, folder)
-
-    def _fit(self, job: Fold, folder: Path) -> tuple[np.ndarray, pd.DataFrame]:
         activations, tail = self.activations, self.tail
         seed = runtime.derived_seed(
             activations.backbone, activations.variant, job.protocol, job.seed, job.fold
@@ -250,7 +232,7 @@ def training_batches(
                 rows, which = order[start : start + batch_size], drawn[start : start + batch_size]
                 if activations.cut == "all":
                     # Views 0 and 1 are the film and its mirror image, not random ones.
-                    fresh = partial(radiographs.augment, index=epoch + 2, seed=seed)
+                    fresh = partial(film_views.augment, index=epoch + 2, seed=seed)
                     batch = list(
                         pool.map(lambda row, make=fresh: make(views[0][row], key=image_ids[row]), rows)
                     )

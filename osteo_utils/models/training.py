@@ -11,6 +11,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -47,10 +48,11 @@ def fit_missing(
     rooms = (jobs, backbones, *((probes,) if recipe.fine_tune == "none" else (tails, optimizer)))
     code = runtime.code_hash([Path(__file__), *(Path(room.__file__) for room in rooms)])
     made_from = {"recipe": asdict(recipe), "activations": activations.key, "code": code}
-    whole_on_gpu = recipe.cut == "all" and devices.on_gpu()
+    whole = recipe.cut == "all"
+    spread = devices.shares_batches() and whole
     made_from["backend"] = keras.config.backend()
-    made_from["precision"] = devices.MIXED if whole_on_gpu else devices.SINGLE
-    made_from["parts"] = devices.count() if recipe.cut == "all" and devices.shares_batches() else 1
+    made_from["precision"] = devices.MIXED if whole and devices.on_gpu() else devices.SINGLE
+    made_from["parts"] = devices.count() if spread else 1
 
     def kept(one: Fold) -> tuple[Path, str]:
         """Where a fold's fit is kept, and the identity it must have."""
@@ -58,27 +60,28 @@ def fit_missing(
         name = f"{recipe.fine_tune}-{activations.variant}-{one.protocol}-s{one.seed}-f{one.fold}"
         return directory / name, runtime.hash_of({**made_from, "fold": dealt})
 
-    gpus = workers.gpus()
-    if len(gpus) > 1 and not devices.shares_batches():
-        missing = [one for one in folds if not _is_fitted(*kept(one))]
+    missing = [one for one in folds if not _is_fitted(*kept(one))]
+    gpus = [] if recipe.fine_tune == "none" else workers.gpus()[: len(missing)]
+    if len(gpus) > 1 and not spread:
         work = partial(_fit_share, recipe, activations.packed(), weights, directory)
         workers.each_on_its_own(work, [missing[n :: len(gpus)] for n in range(len(gpus))], gpus)
     fit = None
-    for (protocol, seed), dealt in itertools.groupby(folds, lambda one: (one.protocol, one.seed)):
-        arm, ready = f"{recipe.fine_tune}-{activations.variant}-{protocol}-s{seed}", []
-        for one in dealt:
-            folder, identity = kept(one)
-            ready.append(folder)
-            guards.check_apart(one, one.train, one.test)
-            if not _is_fitted(folder, identity):
-                fit = fit or _fitter(recipe, activations, weights, one, made_from["precision"])
-                about = one.arm(recipe.fine_tune, activations.variant)
-                _fit_one(fit, one, folder, about, {"identity": identity, **made_from})
-            seconds = results.read_json(folder / "fit.json")["seconds"]
-            if seconds > SLOW:
-                print(f"{activations.backbone} {folder.name}: {seconds / 60:.1f} min", flush=True)
-        print(f"{activations.backbone} {arm}: {_in_short(ready)}", flush=True)
-        folders += ready
+    with devices.spread() if spread else nullcontext():
+        for (protocol, seed), dealt in itertools.groupby(folds, lambda one: (one.protocol, one.seed)):
+            arm, ready = f"{recipe.fine_tune}-{activations.variant}-{protocol}-s{seed}", []
+            for one in dealt:
+                folder, identity = kept(one)
+                ready.append(folder)
+                guards.check_apart(one, one.train, one.test)
+                if not _is_fitted(folder, identity):
+                    fit = fit or _fitter(recipe, activations, weights, one, made_from["precision"])
+                    about = one.arm(recipe.fine_tune, activations.variant)
+                    _fit_one(fit, one, folder, about, {"identity": identity, **made_from})
+                seconds = results.read_json(folder / "fit.json")["seconds"]
+                if seconds > SLOW:
+                    print(f"{activations.backbone} {folder.name}: {seconds / 60:.1f} min", flush=True)
+            print(f"{activations.backbone} {arm}: {_in_short(ready)}", flush=True)
+            folders += ready
     return folders
 
 
