@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import words
-from osteo_utils.study import config, paths
+from osteo_utils.study import parameters, paths
 
 ROOT = paths.code_root()
 SHELL_TOOLS = "bash dirname sed grep cat rm mkdir touch env tail printf true sleep ln".split()
@@ -130,7 +130,7 @@ def test_an_external_set_and_a_rule_are_understood(tmp_path: Path) -> None:
     ]
     request = words.parse(said)
     assert (request.external, request.osteopenia) == (tmp_path.resolve(), "normal")
-    assert words.OSTEOPENIA == config.OSTEOPENIA
+    assert words.OSTEOPENIA == parameters.OSTEOPENIA
     with pytest.raises(words.Unusable, match=r"--external '.*/none' does not exist; expected a folder"):
         words.parse(["phantom", "--external", str(tmp_path / "none")])
 
