@@ -47,7 +47,9 @@ def prepare(seed: int, threads: int | None = None) -> int:
     threads = threads or int(os.environ.get("OSTEO_THREADS", available))
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # A GPU's memory is taken as it is needed: a notebook and the processes that fit for it may share one.
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     os.environ["TF_DETERMINISTIC_OPS"] = "1"
     os.environ["TF_NUM_INTRAOP_THREADS"] = str(threads)
     os.environ["TF_NUM_INTEROP_THREADS"] = "1"
