@@ -300,9 +300,9 @@ def test_the_best_inner_epoch_is_kept_and_the_scored_fold_has_no_say(
     kernels = []
     real = tails.TailFitter._score
 
-    def score(self: tails.TailFitter, inputs: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
-        if len(inputs) == N // 2:
-            return real(self, inputs, truth)
+    def score(self: tails.TailFitter, one: Fold, chosen: np.ndarray) -> tuple[float, float]:
+        if len(chosen) == N // 2:
+            return real(self, one, chosen)
         kernels.append(self.tail.get_layer("head").kernel.numpy())
         return next(losses), 0.5
 
