@@ -1,13 +1,17 @@
 """Work shared out among GPUs: every item once, each process with a GPU of its own, no error lost."""
 
 import os
+import subprocess
+import sys
 import time
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+import psutil
 import pytest
 
-from osteo_utils.study import workers
+from osteo_utils.study import paths, workers
 
 
 def note(folder: Path, item: int) -> None:
@@ -18,6 +22,11 @@ def note(folder: Path, item: int) -> None:
     print("this is dropped")
     words = (os.environ["CUDA_VISIBLE_DEVICES"], os.environ["OSTEO_THREADS"], str(os.getpid()))
     (folder / str(item)).write_text(" ".join(words))
+
+
+def linger(folder: Path, item: int) -> None:
+    (folder / "process").write_text(str(os.getpid()))
+    time.sleep(120)
 
 
 def test_gpus_are_those_that_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,3 +53,27 @@ def test_an_error_comes_back_and_the_other_items_are_done(tmp_path: Path) -> Non
     with pytest.raises(ValueError, match="thirteen"):
         workers.each_on_its_own(partial(note, tmp_path), [13, 5], ["0", "1"])
     assert (tmp_path / "5").is_file()
+
+
+def test_a_killed_parent_leaves_no_process_behind(tmp_path: Path) -> None:
+    script = (
+        "import sys; from functools import partial; from pathlib import Path\n"
+        "import test_workers; from osteo_utils.study import workers\n"
+        "workers.each_on_its_own(partial(test_workers.linger, Path(sys.argv[1])), [1], ['0'])\n"
+    )
+    found = os.pathsep.join([str(paths.code_root()), str(Path(__file__).parent)])
+    parent = subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path)], env={**os.environ, "PYTHONPATH": found}
+    )
+    noted = tmp_path / "process"
+    waited = time.monotonic() + 60
+    while not (noted.is_file() and noted.read_text()) and time.monotonic() < waited:
+        time.sleep(0.1)
+    child = psutil.Process(int(noted.read_text()))
+    parent.kill()
+    parent.wait()
+    # Where nothing reaps orphans they stay listed as zombies.
+    with suppress(psutil.NoSuchProcess):
+        while child.status() != psutil.STATUS_ZOMBIE:
+            assert time.monotonic() < waited, "the process outlives its parent"
+            time.sleep(0.1)

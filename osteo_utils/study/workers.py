@@ -9,6 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import redirect_stdout
@@ -46,10 +47,17 @@ def each_on_its_own(work: Callable[[Any], object], items: Sequence[Any], names: 
 
 def _take_one(free: multiprocessing.SimpleQueue, threads: int, work: bytes) -> None:
     global _work
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ[VISIBLE] = free.get()
     # Work that draws numbers seeds itself.
     runtime.prepare(0, threads)
     _work = pickle.loads(work)
+
+
+def _end_with_parent() -> None:
+    """A killed notebook must not leave processes that hold a GPU; a fit that is cut off leaves nothing behind."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
 
 
 def _quietly(item: Any) -> None:
