@@ -17,6 +17,7 @@ import multiprocessing
 import os
 import tempfile
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,8 @@ import pandas as pd
 import psutil
 from numpy.lib.format import open_memmap
 
-from osteo_utils.study import config, paths, results
+from osteo_utils.data import phantom, radiographs
+from osteo_utils.study import config, paths, results, runtime
 
 DIFFERENT = 60
 N_FOLDS = 5
@@ -34,8 +36,6 @@ STEPS = ("trunk", "probes", "last_block")
 
 def write_store(films: int) -> None:
     """An image store as notebook 01 writes it, uint8 (films, 512, 512)."""
-    from osteo_utils.data import phantom, radiographs
-
     drawn = phantom.draw(0, min(films, DIFFERENT), copies=0).images
     squares = [radiographs.to_store(film)[0] for film in drawn]
     target = paths.StudyPaths("memory").images
@@ -77,8 +77,6 @@ def measured(
 
 
 def work(step: str, films: int, backbone: str, image_size: int) -> None:
-    from osteo_utils.study import runtime
-
     threads = runtime.prepare(1)
     from osteo_utils.models import attention, inputs, training, weights
     from osteo_utils.models.jobs import Fold, Recipe
@@ -90,9 +88,7 @@ def work(step: str, films: int, backbone: str, image_size: int) -> None:
     seen = inputs.trunk_views(run, table, backbone, "full", pretrained, n_views=2)
     if step == "trunk":
         return
-    seen = inputs.Activations(
-        backbone, "measured", image_size, seen.views, seen.key, seen.cut, earlier=seen.earlier
-    )
+    seen = replace(seen, variant="measured")
     recipe = Recipe("none") if step == "probes" else Recipe("last_block", learning_rate=1e-5)
     folds = range(N_FOLDS if step == "probes" else TRAINED_FOLDS)
     jobs = [Fold("grouped", 0, fold, table) for fold in folds]

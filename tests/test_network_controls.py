@@ -32,7 +32,7 @@ def pooled(pictures: np.ndarray, network: weights.Weights, size: int, folder: Pa
     )
     earlier = tuple(backbones.stage_means(view) for view in views)
     seen = Activations(network.backbone, "full", size, views, "planted", earlier=earlier)
-    return np.mean([probes.pooled_features(seen, network, view) for view in (0, 1)], axis=0)
+    return probes.mean_features(seen, network)
 
 
 def scored(

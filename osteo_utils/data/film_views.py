@@ -12,8 +12,8 @@ from PIL import Image
 from scipy import ndimage
 
 from osteo_utils.data.radiographs import MIN_SIDE, STORE_SIDE, Box, content_box
+from osteo_utils.study.parameters import VIEWS
 
-VIEWS = ("squeeze", "pad", "crop", "knee")
 # Side of the square around a knee over the width of its bone: the joint with a hand's breadth of either shaft.
 KNEE_ZOOM = 1.5
 KNEE_COLUMNS = ("knee_y", "knee_x", "knee_width")

@@ -60,16 +60,15 @@ def share_of_others(cam: np.ndarray, masks: np.ndarray, groups: np.ndarray) -> n
     Shapes as for `share_inside`, every map with some positive evidence; `groups` (n,). NaN where all films are of
     one group. Time grows with n, as the mean over the others is the sum over all less that over the film's own group.
     """
-    groups = np.asarray(groups)
+    _, number, counts = np.unique(groups, return_inverse=True, return_counts=True)
     everyone, own = np.zeros(masks.shape[1:]), np.zeros(len(cam))
-    for group in np.unique(groups):
-        mine = np.flatnonzero(groups == group)
+    for mine in np.split(np.argsort(number, kind="stable"), np.cumsum(counts)[:-1]):
         together = sum(evidence / evidence.sum() for evidence, _ in _positive(cam[mine], masks[mine]))
         everyone += together
         own[mine] = [together[np.asarray(masks[place], bool)].sum() for place in mine]
-    others = len(groups) - np.array([(groups == group).sum() for group in groups])
-    found = np.array([everyone[np.asarray(mask, bool)].sum() for mask in masks]) - own
-    return np.divide(found, others, out=np.full(len(cam), np.nan), where=others > 0)
+    others = len(number) - counts[number]
+    total = np.array([everyone[np.asarray(mask, bool)].sum() for mask in masks]) - own
+    return np.divide(total, others, out=np.full(len(cam), np.nan), where=others > 0)
 
 
 def _positive(cam: np.ndarray, masks: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -60,9 +60,9 @@ def fit_missing(
         name = f"{recipe.fine_tune}-{activations.variant}-{one.protocol}-s{one.seed}-f{one.fold}"
         return directory / name, runtime.hash_of({**made_from, "fold": dealt})
 
-    missing = [one for one in folds if not _is_fitted(*kept(one))]
-    gpus = [] if recipe.fine_tune == "none" else workers.gpus()[: len(missing)]
-    if len(gpus) > 1 and not spread:
+    gpus = [] if recipe.fine_tune == "none" or spread else workers.gpus()
+    if len(gpus) > 1 and (missing := [one for one in folds if not _is_fitted(*kept(one))]):
+        gpus = gpus[: len(missing)]
         work = partial(_fit_share, recipe, activations.packed(), weights, directory)
         workers.each_on_its_own(work, [missing[n :: len(gpus)] for n in range(len(gpus))], gpus)
     fit = None

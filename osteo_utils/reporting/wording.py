@@ -54,8 +54,8 @@ LIMITS: list[str] = [
     "training; only several split seeds show the latter.",
     "Every film is tested once and trained on in all other folds. Where nothing can be learnt, what one fold says of "
     "another is therefore what that one says of it, and an interval that takes predictions as given sees half of the "
-    "variance: near chance it leaves out 0.5 about three times as often as once in twenty. Whether there is any signal "
-    "at all is better read from the comparison with shuffled labels.",
+    "variance: near chance it leaves out 0.5 more often than once in twenty (on what cross-validation estimates: Bates, "
+    "Hastie and Tibshirani, J Am Stat Assoc 2024). Whether there is any signal at all is better read from the comparison with shuffled labels.",
     "The paper gives no code, no split and no training settings. A number of ours that differs from its number "
     "does not show how its number came about.",
 ]
