@@ -5,12 +5,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
+from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.preprocessing import StandardScaler
 
 from osteo_utils.models import probes
 from osteo_utils.models.inputs import Activations
 from osteo_utils.models.jobs import Fold
+from osteo_utils.study import scratch
 
 
 def planted(n: int = 120, channels: int = 300) -> tuple[Fold, np.ndarray]:
@@ -37,6 +39,35 @@ def test_what_is_kept_is_the_regression_that_scikit_learn_fits_without_the_rotat
     np.testing.assert_allclose(probability, plain.predict_proba(scaled[one.test])[:, 1], atol=2e-3)
     logits = pooled[one.test] @ coefficients + intercept
     np.testing.assert_allclose(1 / (1 + np.exp(-logits)), probability, atol=1e-6)
+
+
+def test_scikit_learn_chooses_the_same_penalty_and_gives_the_same_probabilities(tmp_path: Path) -> None:
+    one, pooled = planted()
+    probability, history = probes.fit_probe(one, pooled, tmp_path)
+    train, labels = one.train, one.labels
+    scaled = StandardScaler().fit(pooled[train]).transform(pooled).astype(np.float64)
+    inner = StratifiedGroupKFold(probes.INNER_FOLDS, shuffle=True, random_state=one.seed)
+    splits = list(inner.split(train, labels[train], one.inner_groups[train]))
+    ways = {"Cs": probes.PROBE_STRENGTHS, "l1_ratios": (0,), "cv": splits, "scoring": "neg_log_loss"}
+    theirs = LogisticRegressionCV(**ways, max_iter=2000, use_legacy_attributes=False)
+    theirs.fit(scaled[train], labels[train])
+    with np.load(tmp_path / "probe.npz") as kept:
+        assert float(kept["strength"]) == theirs.C_
+    assert history.loss[0] == pytest.approx(-theirs.scores_.mean(axis=0).max(), abs=1e-3)
+    np.testing.assert_allclose(probability, theirs.predict_proba(scaled[one.test])[:, 1], atol=2e-3)
+
+
+def test_many_films_are_fitted_from_disk_to_the_same_probabilities(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, pooled = planted()
+    before, history = probes.fit_probe(one, pooled)
+    monkeypatch.setenv("OSTEO_HOME", str(tmp_path))
+    for room, name, value in ((probes, "MOST_ROTATED", 0), (probes, "BLOCK", 17), (scratch, "IN_MEMORY", 0)):
+        monkeypatch.setattr(room, name, value)
+    after, again = probes.fit_probe(one, pooled)
+    np.testing.assert_allclose(after, before, atol=2e-3)
+    pd.testing.assert_frame_equal(again, history, atol=1e-3)
 
 
 def test_the_scored_images_decide_nothing() -> None:

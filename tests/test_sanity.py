@@ -114,6 +114,12 @@ def test_networks_that_look_at_the_film_agree_more_on_the_same_film_than_on_anot
     assert abs(table.other.mean()) < 0.1
     expected = [stats.spearmanr(a.ravel(), b.ravel()).statistic for a, b in zip(common, noisy, strict=True)]
     np.testing.assert_allclose(table.same, expected, atol=1e-6)
+    # A knee's own maps are none of the others': as many pairs as there are, each looked at.
+    knees = groups // 3
+    shared = [attention.SavedMaps(names, knees, maps.astype(np.float32)) for maps in (common, noisy)]
+    pairs = stats.spearmanr(common.reshape(20, -1), noisy.reshape(20, -1), axis=1).statistic[:20, 20:]
+    others = np.where(knees[:, None] != knees, pairs, np.nan)
+    np.testing.assert_allclose(sanity.agreement(*shared).other, np.nanmean(others, axis=1), atol=1e-6)
     # Two networks that always draw the same blob do not look at the film: same and other are alike.
     blob = attention.SavedMaps(names, groups, np.repeat(common[:1], 20, axis=0).astype(np.float32))
     table = sanity.agreement(blob, blob)

@@ -12,6 +12,7 @@ from PIL import Image
 from scipy import ndimage
 
 from osteo_utils.data.radiographs import MIN_SIDE, STORE_SIDE, Box, content_box
+from osteo_utils.study import scratch
 from osteo_utils.study.parameters import VIEWS
 
 # Side of the square around a knee over the width of its bone: the joint with a hand's breadth of either shaft.
@@ -80,7 +81,7 @@ def views_of(
     stored: Iterable[np.ndarray], films: pd.DataFrame, kind: str, size: int = 224, mask: bool = False
 ) -> np.ndarray:
     """The same view of stored films that come one by one, in the order of their table: uint8 (n, size, size)."""
-    result = np.empty((len(films), size, size), np.uint8)
+    result = scratch.array((len(films), size, size), np.uint8)
     knees = [None] * len(films)
     if kind == "knee":
         if missing := sorted(set(KNEE_COLUMNS) - set(films.columns)):
@@ -136,7 +137,7 @@ def augment_all(
         raise ValueError(
             f"augment_all: {len(images)} images but {len(keys)} keys; expected one key per image"
         )
-    result = np.empty_like(images)
+    result = scratch.array(images.shape, np.uint8)
     for position, (image, key) in enumerate(zip(images, keys, strict=True)):
         result[position] = augment(image, index, key, seed, mask)
     return result

@@ -16,7 +16,7 @@ from osteo_utils.models.jobs import Fold
 from osteo_utils.models.scoring import TAIL_FILE
 from osteo_utils.models.tails import fitted_tail
 from osteo_utils.models.weights import Weights
-from osteo_utils.study import results
+from osteo_utils.study import results, scratch
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,8 @@ def tail_cells(tail: keras.Model, rows: np.ndarray, chosen: np.ndarray | None = 
 
     With `chosen` positions (m,) of these alone, (m, h', w').
     """
-    last = backbones.outputs(backbones.maps(tail), rows, chosen=chosen)
-    return explain.class_activation_map(last, head_of(tail)[0])
+    kernel, batches = head_of(tail)[0], backbones.by_batch(backbones.maps(tail), rows, chosen=chosen)
+    return np.concatenate([explain.class_activation_map(last, kernel) for _, last in batches])
 
 
 def head_of(tail: keras.Model) -> tuple[np.ndarray, float]:
@@ -202,10 +202,11 @@ def inside_bone(study_maps: StudyMaps, masks: np.ndarray, images: pd.DataFrame) 
     evidence spread evenly) and swapped (mean share of the maps of other groups' films on this film's bone: evidence
     that goes where bone usually is, without looking). Films without positive evidence or a mask have no row.
     """
-    seen = masks[study_maps.positions]
+    seen = scratch.taken(masks, study_maps.positions)
     share, area = explain.share_inside(study_maps.cells, seen)
     table = images.iloc[study_maps.positions][["image_id", "group"]].assign(share=share, area=area)
     kept = np.isfinite(share) & (area > 0)
     groups = table.group.to_numpy()[kept]
-    swapped = explain.share_of_others(study_maps.cells[kept], seen[kept], groups)
+    known = scratch.taken(seen, np.flatnonzero(kept))
+    swapped = explain.share_of_others(study_maps.cells[kept], known, groups)
     return table[kept].assign(swapped=swapped).reset_index(drop=True)

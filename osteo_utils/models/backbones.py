@@ -21,7 +21,7 @@ from numpy.lib.format import open_memmap
 
 from osteo_utils.models import devices
 from osteo_utils.models.weights import Weights
-from osteo_utils.study import results, runtime
+from osteo_utils.study import results, runtime, scratch
 
 # The last layer of the trunk, by what learns; with "all" the trunk is empty and films go in as they are.
 CUTS = {
@@ -133,7 +133,7 @@ def activations(
             "images": images,
             "weights": weights.sha256,
             "preprocessing": "caffe",
-            "store": "float16",
+            "store": "float16, means beside",
             "stages": STAGES[backbone],
             "note": note,
         }
@@ -142,22 +142,23 @@ def activations(
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
         if not path.is_file():
-            for left in path.parent.glob(f".{path.stem}.*.np[yz]"):
+            for left in path.parent.glob(f".{path.stem}.*"):
                 left.unlink()
             shape = (len(images), *output_shape(backbone, cut, images.shape[1]))
             _check_room(path, int(np.prod(shape)) * 2, cache_gb)
             model = _with_stages(trunk(backbone, weights, images.shape[1], cut), STAGES[backbone])
             # The activations come last, so that where they are the means are as well.
-            with results.atomic_path(path) as temporary:
-                means = _fill(temporary, model, images, shape, batch_size, f"{backbone} trunk")
-                with results.atomic_path(_beside(path)) as other:
-                    np.savez(other, means=means)
+            with results.atomic_path(path) as values, results.atomic_path(_beside(path)) as means:
+                _fill((values, means), model, images, shape, batch_size, f"{backbone} trunk")
     return np.load(path, mmap_mode="r")
 
 
 def channel_means(rows: np.ndarray) -> np.ndarray:
     """Spatial mean of each channel of activations (n, h, w, c): float32 (n, c)."""
-    return np.stack([row.mean((0, 1), dtype=np.float32) for row in rows])
+    means = scratch.array((len(rows), rows.shape[-1]), np.float32)
+    for row, mean in zip(rows, means, strict=True):
+        row.mean((0, 1), dtype=np.float32, out=mean)
+    return means
 
 
 def stage_means(stored: np.memmap) -> np.ndarray:
@@ -165,12 +166,11 @@ def stage_means(stored: np.memmap) -> np.ndarray:
 
     `stored` is what `activations` returned.
     """
-    with np.load(_beside(Path(stored.filename))) as kept:
-        return kept["means"]
+    return np.load(_beside(Path(stored.filename)), mmap_mode="r")
 
 
 def _beside(path: Path) -> Path:
-    return path.with_suffix(".npz")
+    return path.with_suffix(".means")
 
 
 def _with_stages(trunk_model: keras.Model, stages: tuple[str, ...]) -> keras.Model:
@@ -190,8 +190,15 @@ def outputs(
     Rows of a float type go in as they are; uint8 rows are films (n, s, s), which are preprocessed first. They are read
     batch by batch, so that of memory-mapped rows no more than a batch is in memory.
     """
-    batches = _in_batches(model, rows, batch_size, network_input, chosen)
-    return np.concatenate([values for _, (values,) in batches])
+    return np.concatenate([values for _, values in by_batch(model, rows, batch_size, chosen)])
+
+
+def by_batch(
+    model: keras.Model, rows: np.ndarray, batch_size: int = 64, chosen: np.ndarray | None = None
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """The same batch by batch, for what need not be in memory as a whole: its place among the rows, and the values."""
+    for start, (values,) in _in_batches(model, rows, batch_size, network_input, chosen):
+        yield slice(start, start + len(values)), values
 
 
 def network_input(rows: np.ndarray) -> np.ndarray:
@@ -249,11 +256,17 @@ def _in_batches(
 
 
 def _fill(
-    path: Path, model: keras.Model, images: np.ndarray, shape: tuple[int, ...], batch_size: int, name: str
-) -> np.ndarray:
-    """Write the first output of `model` as it comes; returns its other outputs side by side, float32 (n, channels)."""
-    means = np.zeros((len(images), sum(output.shape[-1] for output in model.outputs[1:])), np.float32)
-    store = open_memmap(path, "w+", np.float16, shape)
+    files: tuple[Path, Path],
+    model: keras.Model,
+    images: np.ndarray,
+    shape: tuple[int, ...],
+    batch_size: int,
+    name: str,
+) -> None:
+    """Write the first output of `model` as it comes, and its other outputs side by side, float32 (n, channels)."""
+    store = open_memmap(files[0], "w+", np.float16, shape)
+    channels = sum(output.shape[-1] for output in model.outputs[1:])
+    means = open_memmap(files[1], "w+", np.float32, (len(images), channels))
     started = reported = time.monotonic()
     for start, (values, *others) in _in_batches(model, images, batch_size, preprocess):
         done = start + len(values)
@@ -272,7 +285,7 @@ def _fill(
             )
             reported = now
     store.flush()
-    return means
+    means.flush()
 
 
 @lru_cache(maxsize=16)

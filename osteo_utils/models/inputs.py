@@ -129,7 +129,8 @@ def square_masks(run: results.Run, images: pd.DataFrame, view: str, size: int) -
     """The bone masks in the geometry of the squares, uint8 (n, size, size); all zero where a mask was flagged."""
     bones = np.load(run.depends_on(run.paths.masks), mmap_mode="r")
     squares = film_views.views(bones, _with_knees(run, images, view), view, size, mask=True)
-    return squares * _measured(run, images).plausible.to_numpy(np.uint8)[:, None, None]
+    squares[~_measured(run, images).plausible.to_numpy(bool)] = 0
+    return squares
 
 
 def trusted_alone(run: results.Run, images: pd.DataFrame, folds: pd.DataFrame) -> pd.DataFrame:

@@ -13,6 +13,8 @@ import numpy as np
 
 NEIGHBOURS = 5
 PERCENTILE = 99.0
+# Films whose distances from all others are in memory at once.
+BLOCK = 1024
 
 
 @dataclass(frozen=True)
@@ -55,9 +57,12 @@ def reference(features: np.ndarray, groups: np.ndarray) -> Reference:
             f"novelty: {len(groups)} films, {largest} of them of one group; expected at least {NEIGHBOURS} of others"
         )
     points = _unit(features)
-    gaps = _gaps(points, points)
-    gaps[groups[:, None] == groups[None]] = np.inf
-    distances = _fifth(gaps)
+    distances = np.empty(len(points))
+    for start in range(0, len(points), BLOCK):
+        part = slice(start, start + BLOCK)
+        gaps = _gaps(points[part], points)
+        gaps[groups[part, None] == groups[None]] = np.inf
+        distances[part] = _fifth(gaps)
     threshold = float(np.quantile(distances, PERCENTILE / 100, method="higher"))
     return Reference(points, groups, distances, threshold)
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from sklearn.linear_model import LogisticRegressionCV
+from scipy.special import expit
+from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.preprocessing import StandardScaler
 
@@ -14,9 +15,13 @@ from osteo_utils.models import backbones
 from osteo_utils.models.inputs import Activations
 from osteo_utils.models.jobs import Fold
 from osteo_utils.models.weights import Weights
+from osteo_utils.study import scratch
 
 PROBE_STRENGTHS = tuple(10.0**power for power in range(-5, 1))
 INNER_FOLDS = 4
+# Training images; with more, the rotation that makes a fit small would no longer be small itself.
+MOST_ROTATED = 2000
+BLOCK = 1024
 
 
 def pooled_features(activations: Activations, weights: Weights, view: int) -> np.ndarray:
@@ -24,11 +29,17 @@ def pooled_features(activations: Activations, weights: Weights, view: int) -> np
 
     The end is that of the untouched tail; `depths` says which channels come from where.
     """
-    earlier = activations.earlier[view : view + 1]
-    at_cut = backbones.channel_means(activations.views[view])
+    stored = activations.views[view]
     tail = backbones.tail(activations.backbone, weights, image_size=activations.image_size)
-    at_end = backbones.outputs(backbones.features(tail), activations.views[view])
-    return np.concatenate([*earlier, at_cut, at_end], axis=1)
+    end = backbones.features(tail)
+    earlier, at_cut, at_end = depths(activations).values()
+    pooled = scratch.array((len(stored), at_cut.stop + end.output_shape[-1]), np.float32)
+    if activations.earlier:
+        pooled[:, earlier] = activations.earlier[view]
+    pooled[:, at_cut] = backbones.channel_means(stored)
+    for part, values in backbones.by_batch(end, stored):
+        pooled[part, at_end] = values
+    return pooled
 
 
 def mean_features(activations: Activations, weights: Weights) -> np.ndarray:
@@ -53,12 +64,11 @@ def fit_probe(job: Fold, pooled: np.ndarray, folder: Path | None = None) -> tupl
     Returns the probability of each scored image and a row of `history`. With `folder` the fit is kept there, as
     `probe.npz`. Raises ValueError where a class has too few groups for the inner folds.
     """
-    scaler = StandardScaler().fit(pooled[job.train])
-    scaled = scaler.transform(pooled).astype(np.float64)
-    labels, train = job.labels, job.train
-    # A rotation onto the training images changes nothing for an L2 penalty, and makes the fit small where they are few.
-    axes = _principal_axes(scaled[train]) if len(train) < scaled.shape[1] else None
-    rotated = scaled if axes is None else scaled @ axes.T
+    train, labels = job.train, job.labels
+    scaler = StandardScaler()
+    for part in _blocks(train):
+        scaler.partial_fit(pooled[part])
+    learnt, scored, axes = _standardised(pooled, train, job.test, scaler)
     inner = StratifiedGroupKFold(INNER_FOLDS, shuffle=True, random_state=job.seed)
     splits = list(inner.split(train, labels[train], job.inner_groups[train]))
     if any(len(set(labels[train[learn]])) < 2 for learn, _ in splits):
@@ -66,26 +76,74 @@ def fit_probe(job: Fold, pooled: np.ndarray, folder: Path | None = None) -> tupl
             f"{job.protocol}, seed {job.seed}, fold {job.fold}: the training images hold too few knees of one class for "
             f"{INNER_FOLDS} inner folds; add films of it, or leave the recipe 'none' out"
         )
-    model = LogisticRegressionCV(
-        Cs=PROBE_STRENGTHS,
-        l1_ratios=(0,),
-        cv=splits,
-        scoring="neg_log_loss",
-        max_iter=2000,
-        use_legacy_attributes=False,
-    ).fit(rotated[train], labels[train])
+    losses = np.mean([_held_losses(learnt, labels[train], *split) for split in splits], axis=0)
+    strength = PROBE_STRENGTHS[int(losses.argmin())]
+    model = _regression(strength).fit(learnt, labels[train])
     coefficients = (model.coef_ if axes is None else model.coef_ @ axes)[0] / scaler.scale_
     intercept = model.intercept_[0] - coefficients @ scaler.mean_
     if folder:
-        np.savez(folder / "probe.npz", coefficients=coefficients, intercept=intercept, strength=model.C_)
-    probability = model.predict_proba(rotated[job.test])[:, 1]
+        np.savez(folder / "probe.npz", coefficients=coefficients, intercept=intercept, strength=strength)
+    logits = _logits(model, scored)
     reached = {
-        "loss": -float(model.scores_.mean(axis=0).max()),
-        "accuracy": model.score(rotated[train], labels[train]),
-        "val_loss": float(-np.mean(np.log(np.where(labels[job.test] == 1, probability, 1 - probability)))),
-        "val_accuracy": float(np.mean((probability >= 0.5) == labels[job.test])),
+        "loss": float(losses.min()),
+        "accuracy": float(np.mean((_logits(model, learnt) > 0) == (labels[train] == 1))),
+        "val_loss": float(_log_losses(logits, labels[job.test]).mean()),
+        "val_accuracy": float(np.mean((logits >= 0) == (labels[job.test] == 1))),
     }
-    return probability, pd.DataFrame([{"epoch": 0, **reached, "seconds": 0.0}])
+    return expit(logits), pd.DataFrame([{"epoch": 0, **reached, "seconds": 0.0}])
+
+
+def _standardised(
+    pooled: np.ndarray, train: np.ndarray, test: np.ndarray, scaler: StandardScaler
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Scaled features of training and of scored images, float64 (n, k), and the rotation that they are in.
+
+    A rotation onto the training images (k, channels) changes nothing for an L2 penalty and makes the fit small where they
+    are few; without one k is the number of channels, and the features lie where `scratch` puts them.
+    """
+    if len(train) < min(pooled.shape[1], MOST_ROTATED):
+        scaled = scaler.transform(pooled[train]).astype(np.float64)
+        axes = _principal_axes(scaled)
+        return scaled @ axes.T, scaler.transform(pooled[test]).astype(np.float64) @ axes.T, axes
+    found = []
+    for positions in (train, test):
+        scaled = scratch.array((len(positions), pooled.shape[1]), np.float64)
+        for place, part in enumerate(_blocks(positions)):
+            scaled[place * BLOCK : place * BLOCK + len(part)] = scaler.transform(pooled[part])
+        found.append(scaled)
+    return found[0], found[1], None
+
+
+def _blocks(positions: np.ndarray) -> list[np.ndarray]:
+    return [positions[start : start + BLOCK] for start in range(0, len(positions), BLOCK)]
+
+
+def _regression(strength: float) -> LogisticRegression:
+    return LogisticRegression(C=strength, max_iter=2000, warm_start=True)
+
+
+def _held_losses(
+    features: np.ndarray, labels: np.ndarray, learn: np.ndarray, held: np.ndarray
+) -> list[float]:
+    """Mean log loss of the rows held out, for each of PROBE_STRENGTHS fitted on the others.
+
+    Rows are chosen by weight, and losses taken of all: picking rows out would copy the features for every inner fold.
+    """
+    weight = np.zeros(len(labels))
+    weight[learn] = 1
+    model, losses = _regression(PROBE_STRENGTHS[0]), []
+    for strength in PROBE_STRENGTHS:
+        model.set_params(C=strength).fit(features, labels, sample_weight=weight)
+        losses.append(float(_log_losses(_logits(model, features), labels)[held].mean()))
+    return losses
+
+
+def _logits(model: LogisticRegression, features: np.ndarray) -> np.ndarray:
+    return features @ model.coef_[0] + model.intercept_[0]
+
+
+def _log_losses(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    return np.logaddexp(0, np.where(labels == 1, -logits, logits))
 
 
 def _principal_axes(scaled: np.ndarray) -> np.ndarray:

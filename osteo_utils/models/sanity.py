@@ -135,10 +135,13 @@ def agreement(first: attention.SavedMaps, second: attention.SavedMaps) -> pd.Dat
         for maps, at in zip((first, second), order, strict=True)
     )
     groups = first.group[order[0]]
-    alike = ours @ theirs.T
-    apart = groups[:, None] != groups[None]
-    other = np.where(apart, alike, 0).sum(axis=1) / np.maximum(apart.sum(axis=1), 1)
-    table = {"image_id": names, "group": groups, "same": np.diagonal(alike), "other": other}
+    # The mean over other groups' maps is the sum over all less that over the film's own group: n maps, not n² pairs.
+    _, number, counts = np.unique(groups, return_inverse=True, return_counts=True)
+    together = np.zeros((len(counts), theirs.shape[1]))
+    np.add.at(together, number, theirs)
+    others = together.sum(axis=0) - together[number]
+    other = (ours * others).sum(axis=1) / np.maximum(len(groups) - counts[number], 1)
+    table = {"image_id": names, "group": groups, "same": (ours * theirs).sum(axis=1), "other": other}
     return pd.DataFrame(table)
 
 

@@ -1,0 +1,67 @@
+"""Arrays that grow with the films: small ones in memory, large ones in a file without a name."""
+
+import gc
+import os
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from osteo_utils.study import scratch
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("OSTEO_HOME", str(tmp_path))
+    return tmp_path / "data" / "interim"
+
+
+def is_mapped(folder: Path) -> bool:
+    """Whether this process holds a file of the folder; macOS does not tell a process of its maps."""
+    return psutil.MACOS or any(str(folder) in place.path for place in psutil.Process().memory_maps())
+
+
+def test_a_small_array_makes_no_file(folder: Path) -> None:
+    scratch.array((8, 4, 4), np.uint8)[:] = 1
+    assert not folder.exists()
+
+
+def test_a_large_array_is_kept_on_disk_and_given_back(folder: Path) -> None:
+    shape = (4, scratch.IN_MEMORY)
+    large = scratch.array(shape, np.uint8)
+    assert type(large) is np.ndarray
+    assert large.shape == shape
+    for number, row in enumerate(large):
+        row[:] = number
+    assert [int(row[-1]) for row in large] == [0, 1, 2, 3]
+    assert list(folder.iterdir()) == []
+    assert is_mapped(folder)
+    part = large[1:2]
+    del large, row
+    gc.collect()
+    assert int(part.max()) == 1
+    del part
+    gc.collect()
+    assert psutil.MACOS or not is_mapped(folder)
+
+
+def test_rows_are_copied_in_the_order_asked_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scratch, "IN_MEMORY", 0)
+    rows = np.arange(12, dtype=np.float32).reshape(4, 3)
+    found = scratch.taken(rows, np.array([3, 0, 3]))
+    np.testing.assert_array_equal(found, rows[[3, 0, 3]])
+    assert scratch.taken(rows, np.array([], int)).shape == (0, 3)
+    found[0] = -1
+    assert rows[3, 0] == 9
+
+
+def test_a_full_disk_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    with pytest.raises(OSError, match="OSTEO_HOME to a larger disk") as refused:
+        scratch.array((2, scratch.IN_MEMORY), np.uint8)
+    assert str(folder) in str(refused.value)
+    assert refused.value.errno == 28
