@@ -246,8 +246,12 @@ def _inputs(
 
 def _scaled(features: np.ndarray, looked_at: np.ndarray) -> np.ndarray:
     known = features[:, looked_at]
-    spread = known.std(axis=(0, 1))
-    return ((features - known.mean(axis=(0, 1))) / np.where(spread > 0, spread, 1)).astype(np.float32)
+    middle, spread = known.mean(axis=(0, 1)), known.std(axis=(0, 1))
+    # In place, as with many films each copy of their features in all views counts.
+    del known
+    scaled = features - middle
+    scaled /= np.where(spread > 0, spread, 1)
+    return scaled.astype(np.float32, copy=False)
 
 
 def _scores(network: MLPClassifier, inputs: np.ndarray, rows: pd.DataFrame) -> np.ndarray:

@@ -122,14 +122,19 @@ def enlarged(parts: np.ndarray, height: int, width: int) -> np.ndarray:
     ones are sheaths of muscle that look like bone. Gaps of a hundredth of the film's height do not part a piece.
     """
     shown = []
-    for part in np.moveaxis(parts.astype(np.float32), -1, 0):
-        large = Image.fromarray(np.ascontiguousarray(part)).resize((width, height), Image.Resampling.BILINEAR)
-        bone = np.asarray(large) > 0.5
+    for part in np.moveaxis(parts, -1, 0):
+        bone = at_size(part, height, width) > 0.5
         pieces = measure.label(ndimage.binary_dilation(bone, iterations=max(1, height // 200))) * bone
         areas = np.bincount(pieces.ravel())
         areas[0] = 0
         shown.append(bone & (areas >= SECOND_LEG * areas.max())[pieces])
     return np.stack(shown, axis=-1)
+
+
+def at_size(part: np.ndarray, height: int, width: int) -> np.ndarray:
+    """The probability of one bone at the size of its film: float32 (height, width), from (192, 128)."""
+    frame = Image.fromarray(np.ascontiguousarray(part, np.float32))
+    return np.asarray(frame.resize((width, height), Image.Resampling.BILINEAR))
 
 
 def _probabilities(model: keras.Model, frames: np.ndarray) -> np.ndarray:

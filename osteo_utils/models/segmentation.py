@@ -20,6 +20,7 @@ from osteo_utils.models import bone_unet
 from osteo_utils.models.bone_unet import Seen
 from osteo_utils.models.classical import classical_mask
 from osteo_utils.models.masks import Mask
+from osteo_utils.study import scratch
 
 METHODS = ("unet", "classical")
 MIN_CERTAINTY = 0.9
@@ -112,7 +113,7 @@ def segment_all(
     if method not in METHODS:
         raise ValueError(f"method {method!r} is unknown; expected one of {', '.join(METHODS)}")
     usable = manifest[manifest["status"].eq("ok")]
-    masks, rows = np.zeros(images.shape, np.uint8), []
+    masks, rows = scratch.array(images.shape, np.uint8), []
     found = _by_unet if method == "unet" else _by_edges
     for film, one in zip(
         usable.itertuples(), found(images, usable, min_area, max_area, threads), strict=True

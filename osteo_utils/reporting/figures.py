@@ -274,7 +274,8 @@ def mask_areas(table: pd.DataFrame, where: str) -> Figure:
     axes.invert_yaxis()
     axes.set_xlim(left=0)
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axes.set_xlabel(f"bone, share of the film's area ({flagged} open dots: flagged masks)")
+    open_dots = f" ({flagged} open dots: flagged masks)" if flagged else ""
+    axes.set_xlabel(f"bone, share of the film's area{open_dots}")
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=True, axis="x")
     return figure

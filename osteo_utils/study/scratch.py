@@ -15,7 +15,7 @@ IN_MEMORY = 2**25
 
 
 def array(shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
-    """An array to be filled, its values undefined; beyond `IN_MEMORY` bytes it lies in a file of `data/interim`.
+    """An array of zeros to be filled; beyond `IN_MEMORY` bytes it lies in a file of `data/interim`.
 
     The file has no name and its room is free again once nothing refers to the array, however the process ends. Its pages
     are the kernel's, which writes them out when it needs memory. Raises OSError where the disk has no room for it.
@@ -23,7 +23,7 @@ def array(shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
     dtype = np.dtype(dtype)
     size = int(np.prod(shape)) * dtype.itemsize
     if size <= IN_MEMORY or not size:
-        return np.empty(shape, dtype)
+        return np.zeros(shape, dtype)
     folder = paths.home() / "data" / "interim"
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder, prefix=".scratch-") as file:
