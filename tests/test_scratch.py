@@ -1,5 +1,6 @@
 """Arrays that grow with the films: small ones in memory, large ones in a file without a name."""
 
+import errno
 import gc
 import os
 from pathlib import Path
@@ -58,10 +59,26 @@ def test_rows_are_copied_in_the_order_asked_for(folder: Path, monkeypatch: pytes
 
 def test_a_full_disk_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
-        raise OSError(28, os.strerror(28))
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
     with pytest.raises(OSError, match="OSTEO_HOME to a larger disk") as refused:
         scratch.array((2, scratch.IN_MEMORY), np.uint8)
     assert str(folder) in str(refused.value)
-    assert refused.value.errno == 28
+    assert refused.value.errno == errno.ENOSPC
+
+
+@pytest.mark.parametrize("by", ["system", "file system"])
+def test_where_room_cannot_be_set_aside_the_array_is_made_all_the_same(
+    by: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cannot(*_: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+    if by == "system":
+        monkeypatch.delattr(os, "posix_fallocate", raising=False)
+    else:
+        monkeypatch.setattr(os, "posix_fallocate", cannot, raising=False)
+    made = scratch.array((2, scratch.IN_MEMORY), np.uint8)
+    assert is_mapped(folder)
+    assert not made[:, -1].any()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -22,12 +24,12 @@ def array(shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
     """
     dtype = np.dtype(dtype)
     size = int(np.prod(shape)) * dtype.itemsize
-    if size <= IN_MEMORY or not size:
+    if size <= IN_MEMORY:
         return np.zeros(shape, dtype)
     folder = paths.home() / "data" / "interim"
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder, prefix=".scratch-") as file:
-        _reserve(file.fileno(), size, f"{folder}")
+        _reserve(file.fileno(), size, folder)
         return np.asarray(np.memmap(file, dtype, "r+", shape=shape))
 
 
@@ -39,16 +41,17 @@ def taken(rows: np.ndarray, positions: np.ndarray) -> np.ndarray:
     return found
 
 
-def _reserve(descriptor: int, size: int, folder: str) -> None:
+def _reserve(descriptor: int, size: int, folder: Path) -> None:
     """Room on the disk now: without it, a full disk would end the process without a word on the first write."""
     try:
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(descriptor, 0, size)
-        else:
+        os.posix_fallocate(descriptor, 0, size)
+    except (AttributeError, OSError) as error:
+        # Not every system and not every file system can set room aside.
+        if isinstance(error, AttributeError) or error.errno in (errno.EINVAL, errno.EOPNOTSUPP):
             os.truncate(descriptor, size)
-    except OSError as error:
+            return
         raise OSError(
             error.errno,
-            f"{folder}: no room for {size:,} bytes that training keeps there for a while ({error.strerror}); "
+            f"{folder}: no room for {size:,} bytes that a notebook keeps there for a while ({error.strerror}); "
             "make room, or set OSTEO_HOME to a larger disk",
         ) from error
