@@ -26,7 +26,7 @@ import psutil
 from numpy.lib.format import open_memmap
 
 from osteo_utils.data import phantom, radiographs
-from osteo_utils.study import config, paths, results, runtime
+from osteo_utils.study import config, paths, results, runtime, scratch
 
 DIFFERENT = 60
 N_FOLDS = 5
@@ -95,7 +95,7 @@ def work(step: str, films: int, backbone: str, image_size: int) -> None:
     folders = training.fit_missing(jobs, recipe, seen, pretrained, run.paths.fits)
     if step == "last_block":
         maps = attention.out_of_fold_maps(list(zip(jobs, folders, strict=True)), seen, pretrained)
-        bone = np.zeros((films, image_size, image_size), np.uint8)
+        bone = scratch.array((films, image_size, image_size), np.uint8)
         bone[:, :, image_size // 3 : 2 * image_size // 3] = 1
         attention.inside_bone(maps, bone, table)
 
