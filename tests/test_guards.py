@@ -1,5 +1,6 @@
 """Each guard lets a sound study pass and stops one in which a fault was planted."""
 
+import itertools
 from dataclasses import replace
 
 import keras
@@ -107,16 +108,25 @@ class TestOverfit:
     ) -> None:
         blank = replace(activations, views=(np.zeros_like(activations.views[0]),))
         with pytest.raises(
-            RuntimeError, match=r"vgg16, last_block: 20 steps on the same 4 images .* expected half"
+            RuntimeError, match=r"vgg16, last_block: 300 steps on the same 4 images .* expected 0"
         ):
             tails.TailFitter(self.RECIPE, blank, pretrained).check_overfit(job())
 
     def test_a_loss_that_stands_still_is_found_and_one_that_halves_is_not(self) -> None:
         with pytest.raises(RuntimeError, match=r"3 steps .* from 0\.700 to 0\.700"):
             guards.check_overfit(lambda: 0.7, "x", n_steps=3)
-        falling = iter([1.1, 0.9, 0.7, 0.59])
-        # With a floor of 0.1 half the way is at 0.6.
+        falling = iter([0.5, 0.4, 0.31, 0.29])
+        # With a floor of 0.1 half the way is at 0.3.
         assert len(guards.check_overfit(lambda: next(falling), "x", floor=0.1)) == 4
+
+    def test_a_network_that_learns_no_more_than_to_guess_is_found(self) -> None:
+        falling = (np.log(2) + 0.9**step for step in itertools.count())
+        with pytest.raises(RuntimeError, match=r"from 1\.693 to 0\.693, expected 0\.347"):
+            guards.check_overfit(lambda: next(falling), "x")
+
+    def test_a_loss_that_is_no_number_is_found(self) -> None:
+        with pytest.raises(RuntimeError, match="to nan, expected"):
+            guards.check_overfit(lambda: float("nan"), "x", n_steps=3)
 
 
 def test_a_layer_that_did_not_move_is_named() -> None:
