@@ -203,20 +203,16 @@ def _different_images(claim: Mapping[str, Any], metrics: Mapping[str, Estimate])
         f"{files.value:,.0f} files show {groups.value:,.0f} groups, so a split by file puts copies of one knee on "
         "both sides; the paper does not say how it split"
     )
-    # Where it can be had, the split that differs in the grouping alone: same files, conflicts kept.
-    by_file = metrics.get("leakage/by_file/accuracy")
-    name = next((n for n in ("grouped_all", "grouped") if f"leakage/{n}/accuracy" in metrics), None)
-    honest = metrics.get(f"leakage/{name}/accuracy")
-    if by_file is None or honest is None or honest.high is None:
-        return (
-            UNDECIDABLE,
-            f"{copies}. What that is worth was not measured (leakage/by_file/accuracy, notebook 07)",
-        )
-    gain = (
-        f"{copies}. The same network scores {_number(by_file.value, 'accuracy')} split by file and "
-        f"{_number(honest.value, 'accuracy')} (at most {_number(honest.high, 'accuracy')}) under {name}"
+    # Paired, film by film: two accuracies beside each other would call a difference by far more than chance none.
+    name = "leakage/by_file/above_grouped"
+    gain = metrics.get(name)
+    if gain is None or gain.low is None:
+        return UNDECIDABLE, f"{copies}. What that is worth was not measured ({name}, notebook 07)"
+    why = (
+        f"{copies}. On the same films the same network gains {_with_interval(gain, 'points')} by such a split over one "
+        f"that keeps knees apart ({name}; {gain.n_files} files of {gain.n_groups} groups)"
     )
-    return (NOT_REPRODUCED if by_file.value > honest.high else UNDECIDABLE), gain
+    return (NOT_REPRODUCED if gain.low > 0 else UNDECIDABLE), why
 
 
 RULES = {
