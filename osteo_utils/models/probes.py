@@ -119,7 +119,8 @@ def _blocks(positions: np.ndarray) -> list[np.ndarray]:
 
 
 def _regression(strength: float) -> LogisticRegression:
-    return LogisticRegression(C=strength, max_iter=2000, warm_start=True)
+    # At scikit-learn's own tolerance, 1e-4, the probability of a synthetic film was off by 0.025.
+    return LogisticRegression(C=strength, tol=1e-6, max_iter=2000, warm_start=True)
 
 
 def _held_losses(
