@@ -12,7 +12,7 @@ from numpy.typing import DTypeLike
 
 from osteo_utils.study import paths
 
-# Bytes; squares of 650 films at 224 pixels. What is smaller is not worth a file.
+# Bytes; squares of 668 films at 224 pixels. What is smaller is not worth a file.
 IN_MEMORY = 2**25
 
 
