@@ -28,7 +28,9 @@ import psutil
 from PIL import Image
 from scipy import ndimage
 
-from osteo_utils.data import copies, phantom, radiographs
+from osteo_utils.audit import copies
+from osteo_utils.images import image_store
+from osteo_utils.phantom import synthetic
 from osteo_utils.study import results
 
 SIDE = 256
@@ -50,8 +52,7 @@ def surrogate(base: np.ndarray, bone: np.ndarray, rng: np.random.Generator) -> n
         zoom[1] * (x - SIDE / 2) + SIDE / 2 + smooth(6, 4.0),
     ]
     film, bone = (
-        ndimage.map_coordinates(np.float32(picture), places, order=1, mode="nearest")
-        for picture in (base, bone)
+        ndimage.map_coordinates(np.float32(picture), places, order=1, mode="nearest") for picture in (base, bone)
     )
     texture = sum(smooth(cells, 6.0) for cells in (SIDE, SIDE // 2, SIDE // 4, SIDE // 8))
     film += texture * (0.2 + 0.8 * bone) * (film > 15)
@@ -61,7 +62,7 @@ def surrogate(base: np.ndarray, bone: np.ndarray, rng: np.random.Generator) -> n
 
 def films(n: int, bases: int, share: float, seed: int) -> Iterator[tuple[np.ndarray, int, str]]:
     """n films with the number of the knee that they show and, for copies, the kind of alteration."""
-    drawn = phantom.draw(seed, bases, size=SIDE, copies=0.0)
+    drawn = synthetic.draw(seed, bases, size=SIDE, copies=0.0)
     knees = n - round(share * n)
 
     def knee(number: int) -> np.ndarray:
@@ -81,10 +82,10 @@ def write_store(path: Path, n: int, bases: int, share: float, seed: int) -> pd.D
     """Write the films as an image store, uint8 (n, 512, 512); returns their manifest with knee and kind."""
     rows = []
     with path.open("wb") as stream:
-        shape = (n, radiographs.STORE_SIDE, radiographs.STORE_SIDE)
+        shape = (n, image_store.STORE_SIDE, image_store.STORE_SIDE)
         np.lib.format.write_array_header_1_0(stream, {"descr": "|u1", "fortran_order": False, "shape": shape})
         for row, (film, knee, kind) in enumerate(films(n, bases, share, seed)):
-            square, scale, left, top = radiographs.to_store(film)
+            square, scale, left, top = image_store.to_store(film)
             stream.write(square.tobytes())
             about = {"image_id": f"normal/{row:06d}.png", "label": 0, "status": "ok", "row": row}
             place = {
@@ -95,9 +96,7 @@ def write_store(path: Path, n: int, bases: int, share: float, seed: int) -> pd.D
                 "pad_top": top,
             }
             # Altered copies and surrogates never hold the same pixels.
-            rows.append(
-                about | place | {"pixel_sha256": str(row), "sha256": str(row), "knee": knee, "kind": kind}
-            )
+            rows.append(about | place | {"pixel_sha256": str(row), "sha256": str(row), "knee": knee, "kind": kind})
     return pd.DataFrame(rows)
 
 
@@ -194,9 +193,7 @@ def main() -> None:
             child.start()
             child.join()
             if child.exitcode:
-                raise RuntimeError(
-                    f"{n} films: the audit ended with {child.exitcode}; its error is printed above"
-                )
+                raise RuntimeError(f"{n} films: the audit ended with {child.exitcode}; its error is printed above")
             rows.append(report.get())
         table = pd.DataFrame(rows)
         # Of all sizes so far; one size has no slope.
@@ -205,11 +202,7 @@ def main() -> None:
         results.write_table(asked.out / "audit_scale.csv", table.round(3))
         print(table.tail(1).round(3).to_string(index=False), flush=True)
     first = table.iloc[0]
-    print(
-        (table[["n", "total", "peak_mib"]] / first[["n", "total", "peak_mib"]])
-        .round(2)
-        .to_string(index=False)
-    )
+    print((table[["n", "total", "peak_mib"]] / first[["n", "total", "peak_mib"]]).round(2).to_string(index=False))
 
 
 if __name__ == "__main__":

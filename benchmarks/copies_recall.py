@@ -21,7 +21,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from osteo_utils.data import audit, copies, phantom, radiographs
+from osteo_utils.audit import copies, groups
+from osteo_utils.images import image_store
+from osteo_utils.phantom import synthetic
 from osteo_utils.study import results
 
 
@@ -77,13 +79,13 @@ ALTERATIONS: dict[str, tuple[Callable[[np.ndarray, float], np.ndarray], Sequence
 
 def planted(n_knees: int, each: int, seed: int, size: int = 384) -> tuple[np.ndarray, pd.DataFrame]:
     """Image store and manifest of knees and altered copies; the manifest also has knee, kind and strength."""
-    knees = list(phantom.draw(seed, n_knees, size=size, copies=0.0).images)
+    knees = list(synthetic.draw(seed, n_knees, size=size, copies=0.0).images)
     rows: list[dict] = []
     stored: list[np.ndarray] = []
 
     def add(film: np.ndarray, knee: int, kind: str, strength: float) -> None:
         film = np.ascontiguousarray(film)
-        square, scale, left, top = radiographs.to_store(film)
+        square, scale, left, top = image_store.to_store(film)
         digest = hashlib.sha256(str(film.shape).encode() + film.tobytes()).hexdigest()
         place = {"row": len(stored), "width": film.shape[1], "height": film.shape[0], "scale": scale}
         place |= {"pad_left": left, "pad_top": top, "sha256": digest, "pixel_sha256": digest}
@@ -108,7 +110,7 @@ def planted(n_knees: int, each: int, seed: int, size: int = 384) -> tuple[np.nda
 
 def recall(images: np.ndarray, manifest: pd.DataFrame) -> tuple[pd.DataFrame, int]:
     """Share of copies in the group of their knee, by kind and strength; and how many pairs of knees are joined."""
-    table = audit.audit(images, manifest, copies.compare(images, manifest)).merge(manifest)
+    table = groups.audit(images, manifest, copies.compare(images, manifest)).merge(manifest)
     home = table[table.kind == ""].set_index("knee").group
     altered = table[table.kind != ""]
     found = altered.assign(found=altered.group.to_numpy() == home.loc[altered.knee].to_numpy())
@@ -130,9 +132,7 @@ def main() -> None:
     by_kind, joined = recall(images, manifest)
     overall = float(np.average(by_kind.recall, weights=by_kind.copies))
     results.write_table(asked.out / "copies_recall.csv", by_kind)
-    print(
-        by_kind.pivot_table("recall", "kind", by_kind.groupby("kind").cumcount() + 1, sort=False).to_string()
-    )
+    print(by_kind.pivot_table("recall", "kind", by_kind.groupby("kind").cumcount() + 1, sort=False).to_string())
     print(f"overall {overall:.3f} of {by_kind.copies.sum()} copies; {joined} pairs of different knees joined")
     print(f"{len(manifest)} films, {time.perf_counter() - started:.0f} s")
 

@@ -21,9 +21,9 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
-from osteo_utils.evidence import comparisons, evaluation
-from osteo_utils.evidence.measures import delong, measure
-from osteo_utils.evidence.resampling import bca_tails, jackknife, resample
+from osteo_utils.statistics import comparisons, evaluation
+from osteo_utils.statistics.metrics import delong, measure
+from osteo_utils.statistics.resampling import bca_tails, jackknife, resample
 from osteo_utils.study import results
 
 # Half the distance of the two classes in standard deviations: AUROC 0.87, as the networks of the study have.
@@ -153,9 +153,7 @@ def at_chance(groups: int, n_sets: int, n_resamples: int, seed: int) -> dict[str
         rng = np.random.default_rng([seed, groups, number])
         noise, label = rng.normal(size=(groups, 20)), np.arange(groups) % 2
         folds = StratifiedKFold(5, shuffle=True, random_state=number)
-        guessed = cross_val_predict(LogisticRegression(), noise, label, cv=folds, method="predict_proba")[
-            :, 1
-        ]
+        guessed = cross_val_predict(LogisticRegression(), noise, label, cv=folds, method="predict_proba")[:, 1]
         about = {"image_id": np.arange(groups), "group": np.arange(groups), "seed": 0, "y_true": label}
         frame = pd.DataFrame({**about, "y_prob": guessed})
         found = evaluation.summarise(frame, ["auroc"], n_resamples, number)["auroc"]
@@ -168,9 +166,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sets", type=int, default=1000)
     parser.add_argument("--resamples", type=int, default=1000)
-    parser.add_argument(
-        "--slope-sets", type=int, default=200, help="sets for slope and intercept, which take longer"
-    )
+    parser.add_argument("--slope-sets", type=int, default=200, help="sets for slope and intercept, which take longer")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("reports/benchmarks"))
     asked = parser.parse_args()

@@ -18,7 +18,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from PIL import Image
 
-from osteo_utils.data import phantom, radiographs
+from osteo_utils.images import decode
+from osteo_utils.phantom import design, synthetic
 from osteo_utils.study import results
 
 HEIGHT, PATCH, LOWEST = 480, 256, 380
@@ -49,9 +50,9 @@ def quartiles(found: dict[str, np.ndarray], films: str) -> pd.DataFrame:
     """Rows: films, measure, start of the bin, first quartile, median, third quartile."""
     starts = {"histogram": LEVELS[:-1], "spectrum": BANDS[:-1]}
     parts = [
-        pd.DataFrame(
-            np.quantile(values, [0.25, 0.5, 0.75], axis=0).T, columns=["low", "median", "high"]
-        ).assign(films=films, measure=name, start=starts[name])
+        pd.DataFrame(np.quantile(values, [0.25, 0.5, 0.75], axis=0).T, columns=["low", "median", "high"]).assign(
+            films=films, measure=name, start=starts[name]
+        )
         for name, values in found.items()
     ]
     return pd.concat(parts, ignore_index=True)[["films", "measure", "start", "low", "median", "high"]]
@@ -79,23 +80,21 @@ def page(films: Sequence[np.ndarray], table: pd.DataFrame) -> Figure:
 
 def read(folder: Path, number: int, seed: int = 0) -> list[np.ndarray]:
     """Up to `number` films of a folder, at random, those that are high enough."""
-    names = sorted(path for name in phantom.CLASSES for path in (folder / name).iterdir() if path.is_file())
+    names = sorted(path for name in design.CLASSES for path in (folder / name).iterdir() if path.is_file())
     if not names:
         raise FileNotFoundError(f"{folder}: expected films in normal/ and osteoporosis/")
-    films = (radiographs.decode(path).pixels for path in np.random.default_rng(seed).permutation(names))
+    films = (decode.decode(path).pixels for path in np.random.default_rng(seed).permutation(names))
     chosen = [film for _, film in zip(range(3 * number), films, strict=False) if film.shape[0] >= LOWEST]
     return chosen[:number]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--films", type=Path, required=True, help="folder with normal/ and osteoporosis/")
     parser.add_argument("--number", type=int, default=100)
     parser.add_argument("--out", type=Path, default=Path("reports/benchmarks"))
     given = parser.parse_args()
-    phantom.write(given.out / "phantom_look", given.number, seed=3, copies=0)
+    synthetic.write(given.out / "phantom_look", given.number, seed=3, copies=0)
     drawn, real = read(given.out / "phantom_look", given.number), read(given.films, given.number)
     table = pd.concat([quartiles(statistics(drawn), "phantom"), quartiles(statistics(real), "real")])
     results.write_table(given.out / "phantom_look.csv", table)

@@ -2,7 +2,7 @@
 
     python benchmarks/phantom_speed.py [--films 40] [--size 512] [--out reports/benchmarks]
 
-Square films as `phantom.draw` makes them, JPEG encoding included. Threads take turns in one process, in rounds, so that a
+Square films as `synthetic.draw` makes them, JPEG encoding included. Threads take turns in one process, in rounds, so that a
 machine that slows down slows both; the quickest round counts. Writes `phantom_speed.csv` and prints it.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from osteo_utils.data import phantom
+from osteo_utils.phantom import synthetic
 from osteo_utils.study import results
 
 ROUNDS = 3
@@ -22,12 +22,12 @@ ROUNDS = 3
 
 def measure(films: int, size: int, threads: tuple[int, ...] = (1, 2)) -> pd.DataFrame:
     """Columns: threads, films_per_second, processor_seconds_per_film, against_one (ratio of the rates)."""
-    phantom.draw(0, 4, size, copies=0)
+    synthetic.draw(0, 4, size, copies=0)
     taken: dict[int, list[tuple[float, float]]] = {count: [] for count in threads}
     for number in range(ROUNDS):
         for count in threads:
             start, busy = time.perf_counter(), time.process_time()
-            phantom.draw(number, films, size, copies=0, workers=count)
+            synthetic.draw(number, films, size, copies=0, workers=count)
             taken[count].append((time.perf_counter() - start, time.process_time() - busy))
     best = {count: (min(t for t, _ in rounds), min(b for _, b in rounds)) for count, rounds in taken.items()}
     return pd.DataFrame(
@@ -42,9 +42,7 @@ def measure(films: int, size: int, threads: tuple[int, ...] = (1, 2)) -> pd.Data
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--films", type=int, default=40)
     parser.add_argument("--size", type=int, default=512, help="pixels along each side")
     parser.add_argument("--out", type=Path, default=Path("reports/benchmarks"))

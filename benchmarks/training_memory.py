@@ -25,8 +25,9 @@ import pandas as pd
 import psutil
 from numpy.lib.format import open_memmap
 
-from osteo_utils.data import phantom, radiographs
-from osteo_utils.study import config, paths, results, runtime, scratch
+from osteo_utils.images import image_store
+from osteo_utils.phantom import synthetic
+from osteo_utils.study import paths, results, runtime
 
 DIFFERENT = 60
 N_FOLDS = 5
@@ -36,8 +37,8 @@ STEPS = ("trunk", "probes", "last_block")
 
 def write_store(films: int) -> None:
     """An image store as notebook 01 writes it, uint8 (films, 512, 512)."""
-    drawn = phantom.draw(0, min(films, DIFFERENT), copies=0).images
-    squares = [radiographs.to_store(film)[0] for film in drawn]
+    drawn = synthetic.draw(0, min(films, DIFFERENT), copies=0).images
+    squares = [image_store.to_store(film)[0] for film in drawn]
     target = paths.StudyPaths("memory").images
     target.parent.mkdir(parents=True)
     store = open_memmap(target, "w+", np.uint8, (films, *squares[0].shape))
@@ -49,15 +50,11 @@ def write_store(films: int) -> None:
 def table_of(films: int) -> pd.DataFrame:
     """As many knees as films, half of them of each class, in five folds."""
     position = np.arange(films)
-    table = pd.DataFrame(
-        {"image_id": [f"film {n}" for n in position], "row": position, "label": position % 2}
-    )
+    table = pd.DataFrame({"image_id": [f"film {n}" for n in position], "row": position, "label": position % 2})
     return table.assign(group=position, fold=position // 2 % N_FOLDS, width=400, height=500, status="ok")
 
 
-def measured(
-    step: str, films: int, backbone: str, image_size: int, report: multiprocessing.SimpleQueue
-) -> None:
+def measured(step: str, films: int, backbone: str, image_size: int, report: multiprocessing.SimpleQueue) -> None:
     """One step at work; its peaks in GiB go on `report`."""
     peak, stop, own = {"own": 0, "resident": 0}, threading.Event(), psutil.Process()
 
@@ -78,8 +75,12 @@ def measured(
 
 def work(step: str, films: int, backbone: str, image_size: int) -> None:
     threads = runtime.prepare(1)
-    from osteo_utils.models import attention, inputs, training, weights
-    from osteo_utils.models.jobs import Fold, Recipe
+    from osteo_utils.interpretation import activation_maps
+    from osteo_utils.networks import inputs, training
+    from osteo_utils.networks.recipes import Recipe
+    from osteo_utils.protocols.splits import Fold
+    from osteo_utils.sources import weights
+    from osteo_utils.study import config, paths, resources, results
 
     table, pretrained = table_of(films), weights.random(backbone, 1)
     own = {"study": "memory", "view": "squeeze", "image_size": image_size, "cache_gb": 1e4}
@@ -94,10 +95,10 @@ def work(step: str, films: int, backbone: str, image_size: int) -> None:
     jobs = [Fold("grouped", 0, fold, table) for fold in folds]
     folders = training.fit_missing(jobs, recipe, seen, pretrained, run.paths.fits)
     if step == "last_block":
-        maps = attention.out_of_fold_maps(list(zip(jobs, folders, strict=True)), seen, pretrained)
-        bone = scratch.array((films, image_size, image_size), np.uint8)
+        maps = activation_maps.out_of_fold_maps(list(zip(jobs, folders, strict=True)), seen, pretrained)
+        bone = resources.array((films, image_size, image_size), np.uint8)
         bone[:, :, image_size // 3 : 2 * image_size // 3] = 1
-        attention.inside_bone(maps, bone, table)
+        activation_maps.inside_bone(maps, bone, table)
 
 
 def main() -> None:
@@ -114,9 +115,7 @@ def main() -> None:
             write_store(films)
             for step in STEPS:
                 report = context.SimpleQueue()
-                child = context.Process(
-                    target=measured, args=(step, films, asked.backbone, asked.image_size, report)
-                )
+                child = context.Process(target=measured, args=(step, films, asked.backbone, asked.image_size, report))
                 child.start()
                 child.join()
                 if child.exitcode:
@@ -124,9 +123,7 @@ def main() -> None:
                         f"{films} films, {step}: ended with {child.exitcode}; its error is printed above"
                     )
                 rows.append({"films": films, "step": step, **report.get()})
-                print(
-                    pd.DataFrame(rows[-1:]).round(2).to_string(index=False, header=len(rows) == 1), flush=True
-                )
+                print(pd.DataFrame(rows[-1:]).round(2).to_string(index=False, header=len(rows) == 1), flush=True)
     results.write_table(out / "training_memory.csv", pd.DataFrame(rows).round(3))
 
 

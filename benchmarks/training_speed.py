@@ -36,17 +36,18 @@ import pandas as pd
 from matplotlib.figure import Figure
 from PIL import Image
 
+from osteo_utils.networks import backbones, training, trunk_cache
+from osteo_utils.networks.inputs import Activations
+from osteo_utils.networks.recipes import Recipe, as_in_paper
+from osteo_utils.phantom import synthetic
+from osteo_utils.protocols.splits import Fold
+from osteo_utils.reporting.style import canvas, colour_of, styled
+from osteo_utils.sources import weights
 from osteo_utils.study import results, runtime
 
 threads = runtime.prepare(1)
 
 import keras  # noqa: E402  the switches above are read when Keras is imported
-
-from osteo_utils.data import phantom  # noqa: E402
-from osteo_utils.models import backbones, training, weights  # noqa: E402
-from osteo_utils.models.inputs import Activations  # noqa: E402
-from osteo_utils.models.jobs import Fold, Recipe, as_in_paper  # noqa: E402
-from osteo_utils.reporting.style import canvas, colour_of, styled  # noqa: E402
 
 PASSES = 5
 TUTORIAL_EPOCHS = 2
@@ -129,17 +130,15 @@ def study(backbone: str, films: np.ndarray, size: Size) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as scratch:
         started = time.perf_counter()
         views = tuple(
-            backbones.activations(view, backbone, pretrained, Path(scratch), cache_gb=1e4, cut=size.cut)
+            trunk_cache.activations(view, backbone, pretrained, Path(scratch), cache_gb=1e4, cut=size.cut)
             for view in (films, films[:, :, ::-1], films[:, ::-1], films[:, ::-1, ::-1])[: size.views]
         )
         trunk_seconds = time.perf_counter() - started
-        means = tuple(backbones.stage_means(view) for view in views)
+        means = tuple(trunk_cache.stage_means(view) for view in views)
         # Not `full`: random weights need not learn a few films by heart, which a guard would ask of whole films.
         seen = Activations(backbone, "timed", size.image_size, views, "benchmark", size.cut, earlier=means)
         table = table_of(size)
-        jobs = [
-            Fold("grouped", seed, fold, table) for seed in range(size.seeds) for fold in range(size.folds)
-        ]
+        jobs = [Fold("grouped", seed, fold, table) for seed in range(size.seeds) for fold in range(size.folds)]
         started = time.perf_counter()
         training.fit_missing(jobs, recipe, seen, pretrained, Path(scratch) / "fits")
         tail_seconds = time.perf_counter() - started
@@ -154,9 +153,7 @@ def bound(backbone: str, films: np.ndarray, size: Size) -> dict[str, float]:
     images = backbones.preprocess(np.resize(films, (size.batch_size, *films.shape[1:])))
     rows = np.asarray(trunk.predict_on_batch(images))
     labels = (np.arange(size.batch_size) % 2).astype(np.float32)[:, None]
-    tail.compile(
-        optimizer=keras.optimizers.AdamW(1e-4), loss=keras.losses.BinaryCrossentropy(from_logits=True)
-    )
+    tail.compile(optimizer=keras.optimizers.AdamW(1e-4), loss=keras.losses.BinaryCrossentropy(from_logits=True))
     per_trunk = fastest(lambda: trunk.predict_on_batch(images)) / size.batch_size
     per_tail = fastest(lambda: tail.predict_on_batch(rows)) / size.batch_size
     per_step = fastest(lambda: tail.train_on_batch(rows, labels)) / size.batch_size
@@ -256,8 +253,7 @@ def compared(backbone: str, films: np.ndarray, size: Size) -> dict[str, object]:
         "seconds": ways,
         "times_the_study": ratios,
         "study_over_bound": 1 / ratios["bound"],
-        "tutorial_over_study_by_multiply_adds": ways["tutorial"]["multiply_adds"]
-        / ways["bound"]["multiply_adds"],
+        "tutorial_over_study_by_multiply_adds": ways["tutorial"]["multiply_adds"] / ways["bound"]["multiply_adds"],
         "extrapolated": {
             "tutorial": f"one fold, epoch {TUTORIAL_EPOCHS} of {TUTORIAL_EPOCHS} measured; times {size.tutorial_epochs} epochs, "
             f"{size.folds} folds, {size.seeds} seeds",
@@ -302,22 +298,18 @@ def figure(table: pd.DataFrame, where: str) -> Figure:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--films", type=int, default=744)
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--image-size", type=int, default=224, help="pixels, at least 96")
     parser.add_argument("--backbones", nargs="+", default=["vgg16", "resnet50"], choices=list(backbones.CUTS))
     parser.add_argument("--recipes", nargs="+", default=list(RECIPES), choices=RECIPES)
-    parser.add_argument(
-        "--grow", action="store_true", help="also how time grows with films, views, folds and seeds"
-    )
+    parser.add_argument("--grow", action="store_true", help="also how time grows with films, views, folds and seeds")
     parser.add_argument("--out", type=Path, default=Path("reports"))
     given = parser.parse_args()
     size = Size(given.films, given.epochs, given.folds, given.image_size)
-    drawn = phantom.draw(0, min(given.films, DIFFERENT), given.image_size, copies=0).images
+    drawn = synthetic.draw(0, min(given.films, DIFFERENT), given.image_size, copies=0).images
     films = np.resize(drawn, (given.films, *drawn.shape[1:]))
     found = {
         name: {recipe: compared(name, films, replace(size, recipe=recipe)) for recipe in given.recipes}

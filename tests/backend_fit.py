@@ -14,9 +14,12 @@ import keras
 import numpy as np
 import pandas as pd
 
-from osteo_utils.models import attention, backbones, scoring, tails, training, weights
-from osteo_utils.models.inputs import Activations
-from osteo_utils.models.jobs import Fold, Recipe
+from osteo_utils.interpretation import activation_maps
+from osteo_utils.networks import backbones, scoring, tails, training
+from osteo_utils.networks.inputs import Activations
+from osteo_utils.networks.recipes import Recipe
+from osteo_utils.protocols.splits import Fold
+from osteo_utils.sources import weights
 
 SIZE, N = 64, 12
 
@@ -39,7 +42,7 @@ def main(folder: Path) -> None:
         if not common.exists():
             common.mkdir(parents=True)
             backbones.tail(name, pretrained, seed=1, image_size=SIZE).save_weights(common / scoring.TAIL_FILE)
-        logits, maps = attention.evidence("last_block", [common], seen, pretrained)
+        logits, maps = activation_maps.evidence("last_block", [common], seen, pretrained)
         tail = tails.fitted_tail(common, name, pretrained, SIZE)
         scored = backbones.outputs(tail, seen.views[0])[:, 0]
         found[name] = {

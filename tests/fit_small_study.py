@@ -8,16 +8,17 @@ import signal
 import sys
 from pathlib import Path
 
+from osteo_utils.networks import backbones, guards, training
+from osteo_utils.networks.inputs import Activations
+from osteo_utils.networks.recipes import Recipe
+from osteo_utils.protocols.splits import Fold
+from osteo_utils.sources import weights
 from osteo_utils.study import runtime
 
 runtime.prepare(3, threads=2)
 
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
-
-from osteo_utils.models import backbones, guards, training, weights  # noqa: E402
-from osteo_utils.models.inputs import Activations  # noqa: E402
-from osteo_utils.models.jobs import Fold, Recipe  # noqa: E402
 
 SIZE, N = 32, 18
 SHARED = {"epochs": 2, "batch_size": 4, "learning_rate": 1e-3, "dropout": 0.3}

@@ -7,8 +7,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from osteo_utils.data import audit, copies, manifest, overlap, phantom, splits, stores
-from osteo_utils.models import inputs, training, weights
+from osteo_utils.audit import copies, groups, overlap
+from osteo_utils.images import image_store, manifest
+from osteo_utils.networks import inputs, training
+from osteo_utils.phantom import synthetic
+from osteo_utils.protocols import splits
+from osteo_utils.sources import weights
 from osteo_utils.study import config, results
 from osteo_utils.study.paths import StudyPaths
 
@@ -25,9 +29,9 @@ def prepared(name: str, own: Path, foreign: Path | None) -> results.Run:
     every = manifest.build_manifest(own, "phantom", "1", run.paths.images, external=foreign)
     results.write_table(run.paths.manifest, every, "manifest")
     every = results.read_table(run.paths.manifest, "manifest")
-    store = stores.load(run.paths.images, every)
+    store = image_store.load(run.paths.images, every)
     listed = manifest.develop(every)
-    table = audit.audit(store, listed, copies.compare(store, listed))
+    table = groups.audit(store, listed, copies.compare(store, listed))
     extended, shared = overlap.extend(store, every, table)
     results.write_table(run.paths.audit, extended, "audit")
     run.table("external_overlap", shared)
@@ -57,5 +61,5 @@ def on_phantoms(home: Path) -> Iterator[Fitted]:
     """The tiny study on 16 synthetic knees, with `home` as OSTEO_HOME for as long as the block lasts."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OSTEO_HOME", str(home))
-        phantom.write(home / "films", 16, 3, size=96)
+        synthetic.write(home / "films", 16, 3, size=96)
         yield Fitted(prepared("small", home / "films", None))

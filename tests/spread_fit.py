@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from osteo_utils.models import training, weights
-from osteo_utils.models.inputs import Activations
-from osteo_utils.models.jobs import Fold, Recipe
+from osteo_utils.networks import training
+from osteo_utils.networks.inputs import Activations
+from osteo_utils.networks.recipes import Recipe
+from osteo_utils.protocols.splits import Fold
+from osteo_utils.sources import weights
 
 SIZE, N = 64, 14
 

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 import small_study
 
-from osteo_utils.evidence import measures
-from osteo_utils.models import ablation, probes
+from osteo_utils.networks import ablation, probes
+from osteo_utils.statistics import metrics
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +48,7 @@ def test_every_arm_scores_the_same_films_under_the_same_seeds(fitted: small_stud
     pd.testing.assert_series_equal(arms["averaged"].y_prob, mean)
 
 
-def test_the_arm_of_a_depth_sees_that_depth_alone(
-    fitted: small_study.Fitted, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_arm_of_a_depth_sees_that_depth_alone(fitted: small_study.Fitted, monkeypatch: pytest.MonkeyPatch) -> None:
     real, labels = probes.pooled_features, fitted.images.label.to_numpy(np.float32)
     end = probes.depths(fitted.activations)["end"].start
 
@@ -61,8 +59,6 @@ def test_the_arm_of_a_depth_sees_that_depth_alone(
 
     monkeypatch.setattr(probes, "pooled_features", planted)
     arms = predicted(fitted)
-    auroc = {
-        name: measures.measure(arm.y_true, arm.y_prob, ["auroc"])["auroc"][0] for name, arm in arms.items()
-    }
+    auroc = {name: metrics.measure(arm.y_true, arm.y_prob, ["auroc"])["auroc"][0] for name, arm in arms.items()}
     assert auroc["crop-end"] > 0.95
     assert max(auroc["crop-cut"], auroc["crop-earlier"]) < 0.9

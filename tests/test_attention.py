@@ -5,9 +5,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from osteo_utils.models import attention, backbones, tails, training, weights
-from osteo_utils.models.inputs import Activations
-from osteo_utils.models.jobs import Fold, Recipe
+from osteo_utils.interpretation import activation_maps
+from osteo_utils.networks import backbones, tails, training
+from osteo_utils.networks.inputs import Activations
+from osteo_utils.networks.recipes import Recipe
+from osteo_utils.protocols.splits import Fold
+from osteo_utils.sources import weights
 
 SIZE = 64
 N = 12
@@ -28,15 +31,13 @@ def study(tmp_path_factory: pytest.TempPathFactory, images: pd.DataFrame) -> tup
     activations = Activations("vgg16", "full", SIZE, (values,), "noise")
     jobs = [Fold("grouped", 0, fold, images.assign(fold=np.arange(N) // 4)) for fold in range(3)]
     folder = tmp_path_factory.mktemp("fits")
-    folders = training.fit_missing(
-        jobs, Recipe("last_block", epochs=1, batch_size=4), activations, pretrained, folder
-    )
+    folders = training.fit_missing(jobs, Recipe("last_block", epochs=1, batch_size=4), activations, pretrained, folder)
     return list(zip(jobs, folders, strict=True)), activations, pretrained
 
 
 def test_a_map_adds_up_to_the_prediction_of_the_fold_that_left_the_film_out(study: tuple) -> None:
     fitted, activations, pretrained = study
-    found = attention.out_of_fold_maps(fitted, activations, pretrained)
+    found = activation_maps.out_of_fold_maps(fitted, activations, pretrained)
     assert sorted(found.positions) == list(range(N))
     predictions, _ = training.gather([folder for _, folder in fitted])
     probability = predictions.set_index("image_id").y_prob
@@ -59,7 +60,7 @@ def test_map_of_a_fitted_tail_is_grad_cam_of_its_logit(study: tuple) -> None:
     # Grad-CAM weighs a channel by the gradient summed over places (Selvaraju et al. 2017, equation 1, without 1 / Z).
     # That sum is the slope of the logit when the whole channel is raised.
     channels = last.shape[-1]
-    for film, found in zip(last, attention.tail_cells(tail, rows), strict=True):
+    for film, found in zip(last, activation_maps.tail_cells(tail, rows), strict=True):
         raised = np.repeat(film[None], channels, axis=0)
         raised[np.arange(channels), :, :, np.arange(channels)] += 1.0
         logit = backbones.outputs(after, film[None])[0, 0]
@@ -76,7 +77,7 @@ def test_examples_are_the_surest_and_the_least_sure() -> None:
             "seed": 0,
         }
     )
-    picked = attention.pick_cases(table, each=1).set_index("case").image_id
+    picked = activation_maps.pick_cases(table, each=1).set_index("case").image_id
     assert picked.to_dict() == {"right": "a", "wrong": "c", "unsure": "e"}
 
 
@@ -87,8 +88,8 @@ def test_evidence_on_bone_is_counted_only_where_there_is_bone(images: pd.DataFra
     maps[2] = -1.0
     masks = np.zeros((N, 8, 8), np.uint8)
     masks[:, :4] = 1
-    table = attention.inside_bone(
-        attention.StudyMaps(np.array([0, 1, 2]), maps),
+    table = activation_maps.inside_bone(
+        activation_maps.StudyMaps(np.array([0, 1, 2]), maps),
         masks,
         images,
     )
@@ -100,10 +101,8 @@ def test_evidence_on_bone_is_counted_only_where_there_is_bone(images: pd.DataFra
 
 def test_heat_is_on_one_scale_and_shows_only_what_speaks_for_osteoporosis(images: pd.DataFrame) -> None:
     maps = np.stack([np.full((8, 8), value, np.float32) for value in (2.0, 1.0, -3.0)])
-    found = attention.StudyMaps(np.array([4, 2, 0]), maps)
-    picked = pd.DataFrame(
-        {"image_id": ["c/0.png", "c/2.png", "c/4.png"], "y_true": 0, "y_prob": 0.5, "case": "x"}
-    )
+    found = activation_maps.StudyMaps(np.array([4, 2, 0]), maps)
+    picked = pd.DataFrame({"image_id": ["c/0.png", "c/2.png", "c/4.png"], "y_true": 0, "y_prob": 0.5, "case": "x"})
     squares = np.zeros((N, 8, 8), np.uint8)
-    heat = attention.drawn(picked, found, squares, squares, images)["heat"]
+    heat = activation_maps.drawn(picked, found, squares, squares, images)["heat"]
     assert [float(one.max()) for one in heat] == [0.0, 0.5, 1.0]

@@ -8,14 +8,15 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from osteo_utils.data import audit, phantom
+from osteo_utils.audit import command
+from osteo_utils.phantom import synthetic
 
 N = 8
 
 
 @pytest.fixture(scope="module")
 def knees() -> list[np.ndarray]:
-    return list(phantom.draw(11, N, size=256, copies=0.0).images)
+    return list(synthetic.draw(11, N, size=256, copies=0.0).images)
 
 
 @pytest.fixture
@@ -35,11 +36,9 @@ def save(path: Path, film: np.ndarray) -> None:
     Image.fromarray(np.ascontiguousarray(film)).save(path)
 
 
-def test_a_folder_with_any_classes_is_audited(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
+def test_a_folder_with_any_classes_is_audited(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     page, table = tmp_path / "page.html", tmp_path / "groups.csv"
-    assert audit.main([str(folder), "--page", str(page), "--table", str(table)]) == 0
+    assert command.main([str(folder), "--page", str(page), "--table", str(table)]) == 0
     said = capsys.readouterr().out
     assert re.search(r"found\s+9", said) and re.search(r"readable and labelled\s+8\s+6", said)
     assert "not used: b/note.txt: not an image" in said
@@ -55,21 +54,19 @@ def test_a_split_that_tears_a_knee_apart_ends_with_1(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.*g"))
-    split = pd.DataFrame(
-        {"image_id": names, "split": ["test" if n.startswith("b") else "train" for n in names]}
-    )
+    split = pd.DataFrame({"image_id": names, "split": ["test" if n.startswith("b") else "train" for n in names]})
     split.to_csv(tmp_path / "split.csv", index=False)
     asked = [str(folder), "--split", str(tmp_path / "split.csv"), "--page", str(tmp_path / "page.html")]
-    assert audit.main(asked) == 1
+    assert command.main(asked) == 1
     said = capsys.readouterr().out
     assert "LEAK, group 0 on test, train: a/00 again.png a/00.png b/00.jpg" in said
     assert "1 groups lie on more than one side" in said
     assert "The same knee on both sides: 1" in (tmp_path / "page.html").read_text("utf-8")
     split.assign(split="train").to_csv(tmp_path / "split.csv", index=False)
-    assert audit.main(asked) == 0
+    assert command.main(asked) == 0
     assert "no group lies on more than one side" in capsys.readouterr().out
     split.iloc[1:].to_csv(tmp_path / "split.csv", index=False)
-    assert audit.main(asked) == 2
+    assert command.main(asked) == 2
     assert f"says nothing of 1 images, such as {names[0]}" in capsys.readouterr().err
 
 
@@ -82,13 +79,13 @@ def test_a_film_in_two_folders_is_a_leak_even_as_one_leg_of_two(
     save(other / "x" / "new.png", knees[7])
     save(clean / "new.png", knees[7])
     page = ["--page", str(tmp_path / "page.html")]
-    assert audit.main([str(folder), "--against", str(other), *page]) == 1
+    assert command.main([str(folder), "--against", str(other), *page]) == 1
     assert "on first, second: first/b/04.png second/x/both.png" in capsys.readouterr().out
-    assert audit.main([str(folder), "--against", str(clean), *page]) == 0
+    assert command.main([str(folder), "--against", str(clean), *page]) == 0
     # A class is its name: `b` stands second in one set and alone in the other.
     save(tmp_path / "alone" / "b" / "again.png", knees[3])
     capsys.readouterr()
-    assert audit.main([str(folder), "--against", str(tmp_path / "alone"), *page]) == 1
+    assert command.main([str(folder), "--against", str(tmp_path / "alone"), *page]) == 1
     said = capsys.readouterr().out
     assert "first/b/03.png second/b/again.png" in said
     assert not [line for line in said.splitlines() if line.startswith("conflict") and "second/" in line]
@@ -113,5 +110,5 @@ def test_what_cannot_be_audited_ends_with_2_and_says_why(
     save(tmp_path / "films" / "a.png", knees[0])
     (tmp_path / "bad.csv").write_text("name,fold\n")
     page = ["--page", str(tmp_path / "page.html")]
-    assert audit.main([word.format(root=tmp_path) for word in words] + page) == 2
+    assert command.main([word.format(root=tmp_path) for word in words] + page) == 2
     assert says in capsys.readouterr().err

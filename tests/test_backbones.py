@@ -6,7 +6,8 @@ import keras
 import numpy as np
 import pytest
 
-from osteo_utils.models import backbones, weights
+from osteo_utils.networks import backbones, trunk_cache
+from osteo_utils.sources import weights
 
 SIZE = 32
 
@@ -83,14 +84,12 @@ def test_the_means_beside_the_activations_are_those_of_the_stages_before_the_cut
     name, cut, stages, random_weights, images, tmp_path
 ):
     given = random_weights[name]
-    stored = backbones.activations(images, name, given, tmp_path, cut=cut, batch_size=2)
+    stored = trunk_cache.activations(images, name, given, tmp_path, cut=cut, batch_size=2)
     whole = whole_network(name, given)
     ends = [whole.get_layer(end).output for end in backbones.STAGES[name][:stages]]
     reached = keras.Model(whole.input, ends).predict_on_batch(backbones.preprocess(images))
     expected = np.concatenate([np.asarray(end).mean(axis=(1, 2)) for end in reached], axis=1)
-    np.testing.assert_allclose(
-        backbones.stage_means(stored), expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max()
-    )
+    np.testing.assert_allclose(trunk_cache.stage_means(stored), expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
 
 
 def test_what_the_tails_learn(random_weights):
@@ -133,9 +132,7 @@ def test_the_dense_layer_before_the_head_is_there_where_it_is_asked_for(random_w
 
 def test_batch_norm_keeps_its_statistics_in_training(random_weights, images):
     tail = backbones.tail("resnet50", random_weights["resnet50"], image_size=SIZE)
-    middle = np.random.default_rng(0).random(
-        (4, *backbones.output_shape("resnet50", "last_block", SIZE)), np.float32
-    )
+    middle = np.random.default_rng(0).random((4, *backbones.output_shape("resnet50", "last_block", SIZE)), np.float32)
     before = tail.get_layer("conv5_block3_1_bn").get_weights()
     tail.compile(keras.optimizers.SGD(1e-3), keras.losses.BinaryCrossentropy(from_logits=True))
     kernel = tail.get_layer("conv5_block3_1_conv").get_weights()[0]
@@ -147,9 +144,7 @@ def test_batch_norm_keeps_its_statistics_in_training(random_weights, images):
 
 def test_heads_depend_on_the_seed_alone(random_weights):
     kernels = [
-        backbones.tail("vgg16", random_weights["vgg16"], seed=seed, image_size=SIZE)
-        .get_layer("head")
-        .get_weights()[0]
+        backbones.tail("vgg16", random_weights["vgg16"], seed=seed, image_size=SIZE).get_layer("head").get_weights()[0]
         for seed in (4, 4, 5)
     ]
     np.testing.assert_array_equal(kernels[0], kernels[1])
@@ -167,7 +162,7 @@ def test_cuts_have_the_shapes_of_the_papers():
 
 def test_cache_holds_what_the_trunk_computed_and_computes_once(tmp_path, images, doubling):
     for _ in range(2):
-        store = backbones.activations(images, "vgg16", scale(2.0), tmp_path, batch_size=2)
+        store = trunk_cache.activations(images, "vgg16", scale(2.0), tmp_path, batch_size=2)
     assert store.dtype == np.float16 and store.shape == (5, SIZE, SIZE, 3) and not store.flags.writeable
     np.testing.assert_allclose(store, 2 * backbones.preprocess(images), rtol=1e-3)
     assert len(doubling) == 1
@@ -183,7 +178,7 @@ def test_cache_is_made_anew_for_other_images_weights_or_note(tmp_path, images, d
         (images, scale(3.0), ""),
         (images, scale(2.0), "turned"),
     ):
-        backbones.activations(given, "vgg16", network, tmp_path, note=note)
+        trunk_cache.activations(given, "vgg16", network, tmp_path, note=note)
     assert len(doubling) == 4
     assert len(list(tmp_path.glob("*.npy"))) == 4
 
@@ -191,52 +186,52 @@ def test_cache_is_made_anew_for_other_images_weights_or_note(tmp_path, images, d
 def test_too_large_a_cache_is_refused_before_computing(tmp_path, images, doubling):
     needed = 5 * SIZE * SIZE * 3 * 2
     with pytest.raises(ValueError, match=rf"needs {needed:,} bytes.*Raise cache_gb to at least"):
-        backbones.activations(images, "vgg16", scale(2.0), tmp_path, cache_gb=needed * 0.99e-9)
+        trunk_cache.activations(images, "vgg16", scale(2.0), tmp_path, cache_gb=needed * 0.99e-9)
     assert not doubling
-    backbones.activations(images, "vgg16", scale(2.0), tmp_path, cache_gb=needed * 1.01e-9)
+    trunk_cache.activations(images, "vgg16", scale(2.0), tmp_path, cache_gb=needed * 1.01e-9)
     with pytest.raises(ValueError, match="holds"):
-        backbones.activations(images, "vgg16", scale(3.0), tmp_path, cache_gb=needed * 1.01e-9)
+        trunk_cache.activations(images, "vgg16", scale(3.0), tmp_path, cache_gb=needed * 1.01e-9)
 
 
 def test_the_cache_size_that_is_told_suffices(tmp_path, images, doubling):
     large = np.concatenate([images] * 40)
     needed = 200 * SIZE * SIZE * 3 * 2
     with pytest.raises(ValueError, match="Raise cache_gb") as caught:
-        backbones.activations(large, "vgg16", scale(2.0), tmp_path, cache_gb=0.001)
+        trunk_cache.activations(large, "vgg16", scale(2.0), tmp_path, cache_gb=0.001)
     told = float(re.search(r"at least ([0-9.]+)", str(caught.value))[1])
     assert needed <= told * 1e9 < needed + 1e6
-    backbones.activations(large, "vgg16", scale(2.0), tmp_path, cache_gb=told)
+    trunk_cache.activations(large, "vgg16", scale(2.0), tmp_path, cache_gb=told)
 
 
 def test_each_cut_has_a_file_of_its_own(tmp_path, images, doubling):
     for cut in ("last_block", "last_stage"):
-        backbones.activations(images, "vgg16", scale(2.0), tmp_path, cut=cut)
+        trunk_cache.activations(images, "vgg16", scale(2.0), tmp_path, cut=cut)
     names = sorted(path.name for path in tmp_path.glob("*.npy"))
     assert [name.rsplit("-", 1)[0] for name in names] == ["vgg16-last_block", "vgg16-last_stage"]
     assert len(doubling) == 2
 
 
 def test_full_disk_is_said_before_computing(tmp_path, images, doubling, monkeypatch):
-    monkeypatch.setattr(backbones.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000})())
+    monkeypatch.setattr(trunk_cache.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000})())
     with pytest.raises(ValueError, match="has 1,000 free"):
-        backbones.activations(images, "vgg16", scale(2.0), tmp_path)
+        trunk_cache.activations(images, "vgg16", scale(2.0), tmp_path)
     assert not doubling
 
 
 @pytest.mark.parametrize("factor", [1000.0, float("nan")])
 def test_values_beyond_float16_are_refused_and_leave_nothing(tmp_path, images, doubling, factor):
     with pytest.raises(ValueError, match="float16 holds at most 65504"):
-        backbones.activations(images, "vgg16", scale(factor), tmp_path)
+        trunk_cache.activations(images, "vgg16", scale(factor), tmp_path)
     assert not list(tmp_path.glob("*.npy")) and not list(tmp_path.glob(".*.npy"))
 
 
 def test_remains_of_a_kill_are_cleared(tmp_path, images, doubling):
-    store = backbones.activations(images, "vgg16", scale(2.0), tmp_path)
+    store = trunk_cache.activations(images, "vgg16", scale(2.0), tmp_path)
     whole = next(tmp_path.glob("*.npy"))
     expected = np.array(store)
     left = whole.with_name(f".{whole.stem}.0123abcd.npy")
     whole.rename(left)
-    again = backbones.activations(images, "vgg16", scale(2.0), tmp_path)
+    again = trunk_cache.activations(images, "vgg16", scale(2.0), tmp_path)
     np.testing.assert_array_equal(again, expected)
     assert not left.exists()
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from osteo_utils.models import training
+from osteo_utils.networks import training
 from osteo_utils.study import paths
 
 SCRIPT = Path(__file__).with_name("backend_fit.py")
@@ -38,9 +38,7 @@ def started(script: Path, folder: Path, backend: str, **more: str) -> None:
         "OMP_NUM_THREADS": "1",
         **more,
     }
-    done = subprocess.run(
-        [sys.executable, str(script), str(folder)], env=environment, capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, str(script), str(folder)], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import statsmodels.api as sm
 
-from osteo_utils.models import calibration
+from osteo_utils.statistics import calibration
 
 
 def drawn(n: int, intercept: float, slope: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -53,4 +53,4 @@ def test_scores_that_know_nothing_are_called_so() -> None:
 def test_one_class_alone_is_refused_and_certainty_has_a_finite_logit() -> None:
     with pytest.raises(ValueError, match="expected films of both classes"):
         calibration.fit(np.zeros(4), np.ones(4), np.arange(4), 10, 0)
-    np.testing.assert_allclose(calibration.logit([0.0, 0.5, 1.0]), [-14, 0, 14], atol=1e-6)
+    np.testing.assert_allclose(calibration.bounded_logit([0.0, 0.5, 1.0]), [-14, 0, 14], atol=1e-6)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import classification_report
 
-from osteo_utils.evidence import claims
+from osteo_utils.evidence import claims, printed_report
 from osteo_utils.study.results import Estimate
 
 FIG5 = """Classification Report:
@@ -53,13 +53,13 @@ def errors(matrices):
 
 
 def test_exactly_three_matrices_print_as_figure_5():
-    report = claims.parse_report(FIG5)
+    report = printed_report.parse_report(FIG5)
     assert report.supports == (372, 474)
-    assert errors(claims.matrices_printing_as(report)) == [(4, 11), (5, 10), (5, 11)]
+    assert errors(printed_report.matrices_printing_as(report)) == [(4, 11), (5, 10), (5, 11)]
 
 
 def test_no_matrix_of_372_and_372_images_prints_as_figure_5():
-    assert claims.matrices_printing_as(claims.parse_report(FIG5), (372, 372)) == []
+    assert printed_report.matrices_printing_as(printed_report.parse_report(FIG5), (372, 372)) == []
 
 
 def test_scikit_learn_prints_all_three_matrices_as_figure_5_and_a_neighbour_differently():
@@ -68,12 +68,10 @@ def test_scikit_learn_prints_all_three_matrices_as_figure_5_and_a_neighbour_diff
         called = y.copy()
         called[:wrong_normal], called[372 : 372 + wrong_osteoporosis] = 1, 0
         text = classification_report(y, called, target_names=["normal", "osteoporosis"])
-        return claims.parse_report(text)
+        return printed_report.parse_report(text)
 
-    assert all(printed(*pair) == claims.parse_report(FIG5) for pair in [(4, 11), (5, 10), (5, 11)])
-    assert not any(
-        printed(*pair) == claims.parse_report(FIG5) for pair in [(4, 10), (4, 12), (6, 11), (5, 12)]
-    )
+    assert all(printed(*pair) == printed_report.parse_report(FIG5) for pair in [(4, 11), (5, 10), (5, 11)])
+    assert not any(printed(*pair) == printed_report.parse_report(FIG5) for pair in [(4, 10), (4, 12), (6, 11), (5, 12)])
 
 
 @given(st.data(), st.integers(1, 40), st.integers(1, 40), st.integers(1, 3))
@@ -82,33 +80,33 @@ def test_a_matrix_is_always_among_those_that_print_as_its_own_report(data, n0, n
     e0, e1 = data.draw(st.integers(0, n0)), data.draw(st.integers(0, n1))
     y = np.r_[np.zeros(n0, int), np.ones(n1, int)]
     called = np.r_[np.arange(n0) < e0, np.arange(n1) >= e1].astype(int)
-    text = classification_report(
-        y, called, labels=[0, 1], target_names=["a", "b"], zero_division=0, digits=digits
-    )
-    assert (e0, e1) in errors(claims.matrices_printing_as(claims.parse_report(text)))
+    text = classification_report(y, called, labels=[0, 1], target_names=["a", "b"], zero_division=0, digits=digits)
+    assert (e0, e1) in errors(printed_report.matrices_printing_as(printed_report.parse_report(text)))
 
 
 def test_figure_5_cannot_be_a_hold_out_of_744_images():
-    checked = claims.arithmetic(claims.parse_report(FIG5), 744, (372, 372))
+    checked = printed_report.arithmetic(printed_report.parse_report(FIG5), 744, (372, 372))
     assert len(checked.contradictions) == 1
     assert "846 > 744" in checked.contradictions[0]
     assert any("with 372 + 372 images none prints" in remark for remark in checked.remarks)
     assert any("372 normal" in remark and "none is left" in remark for remark in checked.remarks)
-    assert claims.arithmetic(claims.parse_report(FIG5), 5000).contradictions == []
+    assert printed_report.arithmetic(printed_report.parse_report(FIG5), 5000).contradictions == []
 
 
 def test_a_report_that_contradicts_itself_is_found():
     wrong_total = FIG5.replace("846", "845")
-    assert "add up to 846" in claims.arithmetic(claims.parse_report(wrong_total)).contradictions[0]
+    assert "add up to 846" in printed_report.arithmetic(printed_report.parse_report(wrong_total)).contradictions[0]
     wrong_recall = FIG5.replace("0.97    0.99    0.98", "0.97    0.90    0.98")
-    assert "no confusion matrix" in claims.arithmetic(claims.parse_report(wrong_recall)).contradictions[0]
+    assert (
+        "no confusion matrix" in printed_report.arithmetic(printed_report.parse_report(wrong_recall)).contradictions[0]
+    )
 
 
 def test_a_text_without_two_classes_is_refused():
     with pytest.raises(ValueError, match="expected two classes"):
-        claims.parse_report("accuracy 98 %")
+        printed_report.parse_report("accuracy 98 %")
     with pytest.raises(ValueError, match="expected two classes"):
-        claims.parse_report(FIG5 + "osteopenia 0.50 0.50 0.50 10\n")
+        printed_report.parse_report(FIG5 + "osteopenia 0.50 0.50 0.50 10\n")
 
 
 def test_the_six_claims_are_there_with_the_papers_values():
@@ -116,7 +114,7 @@ def test_the_six_claims_are_there_with_the_papers_values():
     assert {c["id"]: c["paper"] for c in paper["claims"]} == {
         "C1": 744, "C2": None, "C3": 0.78, "C4": 0.98, "C5": 0.96, "C6": 0.20,
     }  # fmt: skip
-    assert claims.parse_report(paper["claims"][3]["report"]) == claims.parse_report(FIG5)
+    assert printed_report.parse_report(paper["claims"][3]["report"]) == printed_report.parse_report(FIG5)
     assert all(len(c["quote"].split()) <= 12 for c in paper["claims"])
 
 
@@ -137,9 +135,7 @@ def test_the_verdicts_of_a_real_study():
     assert "20 groups of copies carry both labels" in found["C1"]["why"]
     assert "Split by file instead: 86.0 %" in found["C4"]["why"]
     assert "846 > 744" in found["C4"]["why"]
-    assert (
-        "79.0 % to 85.0 % lies below the paper's 98.0 %, our value 16.0 points below it" in found["C4"]["why"]
-    )
+    assert "79.0 % to 85.0 % lies below the paper's 98.0 %, our value 16.0 points below it" in found["C4"]["why"]
     assert "96% lies below the 98% of its own member (C4)" in found["C5"]["why"]
     assert "lies above zero" in found["C6"]["why"]
 
@@ -150,9 +146,7 @@ def test_what_the_papers_own_recipe_gives_is_told_beside_and_turns_no_verdict():
         "vgg16/by_file/paper/accuracy": estimate(0.79, 0.75, 0.83),
     }
     before, after = judged(), judged(as_measured() | recipe)
-    told = (
-        "With the paper's recipe, as far as its text goes: 71.0 % (67.0 % to 75.0 %), split by file 79.0 %."
-    )
+    told = "With the paper's recipe, as far as its text goes: 71.0 % (67.0 % to 75.0 %), split by file 79.0 %."
     assert after["C3"]["why"] == f"{before['C3']['why']} {told}"
     assert {name: one["verdict"] for name, one in after.items()} == {
         name: one["verdict"] for name, one in before.items()
@@ -215,9 +209,7 @@ def test_arithmetic_alone_turns_the_verdict_on_resnet50():
 def test_on_a_synthetic_set_only_arithmetic_has_a_verdict_and_our_number_is_still_shown():
     found = judged(facts={"dataset": "phantom", "synthetic": True})
     assert found["C4"]["verdict"] == "arithmetically impossible as described"
-    assert {found[name]["verdict"] for name in ("C1", "C2", "C3", "C5", "C6")} == {
-        "not applicable: synthetic"
-    }
+    assert {found[name]["verdict"] for name in ("C1", "C2", "C3", "C5", "C6")} == {"not applicable: synthetic"}
     assert found["C3"]["ours"] == "77.0 % (74.0 % to 80.0 %)"
     assert "lies below the paper" not in found["C4"]["why"]
 

@@ -5,9 +5,9 @@ import pytest
 from samples import drawn_knee
 from scipy import ndimage
 
-from osteo_utils.data import phantom
-from osteo_utils.models import bone_outline, masks
-from osteo_utils.models.classical import classical_mask
+from osteo_utils.bone import masks, outline
+from osteo_utils.bone.masks import classical_mask
+from osteo_utils.phantom import synthetic
 
 
 def test_bone_of_a_drawn_knee_is_found():
@@ -19,10 +19,10 @@ def test_bone_of_a_drawn_knee_is_found():
 
 
 def test_masks_of_phantoms_agree_with_their_truth():
-    plan = phantom.plan(8, 3).query("alteration == ''").head(4)
+    plan = synthetic.plan(8, 3).query("alteration == ''").head(4)
     scores = []
     for row in plan.itertuples():
-        knee = phantom.draw_knee(
+        knee = synthetic.draw_knee(
             row.seed, row.density, 384, aspect=row.width / row.height, layout=row.layout, side=row.side
         )
         scores.append(masks.dice(classical_mask(knee.image).mask, knee.mask))
@@ -98,6 +98,6 @@ def test_classical_mask_refuses_colour_and_floats():
 
 def test_knee_is_the_widest_row():
     _, truth = drawn_knee()
-    row, width = bone_outline.knee_row(truth.astype(bool))
+    row, width = outline.knee_row(truth.astype(bool))
     assert row == pytest.approx(0.45 * 400, abs=6)
     assert width == pytest.approx(2 * 0.25 * 200, abs=3)

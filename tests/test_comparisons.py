@@ -14,8 +14,9 @@ from sklearn.model_selection import RepeatedStratifiedKFold, cross_val_score
 from sklearn.svm import SVC
 from statsmodels.stats.power import NormalIndPower
 
-from osteo_utils.evidence import comparisons, ensemble, evaluation
-from osteo_utils.evidence.measures import delong
+from osteo_utils.evidence import ensemble
+from osteo_utils.statistics import comparisons, evaluation, metrics
+from osteo_utils.statistics.metrics import delong
 
 
 def table(y_true, y_prob, groups=None, seed=0):
@@ -58,6 +59,11 @@ def by_definition(y, a, b, groups):
     return areas[0] - areas[1], np.sqrt(variance)
 
 
+def clustered_delong(y, a, b, groups):
+    placed = comparisons.placements(y, a) - comparisons.placements(y, b)
+    return comparisons.clustered_delong(y, placed, groups)
+
+
 @given(seed=st.integers(0, 2**32 - 1), steps=st.sampled_from([4, 1000]))
 @settings(max_examples=10, deadline=None)
 def test_clustered_delong_is_its_definition_with_ties_and_groups_of_both_labels(seed, steps):
@@ -66,7 +72,7 @@ def test_clustered_delong_is_its_definition_with_ties_and_groups_of_both_labels(
     y = rng.integers(0, 2, 30)
     y[:6], y[24:28] = [0, 0, 0, 1, 1, 1], [0, 1, 0, 1]
     a, b = rng.integers(0, steps + 1, (2, 30)) / steps
-    gap, error, p_value = comparisons.clustered_delong(y, a, b, groups)
+    gap, error, p_value = clustered_delong(y, a, b, groups)
     assert (gap, error) == pytest.approx(by_definition(y, a, b, groups), abs=1e-10)
     assert p_value == pytest.approx(2 * stats.norm.sf(abs(gap) / error))
 
@@ -75,7 +81,7 @@ def test_with_one_image_in_each_group_it_is_delongs_test_to_ten_digits():
     rng = np.random.default_rng(1)
     y = np.arange(80) % 2
     a, b = y + rng.normal(size=80), y + rng.normal(size=80)
-    ours = comparisons.clustered_delong(y, a, b, rng.permutation(80))
+    ours = clustered_delong(y, a, b, rng.permutation(80))
     assert ours == pytest.approx(delong(y, a, b), rel=1e-10)
 
 
@@ -124,8 +130,7 @@ def test_the_corrected_t_gives_scikit_learns_published_numbers():
     points, y = make_moons(noise=0.352, random_state=1, n_samples=100)
     folds = RepeatedStratifiedKFold(n_splits=10, n_repeats=10, random_state=0)
     rbf, linear = (
-        cross_val_score(SVC(kernel=kernel), points, y, cv=folds, scoring="roc_auc")
-        for kernel in ("rbf", "linear")
+        cross_val_score(SVC(kernel=kernel), points, y, cv=folds, scoring="roc_auc") for kernel in ("rbf", "linear")
     )
     mean, low, high, p_value = comparisons.corrected_t(rbf - linear, 10 / 90)
     assert p_value / 2 == pytest.approx(0.227, abs=5e-4)
@@ -140,19 +145,14 @@ def test_folds_are_compared_with_the_share_that_each_was_of_its_training_films()
     a, b = rng.random(100), rng.random(100)
     found = comparisons.over_folds(table(y, a), table(y, b))
     folds = np.arange(100) % 5
-    gaps = [
-        roc_auc_score(y[folds == k], a[folds == k]) - roc_auc_score(y[folds == k], b[folds == k])
-        for k in range(5)
-    ]
+    gaps = [roc_auc_score(y[folds == k], a[folds == k]) - roc_auc_score(y[folds == k], b[folds == k]) for k in range(5)]
     assert found.estimate.value == pytest.approx(np.mean(gaps))
     assert found.p_value == pytest.approx(comparisons.corrected_t(np.array(gaps), 20 / 80)[3])
     with pytest.raises(ValueError, match="found 1"):
         comparisons.corrected_t(np.array([0.1]), 0.25)
 
 
-@pytest.mark.parametrize(
-    ("power", "alpha", "factor"), [(0.8, 0.05, 2.802), (0.9, 0.05, 3.242), (0.8, 0.01, 3.417)]
-)
+@pytest.mark.parametrize(("power", "alpha", "factor"), [(0.8, 0.05, 2.802), (0.9, 0.05, 3.242), (0.8, 0.01, 3.417)])
 def test_a_detectable_difference_is_the_published_multiple_of_the_standard_error(power, alpha, factor):
     # Bloom (1995) rounds the first two to 2.8 and 3.24; statsmodels solves the same for one sample.
     assert comparisons.detectable(0.01, power, alpha) == pytest.approx(0.01 * factor, abs=5e-6)
@@ -199,7 +199,7 @@ def test_the_two_by_two_takes_two_changes_apart():
     assert found["difference"].to_dict() == pytest.approx(
         {"combining": 0.17, "segmenting": 0.03, "interaction": 0.26, "both at once": 0.20}
     )
-    assert found["p_holm"].to_dict() == pytest.approx(evaluation.holm(found["p"].to_dict()))
+    assert found["p_holm"].to_dict() == pytest.approx(metrics.holm(found["p"].to_dict()))
     assert found.loc["interaction", "low"] > 0
     with pytest.raises(ValueError, match="both, segmented"):
         comparisons.two_by_two_effects({name: cells[name] for name in list(cells)[:3]})
@@ -208,6 +208,6 @@ def test_the_two_by_two_takes_two_changes_apart():
 
 def test_a_class_in_one_group_alone_and_another_metric_are_refused():
     with pytest.raises(ValueError, match="found 1 with osteoporosis"):
-        comparisons.clustered_delong([1, 0, 0], [0.1, 0.2, 0.3], [0.3, 0.2, 0.1], np.arange(3))
+        clustered_delong(np.array([1, 0, 0]), [0.1, 0.2, 0.3], [0.3, 0.2, 0.1], np.arange(3))
     with pytest.raises(ValueError, match="expected one of"):
         comparisons.by_group(table([0, 1], [0.1, 0.2]), table([0, 1], [0.1, 0.2]), "brier")

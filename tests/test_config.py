@@ -61,10 +61,7 @@ def test_notebook_defaults_are_those_of_the_phantom_study(notebook: str) -> None
     cells = json.loads((paths.notebooks_dir() / f"{notebook}.ipynb").read_text("utf-8"))["cells"]
     tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
     assert len(tagged) == 1
-    values = {
-        node.targets[0].id: ast.literal_eval(node.value)
-        for node in ast.parse("".join(tagged[0]["source"])).body
-    }
+    values = {node.targets[0].id: ast.literal_eval(node.value) for node in ast.parse("".join(tagged[0]["source"])).body}
     assert values.pop("study") == "scratch", "by hand a notebook writes to its own study"
     expected = config.for_notebook(notebook, PHANTOM)
     expected.pop("study")

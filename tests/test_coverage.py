@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from osteo_utils.evidence.measures import measure
+from osteo_utils.statistics.metrics import measure
 from osteo_utils.study import paths
 
 # Outside these a right method falls once in a thousand runs; the runs are seeded, so it never flickers.

@@ -6,7 +6,7 @@ import pytest
 from samples import predictions as table
 from sklearn import metrics as sk
 
-from osteo_utils.evidence import curves
+from osteo_utils.statistics import curves
 
 
 def noisy(n, seed, skill=1.0):
@@ -53,9 +53,7 @@ def test_calibrated_probabilities_lie_on_the_diagonal_and_halved_log_odds_do_not
     assert np.abs(good["observed"] - good["predicted"]).max() < 0.06
     odds = np.sqrt(p / (1 - p))
     timid = curves.reliability(table(y, odds / (1 + odds)), n_resamples=40).iloc[[2, -3]]
-    assert (timid["high"].iloc[0] < timid["predicted"].iloc[0]) and (
-        timid["low"].iloc[1] > timid["predicted"].iloc[1]
-    )
+    assert (timid["high"].iloc[0] < timid["predicted"].iloc[0]) and (timid["low"].iloc[1] > timid["predicted"].iloc[1])
 
 
 def test_one_probability_for_all_is_smoothed_to_the_share():

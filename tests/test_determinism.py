@@ -42,9 +42,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def written(folder: Path) -> dict[str, int]:
-    return {
-        path.name: path.stat().st_mtime_ns for path in folder.glob("*/fit.json") for path in [path.parent]
-    }
+    return {path.name: path.stat().st_mtime_ns for path in folder.glob("*/fit.json") for path in [path.parent]}
 
 
 def arrays(folder: Path) -> dict[str, np.ndarray]:
@@ -72,9 +70,7 @@ def test_killed_in_the_third_fold_and_gone_on_equals_a_run_without_a_break(fresh
     assert done.returncode == 0, done.stderr
     after = written(killed)
     assert {name: after[name] for name in kept} == before, "what was whole is not fitted again"
-    assert sorted(after) == sorted(
-        f"{recipe}-{name}" for recipe in ("last_block", "none", "all") for name in FOLDS
-    )
+    assert sorted(after) == sorted(f"{recipe}-{name}" for recipe in ("last_block", "none", "all") for name in FOLDS)
     assert [path for path in killed.iterdir() if path.name.startswith(".")] == []
     for name in after:
         both = [(folder / name / "predictions.csv").read_bytes() for folder in (fresh, killed)]

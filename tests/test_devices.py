@@ -7,9 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from osteo_utils.models import backbones, devices, tails, training, weights
-from osteo_utils.models.inputs import Activations
-from osteo_utils.models.jobs import Fold, Recipe
+from osteo_utils.networks import backbones, recipes, tails, training, trunk_cache
+from osteo_utils.networks.inputs import Activations
+from osteo_utils.networks.recipes import Recipe
+from osteo_utils.protocols.splits import Fold
+from osteo_utils.sources import weights
 from osteo_utils.study import results
 
 SIZE, N = 64, 12
@@ -32,26 +34,24 @@ def films() -> Activations:
 
 def folds(count: int = 2) -> list[Fold]:
     table = pd.DataFrame({"image_id": [str(n) for n in range(N)], "label": np.arange(N) // (N // 2)})
-    return [
-        Fold("grouped", 0, n, table.assign(group=range(N), fold=np.arange(N) % count)) for n in range(count)
-    ]
+    return [Fold("grouped", 0, n, table.assign(group=range(N), fold=np.arange(N) % count)) for n in range(count)]
 
 
 def test_words_that_are_not_understood_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not devices.shares_batches()
-    monkeypatch.setenv(devices.SHARE, "batch")
+    assert not recipes.shares_batches()
+    monkeypatch.setenv(recipes.SHARE, "batch")
     with pytest.raises(ValueError, match="expected 'fits' or 'batches'"):
-        devices.shares_batches()
-    monkeypatch.setenv(devices.SHARE, "batches")
+        recipes.shares_batches()
+    monkeypatch.setenv(recipes.SHARE, "batches")
     monkeypatch.setattr(keras.config, "backend", lambda: "torch")
     with pytest.raises(ValueError, match="set KERAS_BACKEND=jax"):
-        devices.shares_batches()
+        recipes.shares_batches()
 
 
 def test_a_dtype_policy_lasts_as_long_as_its_block() -> None:
     before = keras.config.dtype_policy().name
-    with pytest.raises(RuntimeError), devices.precision(devices.MIXED):
-        assert keras.config.dtype_policy().name == devices.MIXED
+    with pytest.raises(RuntimeError), recipes.precision(recipes.MIXED):
+        assert keras.config.dtype_policy().name == recipes.MIXED
         raise RuntimeError
     assert keras.config.dtype_policy().name == before
 
@@ -61,12 +61,10 @@ def test_in_mixed_precision_only_the_convolutions_compute_in_half_the_bits(backb
     drawn = weights.random(backbone, seed=2)
     single, mixed = (
         backbones.tail(backbone, drawn, seed=3, image_size=SIZE, cut="all", precision=one)
-        for one in (devices.SINGLE, devices.MIXED)
+        for one in (recipes.SINGLE, recipes.MIXED)
     )
     computes = {layer.name: layer.compute_dtype for layer in mixed.layers if layer.weights}
-    assert {computes[layer.name] for layer in mixed.layers if isinstance(layer, keras.layers.Conv2D)} == {
-        "bfloat16"
-    }
+    assert {computes[layer.name] for layer in mixed.layers if isinstance(layer, keras.layers.Conv2D)} == {"bfloat16"}
     assert computes["head"] == mixed.get_layer("pool").compute_dtype == "float32"
     assert {variable.dtype for variable in mixed.variables if "seed" not in variable.path} == {"float32"}
     images = np.random.default_rng(0).integers(0, 256, (N, SIZE, SIZE)).astype(np.uint8)
@@ -80,13 +78,13 @@ def test_in_mixed_precision_only_the_convolutions_compute_in_half_the_bits(backb
 def test_a_whole_network_on_a_gpu_is_trained_in_mixed_precision_and_kept_in_single(
     films: Activations, pretrained: weights.Weights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert not devices.on_gpu()
+    assert not recipes.on_gpu()
     (one, _) = folds()
     (plain,) = training.fit_missing([one], WHOLE, films, pretrained, tmp_path / "cpu")
-    monkeypatch.setattr(devices, "on_gpu", lambda: True)
+    monkeypatch.setattr(recipes, "on_gpu", lambda: True)
     (mixed,) = training.fit_missing([one], WHOLE, films, pretrained, tmp_path / "gpu")
     about = [results.read_json(folder / "fit.json") for folder in (plain, mixed)]
-    assert [fit["precision"] for fit in about] == [devices.SINGLE, devices.MIXED]
+    assert [fit["precision"] for fit in about] == [recipes.SINGLE, recipes.MIXED]
     assert about[0]["identity"] != about[1]["identity"]
     tail = tails.fitted_tail(mixed, "resnet50", pretrained, SIZE, "all")
     assert {variable.dtype for variable in tail.variables if "seed" not in variable.path} == {"float32"}
@@ -100,8 +98,7 @@ def test_fits_shared_out_among_gpus_are_those_of_a_single_one(
 ) -> None:
     drawn = np.random.default_rng(1).integers(0, 256, (N, SIZE, SIZE)).astype(np.uint8)
     views = [
-        backbones.activations(view, "resnet50", pretrained, tmp_path / "trunk")
-        for view in (drawn, drawn[:, :, ::-1])
+        trunk_cache.activations(view, "resnet50", pretrained, tmp_path / "trunk") for view in (drawn, drawn[:, :, ::-1])
     ]
     seen = Activations("resnet50", "drawn", SIZE, tuple(views), "films")
     recipe = Recipe("last_block", epochs=2, batch_size=4, learning_rate=1e-5)

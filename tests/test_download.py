@@ -12,12 +12,10 @@ import numpy as np
 import pytest
 from kaggle_stand_in import KaggleStandIn
 
-from osteo_utils.data import checksums, datasets, download, kaggle_command
+from osteo_utils.sources import data_folders, download, kaggle_command, registry
 from osteo_utils.study import paths
 
-MEBIBYTE = (
-    1 << 20
-)  # the client writes in pieces of this size and loses the rest of a piece when it is cut off
+MEBIBYTE = 1 << 20  # the client writes in pieces of this size and loses the rest of a piece when it is cut off
 
 
 def archive(files: dict[str, bytes], method: int = zipfile.ZIP_STORED) -> bytes:
@@ -81,7 +79,7 @@ def test_download_is_checked_named_listed_and_not_repeated(kaggle, raw, capsys):
     said = capsys.readouterr().out
     assert "License(s): CC0-1.0" in said
     assert "normal: 1 files (DIFFERS, expected 372)" in said and "0 of 745 files byte for byte" in said
-    assert list(checksums.read(root / "SHA256SUMS")) == ["Normal/101.jpg", "osteoporosis/1.jpg"]
+    assert list(data_folders.read_checksums(root / "SHA256SUMS")) == ["Normal/101.jpg", "osteoporosis/1.jpg"]
     assert kaggle.names == ["GetDatasetMetadata", "DownloadDataset", "archive.zip"]
     assert {authorization for _, authorization, _ in kaggle.asked} == {None}
     assert [entry.name for entry in raw.iterdir()] == ["knee744"]
@@ -89,15 +87,12 @@ def test_download_is_checked_named_listed_and_not_repeated(kaggle, raw, capsys):
     assert capsys.readouterr().out == f"already there: {root}, byte for byte as downloaded\n"
     (root / "Normal" / "101.jpg").write_bytes(b"X")
     download.fetch("knee744")
-    assert (
-        "it DIFFERS from what was downloaded: 1 files changed, such as Normal/101.jpg."
-        in capsys.readouterr().out
-    )
+    assert "it DIFFERS from what was downloaded: 1 files changed, such as Normal/101.jpg." in capsys.readouterr().out
     assert len(kaggle.asked) == 3
 
 
 def test_set_put_there_by_hand_is_taken_as_it_is(raw, capsys):
-    for name in datasets.LABELS:
+    for name in registry.LABELS:
         (raw / "knee744" / name).mkdir(parents=True)
         (raw / "knee744" / name / "1.jpg").write_bytes(b"x")
     assert download.fetch("knee744") == raw / "knee744"
@@ -138,9 +133,8 @@ def test_wrong_credentials_are_traced_to_their_place(kaggle, raw, monkeypatch):
     place.write_text('{"username": "ada", "key": "k3y"}')
     with pytest.raises(RuntimeError) as error:
         download.download("knee744")
-    assert (
-        f"401, not authorised (HTTPError: refused by the stand-in). The credentials come from {place}"
-        in str(error.value)
+    assert f"401, not authorised (HTTPError: refused by the stand-in). The credentials come from {place}" in str(
+        error.value
     )
     assert "A public set needs none" in str(error.value) and "1. Open" in str(error.value)
     assert "k3y" not in str(error.value)
@@ -186,13 +180,9 @@ def test_cut_connection_is_mended_within_a_run(kaggle, raw):
 def test_connection_that_stays_cut_is_resumed_by_the_next_run(kaggle, raw):
     kaggle.archive, kaggle.cuts, kaggle.stubborn = LARGE, [MEBIBYTE], True
     work = raw / ".unfinished-knee744"
-    with pytest.raises(
-        RuntimeError, match=r"(?s)connection to Kaggle failed.*6\.3 MB are kept in .*1\. Open"
-    ):
+    with pytest.raises(RuntimeError, match=r"(?s)connection to Kaggle failed.*6\.3 MB are kept in .*1\. Open"):
         download.download("knee744")
-    assert (work / "osteoporosis.zip").read_bytes() == LARGE[: 6 * MEBIBYTE] and not (
-        raw / "knee744"
-    ).exists()
+    assert (work / "osteoporosis.zip").read_bytes() == LARGE[: 6 * MEBIBYTE] and not (raw / "knee744").exists()
     kaggle.cuts, kaggle.asked = [], []
     root = download.download("knee744")
     assert kaggle.ranges == [None, f"bytes={6 * MEBIBYTE}-"]
@@ -232,9 +222,7 @@ def test_disk_that_fills_while_the_client_writes(kaggle, raw):
     kaggle.archive = SMALL
     (raw / ".unfinished-knee744").mkdir(parents=True)
     (raw / ".unfinished-knee744" / "osteoporosis.zip").symlink_to("/dev/full")
-    with pytest.raises(
-        RuntimeError, match=r"(?s)Errno 28.*The disk is full: make room, or set OSTEO_HOME.*1\. Open"
-    ):
+    with pytest.raises(RuntimeError, match=r"(?s)Errno 28.*The disk is full: make room, or set OSTEO_HOME.*1\. Open"):
         download.download("knee744")
     assert list(raw.iterdir()) == []
 
@@ -269,10 +257,10 @@ def test_download_of_something_else_leaves_nothing(raw, monkeypatch, content, te
 
 
 def test_whole_set_is_taken_rather_than_the_split_that_comes_with_it(raw, monkeypatch, capsys):
-    whole = {f"whole/{name}/{number}.jpg": b"x" for name in datasets.LABELS for number in range(3)}
+    whole = {f"whole/{name}/{number}.jpg": b"x" for name in registry.LABELS for number in range(3)}
     deliver(monkeypatch, archive(whole | {"test/normal/1.jpg": b"x", "test/osteoporosis/1.jpg": b"x"}))
     root = download.download("knee744")
-    assert datasets.counts(root) == {"normal": 3, "osteoporosis": 3}
+    assert data_folders.counts(root) == {"normal": 3, "osteoporosis": 3}
     assert "2 files of the archive lie outside whole/ and are left out" in capsys.readouterr().out
 
 
@@ -286,9 +274,7 @@ def deliver(monkeypatch, content: bytes) -> None:
     monkeypatch.setattr(kaggle_command, "download", bring)
 
 
-@pytest.mark.parametrize(
-    "name", ["../evil.png", "/etc/evil.png", "a/../../evil.png", "C:/evil.png", "..\\evil.png"]
-)
+@pytest.mark.parametrize("name", ["../evil.png", "/etc/evil.png", "a/../../evil.png", "C:/evil.png", "..\\evil.png"])
 def test_archive_with_a_path_trick_is_refused(tmp_path, name):
     (tmp_path / "set.zip").write_bytes(archive({"normal/1.png": b"x", name: b"x"}))
     with pytest.raises(ValueError, match="leads out of the folder; refused"):

@@ -6,7 +6,8 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from osteo_utils.evidence import ensemble, evaluation
+from osteo_utils.evidence import ensemble
+from osteo_utils.statistics import comparisons, evaluation
 from osteo_utils.study.results import check_table
 
 
@@ -60,9 +61,7 @@ def test_independent_errors_make_every_combination_better_than_its_members(two_m
     best = max(roc_auc_score(y, model["y_prob"]) for model in two_models)
     for combine in (ensemble.average, ensemble.stacked, ensemble.rank_average):
         both = combine(two_models)
-        gain = evaluation.difference(
-            both, max(two_models, key=lambda m: roc_auc_score(y, m["y_prob"])), "auroc"
-        )
+        gain = evaluation.difference(both, max(two_models, key=lambda m: roc_auc_score(y, m["y_prob"])), "auroc")
         assert roc_auc_score(both["y_true"], both["y_prob"]) > best
         assert gain.p_value < 0.05
 
@@ -201,9 +200,7 @@ def test_other_films_folds_or_labels_and_a_lone_fold_are_refused():
 
 def arms_of(*present):
     y = np.arange(20) % 2
-    return pd.concat(
-        [frame(y, np.linspace(0.1, 0.9, 20), protocol=p, recipe=r, variant=v) for p, r, v in present]
-    )
+    return pd.concat([frame(y, np.linspace(0.1, 0.9, 20), protocol=p, recipe=r, variant=v) for p, r, v in present])
 
 
 def test_segmented_films_are_compared_in_a_recipe_that_has_both_variants():
@@ -213,9 +210,7 @@ def test_segmented_films_are_compared_in_a_recipe_that_has_both_variants():
     assert list(ensemble.two_by_two(probe_only, "grouped", "none")) == [
         "single best, full", "both, full", "single best, segmented", "both, segmented",
     ]  # fmt: skip
-    both = {
-        m: arms_of(*full, *[("grouped", r, "segmented") for r in ("none", "last_block")]) for m in probe_only
-    }
+    both = {m: arms_of(*full, *[("grouped", r, "segmented") for r in ("none", "last_block")]) for m in probe_only}
     assert ensemble.segmented_recipe(both, "grouped", "last_block") == "last_block"
     one_model = probe_only | {"resnet50": arms_of(*full)}
     assert ensemble.segmented_recipe(one_model, "grouped", "last_block") == ""
@@ -231,7 +226,7 @@ def test_segmented_films_are_compared_in_a_recipe_that_has_both_variants():
 
 def test_the_comparison_table_holds_the_metric_the_difference_and_the_corrected_p_value(two_models):
     frames = {"a": two_models[0], "b": two_models[1], "both": ensemble.average(two_models)}
-    found = ensemble.compared(frames, "a", "auroc", 400).set_index("name")
+    found = comparisons.compared(frames, "a", "auroc", 400).set_index("name")
     assert found.loc["a", ["difference", "p_holm"]].isna().all()
     y = two_models[0]["y_true"]
     assert found.loc["both", "value"] == pytest.approx(roc_auc_score(y, frames["both"]["y_prob"]))
@@ -239,4 +234,4 @@ def test_the_comparison_table_holds_the_metric_the_difference_and_the_corrected_
     assert found.loc[["b", "both"], "difference"].tolist() == pytest.approx(gaps[["b", "both"]].tolist())
     assert found.loc["both", "p_holm"] == pytest.approx(2 * found.loc["both", "p"])
     with pytest.raises(ValueError, match="no arm 'c'"):
-        ensemble.compared(frames, "c")
+        comparisons.compared(frames, "c")

@@ -83,9 +83,7 @@ def test_a_lock_fulfils_every_direct_dependency(kind: str, machine: dict[str, st
         if applies(requirement, machine):
             name = canonicalize_name(requirement.name)
             assert name in chosen, f"{name} is not in {LOCKS[kind].name}"
-            assert requirement.specifier.contains(chosen[name]), (
-                f"{name} {chosen[name]} against {requirement}"
-            )
+            assert requirement.specifier.contains(chosen[name]), f"{name} {chosen[name]} against {requirement}"
 
 
 def test_the_locks_differ_in_tensorflow_and_nvidia_alone() -> None:
@@ -116,9 +114,7 @@ def test_run_all_accepts_the_pythons_that_the_project_accepts() -> None:
     text = (ROOT / "run_all.sh").read_text("utf-8")
     (low, high) = re.search(r"not \(3, (\d+)\) <= sys\.version_info\[:2\] <= \(3, (\d+)\)", text).groups()
     accepted = Requirement(f"python{PROJECT['project']['requires-python']}").specifier
-    assert [minor for minor in range(8, 20) if f"3.{minor}.0" in accepted] == list(
-        range(int(low), int(high) + 1)
-    )
+    assert [minor for minor in range(8, 20) if f"3.{minor}.0" in accepted] == list(range(int(low), int(high) + 1))
 
 
 def test_every_direct_dependency_says_why_it_is_there() -> None:
@@ -132,14 +128,9 @@ def test_every_direct_dependency_says_why_it_is_there() -> None:
 
 def test_the_running_environment_is_the_locked_one() -> None:
     installed = {
-        canonicalize_name(entry.metadata["Name"]): entry.version
-        for entry in importlib.metadata.distributions()
+        canonicalize_name(entry.metadata["Name"]): entry.version for entry in importlib.metadata.distributions()
     }
-    kind = (
-        "gpu"
-        if "tensorflow" in installed and any(name.startswith("nvidia-") for name in installed)
-        else "cpu"
-    )
+    kind = "gpu" if "tensorflow" in installed and any(name.startswith("nvidia-") for name in installed) else "cpu"
     here = {
         canonicalize_name(requirement.name): str(requirement.specifier).removeprefix("==")
         for requirement in locked(kind)

@@ -9,8 +9,9 @@ from sklearn import metrics as sk
 from statsmodels.api import GLM, add_constant
 from statsmodels.genmod.families import Binomial
 
-from osteo_utils.evidence import evaluation
-from osteo_utils.evidence.measures import METRICS, delong, draw_groups, holm, measure, wilson
+from osteo_utils.statistics import evaluation, metrics
+from osteo_utils.statistics.metrics import METRICS, delong, holm, measure, wilson
+from osteo_utils.statistics.resampling import draw_groups
 
 # DeLong, DeLong and Clarke-Pearson (1988), as printed in the SAS/STAT example on comparing ROC curves:
 # albumin, total protein, K-G score and outcome of 43 patients.
@@ -117,9 +118,7 @@ def test_the_value_over_seeds_is_the_mean_and_the_seeds_share_their_groups():
     value = evaluation.summarise(two, ["auroc"])["auroc"].value
     assert value == pytest.approx((sk.roc_auc_score(y, p) + sk.roc_auc_score(y, worse)) / 2)
     one = evaluation.summarise(table(y, p), ["accuracy"], seed=2)["accuracy"]
-    same = evaluation.summarise(pd.concat([table(y, p, seed=s) for s in (0, 1)]), ["accuracy"], seed=2)[
-        "accuracy"
-    ]
+    same = evaluation.summarise(pd.concat([table(y, p, seed=s) for s in (0, 1)]), ["accuracy"], seed=2)["accuracy"]
     assert (same.low, same.high) == (one.low, one.high), "seeds with own draws would have narrowed this"
 
 
@@ -285,15 +284,13 @@ def test_what_was_done_to_calibrated_probabilities_is_what_slope_and_intercept_s
     bold = 1 / (1 + np.exp(-2 * log_odds))
     high = 1 / (1 + np.exp(-(log_odds + 0.7)))
     assert measure(y, bold, ["calibration_slope"])["calibration_slope"][0] == pytest.approx(0.5, abs=0.02)
-    assert measure(y, high, ["calibration_intercept"])["calibration_intercept"][0] == pytest.approx(
-        -0.7, abs=0.04
-    )
+    assert measure(y, high, ["calibration_intercept"])["calibration_intercept"][0] == pytest.approx(-0.7, abs=0.04)
 
 
 def test_separated_classes_and_one_probability_for_all_have_no_slope():
     y = np.arange(20) % 2
     for p in (np.where(y == 1, 0.7, 0.4), np.full(20, 0.4)):
-        with pytest.raises(evaluation.Undefined, match="separated or all probabilities alike"):
+        with pytest.raises(metrics.Undefined, match="separated or all probabilities alike"):
             evaluation.summarise(table(y, p), ["calibration_slope"], 20)
     ends = measure(y, np.where(y == 1, 0.7, 0.4), ["calibration_slope"])["calibration_slope"]
     assert ends[0] == np.inf

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from osteo_utils.models import explain
+from osteo_utils.interpretation import activation_maps
 
 
 @pytest.fixture
@@ -27,12 +27,12 @@ def test_map_equals_grad_cam_by_finite_differences(network):
     # Grad-CAM (Selvaraju et al. 2017): channel weights are the summed gradients; here without its ReLU.
     channel_weights = gradient.sum(axis=(1, 2))
     grad_cam = np.einsum("nhwc,nc->nhw", maps, channel_weights)
-    np.testing.assert_allclose(explain.class_activation_map(maps, kernel), grad_cam, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(activation_maps.class_activation_map(maps, kernel), grad_cam, rtol=1e-4, atol=1e-5)
 
 
 def test_mean_of_the_map_is_the_logit_less_the_bias(network):
     maps, kernel, bias, logit = network
-    cam = explain.class_activation_map(maps, kernel)
+    cam = activation_maps.class_activation_map(maps, kernel)
     np.testing.assert_allclose(cam.mean(axis=(1, 2)), logit(maps) - bias, rtol=1e-5)
 
 
@@ -41,47 +41,49 @@ def test_upsampling_puts_each_cell_over_its_own_pixels():
     cam[0, 0, 1] = 4
     # Centres of cells lie at 0.5 and 1.5 of two; pixel centres of four at 0.25, 0.75, 1.25 and 1.75.
     across, down = np.array([0, 0.25, 0.75, 1]), np.array([1, 0.75, 0.25, 0])
-    np.testing.assert_allclose(explain.upsample(cam, 4)[0], 4 * np.outer(down, across), atol=1e-6)
+    np.testing.assert_allclose(activation_maps.upsample(cam, 4)[0], 4 * np.outer(down, across), atol=1e-6)
 
 
 @given(st.integers(1, 5), st.integers(5, 24), st.floats(-3, 3))
 def test_upsampling_keeps_a_constant_and_the_symmetry(cells, size, level):
     flat = np.full((1, cells, cells), level, np.float32)
-    np.testing.assert_allclose(explain.upsample(flat, size), level, atol=1e-5)
+    np.testing.assert_allclose(activation_maps.upsample(flat, size), level, atol=1e-5)
     cam = np.random.default_rng(cells).normal(size=(1, cells, cells)).astype(np.float32)
-    turned = explain.upsample(cam[:, ::-1, ::-1], size)
-    np.testing.assert_allclose(turned, explain.upsample(cam, size)[:, ::-1, ::-1], atol=1e-5)
+    turned = activation_maps.upsample(cam[:, ::-1, ::-1], size)
+    np.testing.assert_allclose(turned, activation_maps.upsample(cam, size)[:, ::-1, ::-1], atol=1e-5)
 
 
 def test_shares_counted_by_hand():
     cam = np.array([[[3.0, 1.0], [-9.0, 0.0]]])
     bone = np.array([[[1, 0], [1, 0]]])
-    share, area = explain.share_inside(cam, bone)
+    share, area = activation_maps.share_inside(cam, bone)
     assert share == pytest.approx([0.75]) and area == pytest.approx([0.5])
 
 
 def test_a_coarse_map_is_judged_at_the_resolution_of_the_masks():
     cam = np.random.default_rng(3).normal(size=(5, 3, 3))
     bone = np.random.default_rng(4).random((5, 12, 12)) < 0.4
-    fine = explain.upsample(cam, 12)
-    for coarse, same in zip(explain.share_inside(cam, bone), explain.share_inside(fine, bone), strict=True):
+    fine = activation_maps.upsample(cam, 12)
+    for coarse, same in zip(
+        activation_maps.share_inside(cam, bone), activation_maps.share_inside(fine, bone), strict=True
+    ):
         np.testing.assert_allclose(coarse, same)
     groups = np.array([0, 0, 1, 2, 1])
     positive = np.maximum(fine, 0).reshape(5, -1)
     on_bone = (positive / positive.sum(axis=1, keepdims=True)) @ bone.reshape(5, -1).T
     by_pairs = [on_bone[groups != groups[film], film].mean() for film in range(5)]
-    np.testing.assert_allclose(explain.share_of_others(cam, bone, groups), by_pairs, rtol=1e-6)
-    assert np.isnan(explain.share_of_others(cam, bone, np.zeros(5))).all()
+    np.testing.assert_allclose(activation_maps.share_of_others(cam, bone, groups), by_pairs, rtol=1e-6)
+    assert np.isnan(activation_maps.share_of_others(cam, bone, np.zeros(5))).all()
 
 
 def test_even_evidence_gives_the_share_of_the_area():
     bone = np.random.default_rng(5).random((3, 16, 16)) < 0.3
-    share, area = explain.share_inside(np.ones((3, 16, 16)), bone)
+    share, area = activation_maps.share_inside(np.ones((3, 16, 16)), bone)
     np.testing.assert_allclose(share, area)
 
 
 def test_no_positive_evidence_has_no_share():
-    share, _ = explain.share_inside(-np.ones((1, 2, 2)), np.ones((1, 2, 2)))
+    share, _ = activation_maps.share_inside(-np.ones((1, 2, 2)), np.ones((1, 2, 2)))
     assert np.isnan(share).all()
 
 
@@ -90,15 +92,15 @@ def test_share_of_others_counted_by_hand():
     cam = np.repeat([[[1.0, 0.0]], [[1.0, 3.0]], [[0.0, 2.0]]], 2, axis=1)
     bone = np.repeat([[[1, 0]], [[0, 1]], [[1, 1]]], 2, axis=1)
     # On the first film's bone, its left half: nothing of the third map, a quarter of the second.
-    found = explain.share_of_others(cam, bone, np.array([0, 1, 2]))
+    found = activation_maps.share_of_others(cam, bone, np.array([0, 1, 2]))
     assert found == pytest.approx([0.125, 0.5, 1.0])
-    assert explain.share_of_others(cam, bone, np.array([0, 0, 2])) == pytest.approx([0.0, 1.0, 1.0])
+    assert activation_maps.share_of_others(cam, bone, np.array([0, 0, 2])) == pytest.approx([0.0, 1.0, 1.0])
 
 
 def test_shapes_that_do_not_fit_are_named():
     with pytest.raises(ValueError, match=r"kernel \(4, 1\); expected"):
-        explain.class_activation_map(np.zeros((1, 2, 2, 3)), np.zeros((4, 1)))
+        activation_maps.class_activation_map(np.zeros((1, 2, 2, 3)), np.zeros((4, 1)))
     with pytest.raises(ValueError, match="of the same films"):
-        explain.share_inside(np.zeros((1, 4, 4)), np.zeros((2, 4, 4)))
+        activation_maps.share_inside(np.zeros((1, 4, 4)), np.zeros((2, 4, 4)))
     with pytest.raises(ValueError, match=r"expected \(n, h, w\)"):
-        explain.upsample(np.zeros((2, 2)), 4)
+        activation_maps.upsample(np.zeros((2, 2)), 4)

@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 from small_study import SIZE, Fitted, prepared
 
-from osteo_utils.data import phantom
-from osteo_utils.evidence import ensemble, scores
-from osteo_utils.models import backbones, external, inputs, probes, scoring, tails
+from osteo_utils.evidence import ensemble
+from osteo_utils.networks import backbones, inputs, probes, scoring, tails
+from osteo_utils.phantom import synthetic
+from osteo_utils.statistics import scores
 from osteo_utils.study import results
 
 
@@ -21,8 +22,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path
     """The study's films, and an external set of other knees into which films of the study were copied."""
     place = tmp_path_factory.mktemp("home")
     own, foreign = place / "own", place / "foreign"
-    phantom.write(own, 16, seed=1, size=224, copies=0)
-    phantom.write(foreign, 6, seed=2, size=224, copies=0)
+    synthetic.write(own, 16, seed=1, size=224, copies=0)
+    synthetic.write(foreign, 6, seed=2, size=224, copies=0)
     trained = sorted((own / "normal").iterdir())
     (foreign / "normal" / "same bytes.png").write_bytes(trained[0].read_bytes())
     altered = Image.open(trained[1]).convert("L").transpose(Image.Transpose.FLIP_LEFT_RIGHT)
@@ -42,13 +43,13 @@ def contents(files: Iterable[Path]) -> dict[Path, tuple[bytes, int]]:
 def with_set(folders: dict[str, Path]) -> Fitted:
     done = Fitted(prepared("with_set", folders["own"], folders["foreign"]))
     done.files = contents(path for folder in done.folders for path in folder.iterdir())
-    done.films, done.said = external.external_images(done.run)
+    done.films, done.said = scoring.external_images(done.run)
     # A score may look at the fits of `grouped` on whole films alone; these are of others and have no folder.
     (job, folder), *_ = done.fits["none", "full"]
     decoy = (replace(job, protocol="by_file"), folder.with_name("of another protocol"))
     fits = {arm: [*fitted, decoy] for arm, fitted in done.fits.items()}
     fits["none", "segmented"] = [(job, folder.with_name("of another variant"))]
-    done.scored = external.score(done.run, done.films, fits, done.weights)
+    done.scored = scoring.score_external(done.run, done.films, fits, done.weights)
     return done
 
 
@@ -113,9 +114,7 @@ def test_a_score_is_the_mean_logit_of_all_grouped_folds_of_one_seed(with_set: Fi
                     logits.append(pooled @ probe["coefficients"] + probe["intercept"])
                 else:
                     tail = tails.fitted_tail(folder, "vgg16", with_set.weights, SIZE)
-                    logits.append(
-                        np.mean([backbones.outputs(tail, view)[:, 0] for view in seen.views], axis=0)
-                    )
+                    logits.append(np.mean([backbones.outputs(tail, view)[:, 0] for view in seen.views], axis=0))
             assert len(logits) == 2
             mine = scored.query("recipe == @recipe and seed == @seed").set_index("image_id")
             expected = 1 / (1 + np.exp(-np.mean(logits, axis=0)))
@@ -150,13 +149,13 @@ def test_the_average_of_two_models_and_their_metrics_bear_the_external_name(with
 def test_a_film_in_a_group_of_the_study_is_refused_even_if_it_comes_this_far(with_set: Fitted) -> None:
     planted = with_set.films.assign(group=int(with_set.images.group.iloc[0]))
     with pytest.raises(ValueError, match=r"external/.* is in group 0, which the study was fitted on"):
-        external.score(with_set.run, planted, with_set.fits, with_set.weights)
+        scoring.score_external(with_set.run, planted, with_set.fits, with_set.weights)
 
 
 def test_without_an_external_set_nothing_is_scored_and_an_old_table_goes(without: results.Run) -> None:
-    films, said = external.external_images(without)
+    films, said = scoring.external_images(without)
     assert said == "no external set was given"
-    scored = external.score(without, films, {}, None)
+    scored = scoring.score_external(without, films, {}, None)
     assert scored.empty
     path = without.paths.external_predictions("vgg16")
     results.write_text(path, "of an earlier run")
@@ -171,7 +170,7 @@ def test_one_class_alone_is_not_scored(with_set: Fitted) -> None:
     kept = run.paths.audit.read_bytes()
     try:
         results.write_table(run.paths.audit, table.assign(conflict=table.conflict.mask(sick, 1)), "audit")
-        films, said = external.external_images(run)
+        films, said = scoring.external_images(run)
     finally:
         run.paths.audit.write_bytes(kept)
     assert films.empty

@@ -12,8 +12,8 @@ from matplotlib.collections import PathCollection
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
-from osteo_utils.evidence import evaluation
 from osteo_utils.reporting import figures, films
+from osteo_utils.statistics import evaluation
 
 WHERE = "n = 12 files in 9 groups · made up · protocol grouped, 3 folds, seed 0"
 
@@ -45,11 +45,7 @@ def folds() -> pd.DataFrame:
 
 
 def history() -> pd.DataFrame:
-    rows = [
-        (fold, epoch, 0.6 + 0.1 * epoch, 0.5 + 0.05 * epoch + 0.1 * fold)
-        for fold in (0, 1)
-        for epoch in (1, 2)
-    ]
+    rows = [(fold, epoch, 0.6 + 0.1 * epoch, 0.5 + 0.05 * epoch + 0.1 * fold) for fold in (0, 1) for epoch in (1, 2)]
     frame = pd.DataFrame(rows, columns=["fold", "epoch", "accuracy", "val_accuracy"])
     return frame.assign(protocol="grouped", recipe="last_block", variant="full", seed=0)
 
@@ -372,9 +368,7 @@ def test_masks_become_contours_at_their_edge_and_heat_leaves_cold_places_bare() 
     mask[5:15, 5:15] = 1
     heat = np.zeros((20, 20))
     heat[8:12, 8:12] = 1
-    first, second, _ = films.grid(
-        [film, film], ["a", "b"], WHERE, 2, masks=[mask, None], heat=[None, heat]
-    ).axes
+    first, second, _ = films.grid([film, film], ["a", "b"], WHERE, 2, masks=[mask, None], heat=[None, heat]).axes
     outline = np.vstack([path.vertices for path in first.collections[0].get_paths()])
     assert (outline.min(), outline.max()) == (4.5, 14.5)
     assert not second.collections

@@ -20,9 +20,7 @@ class TestOneRunAtATime:
 
     def hold(self, home: Path) -> subprocess.Popen:
         workflow = str(paths.code_root() / "workflow")
-        process = subprocess.Popen(
-            [sys.executable, "-c", self.HOLD, workflow, str(home)], stdout=subprocess.PIPE
-        )
+        process = subprocess.Popen([sys.executable, "-c", self.HOLD, workflow, str(home)], stdout=subprocess.PIPE)
         assert process.stdout.readline() == b"held\n"
         return process
 
@@ -84,7 +82,9 @@ class TestStaleLocks:
 
 
 def test_ending_does_not_stop_at_a_process_that_refuses() -> None:
-    code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
+    code = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
+    )
     deaf = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
     assert deaf.stdout.readline() == b"deaf\n"
     began = time.monotonic()

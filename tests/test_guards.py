@@ -8,9 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from osteo_utils.models import backbones, guards, tails, training, weights
-from osteo_utils.models.inputs import Activations
-from osteo_utils.models.jobs import Fold, Recipe
+from osteo_utils.networks import backbones, guards, tails, training
+from osteo_utils.networks.inputs import Activations
+from osteo_utils.networks.recipes import Recipe
+from osteo_utils.protocols.splits import Fold
+from osteo_utils.sources import weights
 
 SIZE = 32
 N = 12
@@ -49,9 +51,7 @@ class TestBackbone:
         tail = backbones.tail("vgg16", pretrained, image_size=SIZE)
         bias = trunk.get_layer("block1_conv1").bias
         bias.assign(bias + 1e-6)
-        with pytest.raises(
-            RuntimeError, match=r"network's tensors have the hash .* expected .* random, seed 1"
-        ):
+        with pytest.raises(RuntimeError, match=r"network's tensors have the hash .* expected .* random, seed 1"):
             guards.check_backbone(trunk, tail, pretrained)
 
     def test_a_head_on_bare_films_is_not_a_backbone(self, pretrained: weights.Weights) -> None:
@@ -83,9 +83,7 @@ class TestTrainable:
     @pytest.mark.parametrize("fine_tune", ["paper", "last_block", "last_stage", "all"])
     def test_the_counts_are_those_of_the_papers_tables(self, backbone: str, fine_tune: str) -> None:
         recipe = Recipe(fine_tune, hidden_units=256 if fine_tune == "paper" else 0)
-        guards.check_trainable(
-            tails.untrained_tail(recipe, backbone, RANDOM[backbone], SIZE), backbone, recipe
-        )
+        guards.check_trainable(tails.untrained_tail(recipe, backbone, RANDOM[backbone], SIZE), backbone, recipe)
 
     def test_a_frozen_convolution_is_found(self, pretrained: weights.Weights) -> None:
         recipe = Recipe("last_stage")
@@ -107,9 +105,7 @@ class TestOverfit:
         self, activations: Activations, pretrained: weights.Weights
     ) -> None:
         blank = replace(activations, views=(np.zeros_like(activations.views[0]),))
-        with pytest.raises(
-            RuntimeError, match=r"vgg16, last_block: 300 steps on the same 4 images .* expected 0"
-        ):
+        with pytest.raises(RuntimeError, match=r"vgg16, last_block: 300 steps on the same 4 images .* expected 0"):
             tails.TailFitter(self.RECIPE, blank, pretrained).check_overfit(job())
 
     def test_a_loss_that_stands_still_is_found_and_one_that_halves_is_not(self) -> None:
@@ -149,13 +145,9 @@ class TestSides:
         with pytest.raises(RuntimeError, match="1 images are on both sides, the first is 0"):
             guards.check_apart(by_file, np.append(by_file.train, 0), by_file.test)
 
-    def test_fitting_asks_before_it_fits(
-        self, activations: Activations, pretrained: weights.Weights, tmp_path
-    ) -> None:
+    def test_fitting_asks_before_it_fits(self, activations: Activations, pretrained: weights.Weights, tmp_path) -> None:
         with pytest.raises(RuntimeError, match="on both sides"):
-            training.fit_missing(
-                [job(group=np.arange(N) // 2)], Recipe("none"), activations, pretrained, tmp_path
-            )
+            training.fit_missing([job(group=np.arange(N) // 2)], Recipe("none"), activations, pretrained, tmp_path)
         assert not list(tmp_path.iterdir())
 
 

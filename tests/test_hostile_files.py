@@ -11,7 +11,7 @@ from PIL import Image
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
-from osteo_utils.data import manifest
+from osteo_utils.images import manifest
 
 NOISE = np.random.default_rng(0).integers(0, 255, (180, 120), dtype=np.uint8)
 SECRET = "Doe^Jane"

@@ -9,7 +9,11 @@ import pytest
 from osteo_utils.study import paths
 
 PACKAGE = paths.code_root() / "osteo_utils"
-WINGS = ["study", "data", "models", "evidence", "reporting"]
+WINGS = [
+    "study", "statistics", "phantom", "sources", "images", "audit", "protocols", "networks", "bone", "interpretation",
+    "evidence", "reporting",
+]  # fmt: skip
+MOST_ROOMS, MOST_LINES, FEWEST_LINES = 12, 300, 60
 ROOMS = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
 
 
@@ -34,6 +38,22 @@ def test_a_wing_imports_only_wings_above_it(room: Path) -> None:
     wing = WINGS.index(room.parent.name)
     below = {other.parent.name for other in rooms_imported(room) if WINGS.index(other.parent.name) > wing}
     assert not below, f"{room.name} imports from {below}"
+
+
+@pytest.mark.parametrize("wing", WINGS)
+def test_a_wing_has_few_rooms_and_says_what_it_holds(wing: str) -> None:
+    assert sum(room.parent.name == wing for room in ROOMS) <= MOST_ROOMS
+    said = ast.get_docstring(ast.parse((PACKAGE / wing / "__init__.py").read_text("utf-8"))).splitlines()
+    assert len(said) == 4 and said[2].startswith("In: ") and said[3].startswith("Out: ")
+
+
+def test_no_wing_is_left_out() -> None:
+    assert {room.parent.name for room in ROOMS} == set(WINGS)
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.relative_to(PACKAGE).as_posix())
+def test_a_room_is_read_in_one_sitting(room: Path) -> None:
+    assert FEWEST_LINES <= len(room.read_text("utf-8").splitlines()) <= MOST_LINES
 
 
 def test_inside_a_wing_arrows_run_one_way() -> None:
@@ -62,6 +82,4 @@ def test_the_written_plan_names_every_room_and_no_other() -> None:
             first, second, _ = (cell.strip() for cell in line.strip("|").split("|"))
             wing = first.strip("`") or wing
             named.update((wing, room) for room in re.findall(r"`(\w+)`", second))
-    assert {entry for entry in named if entry[0] in WINGS} == {
-        (room.parent.name, room.stem) for room in ROOMS
-    }
+    assert {entry for entry in named if entry[0] in WINGS} == {(room.parent.name, room.stem) for room in ROOMS}

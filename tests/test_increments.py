@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from osteo_utils.evidence import evaluation, increments
+from osteo_utils.protocols import increments
+from osteo_utils.statistics import evaluation
 
 N = 400
 IMAGES = pd.DataFrame(
@@ -104,9 +105,7 @@ def test_the_sentences_follow_the_numbers(table: pd.DataFrame) -> None:
     poor = table[~table.reaches & table.share_of_gap.notna()]
     told = increments.sentences(poor, 0.98, 846, 744)
     assert told[0].endswith(": none.") and told[3].endswith(": none.")
-    assert increments.sentences(poor, 0.7, 846, 744)[4].startswith(
-        "grouped reaches 0.750, so there is no gap"
-    )
+    assert increments.sentences(poor, 0.7, 846, 744)[4].startswith("grouped reaches 0.750, so there is no gap")
 
 
 def test_a_protocol_without_its_honest_counterpart_is_refused(predictions: pd.DataFrame) -> None:

@@ -12,9 +12,10 @@ from PIL import Image
 from skimage import data
 from small_study import Fitted, prepared
 
-from osteo_utils.data import phantom
-from osteo_utils.models import attention, inference, networks, predict, scoring, training
-from osteo_utils.models.jobs import Recipe
+from osteo_utils.interpretation import activation_maps, fitted_networks, own_films, predict
+from osteo_utils.networks import scoring, training
+from osteo_utils.networks.recipes import Recipe
+from osteo_utils.phantom import synthetic
 from osteo_utils.study import results
 from osteo_utils.study.paths import StudyPaths
 
@@ -25,31 +26,29 @@ class Study:
 
     films: Path
     fitted: dict[str, Fitted]
-    loaded: list[networks.Network]
+    loaded: list[fitted_networks.Network]
 
-    def read(self, *files: Path) -> list[inference.Reading]:
-        return inference.read_films(files, self.loaded[:1])
+    def read(self, *files: Path) -> list[own_films.Reading]:
+        return own_films.read_films(files, self.loaded[:1])
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Study]:
     place = tmp_path_factory.mktemp("home")
-    phantom.write(place / "films", 16, seed=1, size=224, copies=0)
+    synthetic.write(place / "films", 16, seed=1, size=224, copies=0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OSTEO_HOME", str(place))
         run = prepared("own", place / "films", None)
         fitted = {}
         for notebook, backbone in (("04_vgg16", "vgg16"), ("05_resnet50", "resnet50")):
             recipes = ["none", "last_block", "last_stage"] if backbone == "vgg16" else ["last_block"]
-            mine = results.Run(
-                notebook, {**run.parameters, "split_seeds": [0], "recipes": recipes}, run.paths, 1
-            )
+            mine = results.Run(notebook, {**run.parameters, "split_seeds": [0], "recipes": recipes}, run.paths, 1)
             fitted[backbone] = Fitted(mine, backbone)
             predictions = fitted[backbone].predictions
             results.write_table(run.paths.predictions / f"{backbone}.csv", predictions, "predictions")
             mine.finish()
         results.Run("03_segmentation", run.parameters, run.paths, 1).finish()
-        yield Study(place / "films", fitted, networks.networks("own"))
+        yield Study(place / "films", fitted, fitted_networks.networks("own"))
 
 
 def saved(path: Path, pixels: np.ndarray, **options: object) -> Path:
@@ -57,7 +56,7 @@ def saved(path: Path, pixels: np.ndarray, **options: object) -> Path:
     return path
 
 
-def flags(reading: inference.Reading) -> dict[str, str]:
+def flags(reading: own_films.Reading) -> dict[str, str]:
     return dict(reading.flags)
 
 
@@ -67,7 +66,7 @@ def test_logits_are_those_that_an_external_set_gets_and_the_map_adds_up_to_them(
         folders = [folder for _, folder in fits]
         settings = Recipe.from_parameters(recipe, done.run.parameters)
         seen = training.seen_by(settings, done.run, done.images, done.activations, done.weights)
-        logits, maps = attention.evidence(recipe, folders, seen, done.weights)
+        logits, maps = activation_maps.evidence(recipe, folders, seen, done.weights)
         score, every = scoring.scorer(recipe, seen, done.weights), np.arange(len(done.images))
         np.testing.assert_allclose(logits, [score(folder, every) for folder in folders], atol=2e-4)
         # What a map leaves of the logit is the bias, the same for every film.
@@ -75,9 +74,7 @@ def test_logits_are_those_that_an_external_set_gets_and_the_map_adds_up_to_them(
         assert np.ptp(left, axis=1).max() < 1e-3
 
 
-def test_a_film_of_the_study_is_judged_only_by_the_fit_that_left_its_knee_out(
-    study: Study, tmp_path: Path
-) -> None:
+def test_a_film_of_the_study_is_judged_only_by_the_fit_that_left_its_knee_out(study: Study, tmp_path: Path) -> None:
     done = study.fitted["vgg16"]
     row = done.images.iloc[3]
     original = study.films / row.image_id
@@ -87,7 +84,7 @@ def test_a_film_of_the_study_is_judged_only_by_the_fit_that_left_its_knee_out(
         saved(tmp_path / "again.png", pixels),
         saved(tmp_path / "mirrored.jpg", pixels[:, ::-1], quality=70),
     ]
-    readings = inference.read_films(files, study.loaded)
+    readings = own_films.read_films(files, study.loaded)
     assert [reading.known.relation for reading in readings] == ["exact", "pixel", "perceptual"]
     for reading in readings:
         assert (reading.known.image_id, reading.known.group) == (row.image_id, row.group)
@@ -106,17 +103,15 @@ def test_the_label_of_its_own_knee_has_no_say_in_a_films_calibration(study: Stud
     network = study.loaded[0]
     first = network.predictions.iloc[0]
     turned = network.predictions.y_true.where(network.predictions.group != first.group, 1 - first.y_true)
-    other = networks.Network(**{**vars(network), "predictions": network.predictions.assign(y_true=turned)})
-    lines = [networks.Lines([one], seed=0) for one in (network, other)]
+    other = fitted_networks.Network(**{**vars(network), "predictions": network.predictions.assign(y_true=turned)})
+    lines = [fitted_networks.Lines([one], seed=0) for one in (network, other)]
     own, foreign = ([line.of("vgg16", group).at(0.0) for line in lines] for group in (first.group, -1))
     assert own[0] == own[1]
     assert foreign[0] != foreign[1]
 
 
-def test_a_new_knee_is_judged_by_every_fold_with_the_mean_of_their_logits(
-    study: Study, tmp_path: Path
-) -> None:
-    phantom.write(tmp_path / "new", 4, seed=77, size=224, copies=0)
+def test_a_new_knee_is_judged_by_every_fold_with_the_mean_of_their_logits(study: Study, tmp_path: Path) -> None:
+    synthetic.write(tmp_path / "new", 4, seed=77, size=224, copies=0)
     readings = study.read(*sorted((tmp_path / "new").glob("*/*.*")))
     assert len(readings) == 4
     for reading in readings:
@@ -159,11 +154,11 @@ def test_the_command_writes_a_page_and_numbers_and_tells_no_folder(
     text = (tmp_path / "out" / "prediction.json").read_text("utf-8")
     found = json.loads(text)
     assert [one["file"] for one in found["films"]] == [film.name, "broken.png"]
-    assert found["notice"] == inference.NOTICE and inference.NOTICE in said
+    assert found["notice"] == own_films.NOTICE and own_films.NOTICE in said
     score = found["films"][0]["scores"]["vgg16"]
     assert f"VGG16: {score['probability']:.2f} [{score['low']:.2f}, {score['high']:.2f}]" in said
     page = (tmp_path / "out" / "prediction.html").read_text("utf-8")
-    assert inference.NOTICE in page and "unreadable" in page and page.count("data:image/png") == 2
+    assert own_films.NOTICE in page and "unreadable" in page and page.count("data:image/png") == 2
     assert str(tmp_path) not in text + page and str(study.films) not in text + page
 
 
@@ -177,16 +172,14 @@ def test_a_study_that_was_not_run_or_does_not_hold_together_names_the_next_step(
     try:
         changed = results.read_table(table).assign(y_prob=0.5)
         results.write_table(table, changed, "predictions")
-        with pytest.raises(
-            ValueError, match=r"are not those behind its predictions; run ./run_all\.sh own again"
-        ):
-            networks.networks("own", ["vgg16"])
+        with pytest.raises(ValueError, match=r"are not those behind its predictions; run ./run_all\.sh own again"):
+            fitted_networks.networks("own", ["vgg16"])
     finally:
         table.write_bytes(kept)
     fit = study.loaded[0].fitted[0][1]
     shutil.move(fit, fit.with_name("away"))
     try:
         with pytest.raises(FileNotFoundError, match=f"the fit {fit.name} is not there; run"):
-            networks.networks("own", ["vgg16"])
+            fitted_networks.networks("own", ["vgg16"])
     finally:
         shutil.move(fit.with_name("away"), fit)

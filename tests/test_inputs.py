@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from osteo_utils.data.radiographs import content_box, to_store
-from osteo_utils.models import inputs
+from osteo_utils.images.image_store import content_box, to_store
+from osteo_utils.networks import inputs
 from osteo_utils.study import config, results
 from osteo_utils.study.paths import StudyPaths
 
@@ -32,9 +32,7 @@ def run(tmp_path, monkeypatch) -> results.Run:
 
 @pytest.fixture
 def images() -> pd.DataFrame:
-    return pd.DataFrame(
-        {"image_id": ["a", "b"], "status": "ok", "row": [0, 1], "width": WIDTH, "height": HEIGHT}
-    )
+    return pd.DataFrame({"image_id": ["a", "b"], "status": "ok", "row": [0, 1], "width": WIDTH, "height": HEIGHT})
 
 
 def test_segmented_films_keep_bone_alone_and_flagged_ones_stay_whole(run, images):
@@ -64,9 +62,7 @@ def test_knee_view_follows_the_table_of_masks(run, images):
 
 
 def test_films_with_a_flagged_mask_are_left_out_where_asked(run, images):
-    folds = pd.DataFrame(
-        {"image_id": ["a", "b"], "protocol": "grouped", "seed": 0, "view": 0, "fold": [0, 1]}
-    )
+    folds = pd.DataFrame({"image_id": ["a", "b"], "protocol": "grouped", "seed": 0, "view": 0, "fold": [0, 1]})
     assert inputs.trusted_alone(run, images, folds).fold.tolist() == [0, -1]
 
 

@@ -7,9 +7,8 @@ import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score
 
-from osteo_utils.data import splits
-from osteo_utils.evidence import leakage
-from osteo_utils.evidence.mistakes import MISTAKES, PROTOCOLS, SHUFFLED, Protocol
+from osteo_utils.protocols import leakage, splits
+from osteo_utils.protocols.definitions import MISTAKES, PROTOCOLS, SHUFFLED, Protocol
 
 N, VIEWS, CHANNELS = 120, 2, 400
 SEEDS = (0, 1)
@@ -88,9 +87,7 @@ def test_every_fit_learns_from_as_many_films(lab: leakage.Lab, monkeypatch: pyte
     shown = []
 
     def watched(network, features, labels, epochs, seed):
-        shown.append(
-            [(len(positions), len(set(zip(views, positions, strict=True)))) for views, positions in epochs]
-        )
+        shown.append([(len(positions), len(set(zip(views, positions, strict=True)))) for views, positions in epochs])
         return leakage_train(network, features, labels, epochs, seed)
 
     leakage_train = leakage.Network.train

@@ -5,8 +5,8 @@ import copy
 import pandas as pd
 import pytest
 
-from osteo_utils.evidence import claims, literature
-from osteo_utils.evidence.measures import wilson
+from osteo_utils.evidence import claims, literature, printed_report
+from osteo_utils.statistics.metrics import wilson
 from osteo_utils.study.results import Estimate
 
 ENTRIES = literature.load()
@@ -24,7 +24,7 @@ def test_the_paper_stands_in_the_list_as_its_claims_do() -> None:
     paper = next(entry for entry in ENTRIES if entry["key"] == "shawon2024")
     claim = next(one for one in claims.load()["claims"] if one["id"] == "C4")
     assert paper["value"] == claim["paper"] and paper["images"] == claims.load()["images"]
-    assert paper["tested"] == sum(claims.parse_report(claim["report"]).supports)
+    assert paper["tested"] == sum(printed_report.parse_report(claim["report"]).supports)
 
 
 @pytest.mark.parametrize("entry", [one for one in ENTRIES if one["tested"]], ids=lambda one: one["key"])

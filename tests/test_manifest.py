@@ -6,7 +6,9 @@ import pytest
 from PIL import Image
 from samples import fill, film
 
-from osteo_utils.data import download, manifest, stores
+from osteo_utils.bone import masks
+from osteo_utils.images import image_store, manifest
+from osteo_utils.sources import download
 from osteo_utils.study import results, runtime
 
 
@@ -107,7 +109,7 @@ def test_an_external_set_follows_with_names_of_its_own_and_changes_no_row(small,
     assert manifest.develop(both).equals(both.iloc[: len(alone)])
     assert manifest.usable(both)["role"].eq("develop").all() and len(manifest.usable(both)) == 4
     assert manifest.usable(both, "external")["row"].tolist() == [4, 5]
-    images = stores.load(path, both)
+    images = image_store.load(path, both)
     assert [int(image.max()) for image in images] == pytest.approx([220, 200, 100, 120, 110, 90], abs=3)
     mapped = manifest.build_manifest(small, "knee744", external=foreign, osteopenia="normal")
     assert mapped.set_index("image_id")["label"]["external/Osteopenia/c.png"] == 0
@@ -139,14 +141,14 @@ def test_a_patient_of_both_sets_has_one_pseudonym_where_both_name_patients(small
 def test_store_holds_the_usable_films_in_row_order(small, tmp_path):
     path = tmp_path / "images.npy"
     table = manifest.build_manifest(small, "folder", store=path)
-    images = stores.load(path, table)
+    images = image_store.load(path, table)
     assert images.shape == (4, 512, 512) and images.dtype == np.uint8
     # 2.png, a.png and b.png are ramps of the same shape up to 200, 100 and 120.
     assert [int(image.max()) for image in images] == pytest.approx([220, 200, 100, 120], abs=3)
     assert (images[0][:128] == 0).all() and images[0][128:384].max() > 200
     assert [entry.name for entry in tmp_path.iterdir() if entry.name.startswith(".")] == []
     with pytest.raises(ValueError, match=r"found uint8 \(4, 512, 512\), expected uint8 \(3, 512, 512\)"):
-        stores.load(path, table[table["image_id"] != "Normal/2.png"])
+        image_store.load(path, table[table["image_id"] != "Normal/2.png"])
 
 
 def test_manifest_survives_the_csv_and_is_the_same_each_time(small, tmp_path):
@@ -174,9 +176,7 @@ def test_full_disk_is_said_before_anything_is_written(small, tmp_path, monkeypat
 
 
 def test_patients_become_pseudonyms(small):
-    (small / "patients.csv").write_text(
-        "image_id,patient\nNormal/1.jpg,P7\nOSTEOPOROSIS/a.png,P7\nNormal/2.png,P8\n"
-    )
+    (small / "patients.csv").write_text("image_id,patient\nNormal/1.jpg,P7\nOSTEOPOROSIS/a.png,P7\nNormal/2.png,P8\n")
     known = manifest.build_manifest(small, "folder", salt="s").set_index("image_id")["patient"]
     assert known["Normal/1.jpg"] == known["OSTEOPOROSIS/a.png"] != known["Normal/2.png"]
     assert known["OSTEOPOROSIS/deeper/b.png"] == "" and "P7" not in "".join(known)
@@ -197,12 +197,12 @@ def test_phantom_is_drawn_once_and_its_bone_is_known(home):
     truth = pd.read_csv(root / "truth.csv").set_index("image_id")
     assert table["status"].eq("ok").all() and set(table["image_id"]) == set(truth.index)
     assert table["label"].tolist() == truth.loc[table["image_id"], "label"].tolist()
-    assert manifest.store_truth_masks(root, table, home / "truth_masks.npy") == len(table)
+    assert masks.store_truth_masks(root, table, home / "truth_masks.npy") == len(table)
     assert manifest.store_truth_labels(root, table, home / "truth_labels.csv") == len(table)
     labels = pd.read_csv(home / "truth_labels.csv").set_index("image_id").true_label
     assert labels.to_dict() == truth.true_label.to_dict()
-    masks = np.load(home / "truth_masks.npy")
-    for row, stored in zip(table.itertuples(), masks, strict=True):
+    kept = np.load(home / "truth_masks.npy")
+    for row, stored in zip(table.itertuples(), kept, strict=True):
         drawn = np.asarray(Image.open((root / "truth_masks" / row.image_id).with_suffix(".png"))) > 0
         assert stored.sum() / (row.scale**2 * drawn.sum()) == pytest.approx(1, abs=0.05)
 
@@ -210,7 +210,7 @@ def test_phantom_is_drawn_once_and_its_bone_is_known(home):
 def test_set_without_truth_has_no_masks(small, tmp_path):
     table = manifest.build_manifest(small, "folder")
     (tmp_path / "truth_masks.npy").write_bytes(b"of an earlier data set")
-    assert manifest.store_truth_masks(small, table, tmp_path / "truth_masks.npy") == 0
+    assert masks.store_truth_masks(small, table, tmp_path / "truth_masks.npy") == 0
     assert not (tmp_path / "truth_masks.npy").exists()
     (tmp_path / "truth_labels.csv").write_text("of an earlier data set")
     assert manifest.store_truth_labels(small, table, tmp_path / "truth_labels.csv") == 0
@@ -221,9 +221,9 @@ def test_masks_are_fitted_as_the_films(small, tmp_path):
     table = manifest.build_manifest(small, "folder")
     shapes = [(50, 100), (64, 48), (64, 48), (64, 48)]
     whole = (np.full(shape, 255, np.uint8) for shape in shapes)
-    assert manifest.store_masks(whole, table, tmp_path / "truth_masks.npy") == 4
-    masks = np.load(tmp_path / "truth_masks.npy")
-    assert set(np.unique(masks)) == {0, 1}
-    assert masks.sum(axis=(1, 2)).tolist() == [256 * 512] + [512 * 384] * 3
+    assert masks.store_masks(whole, table, tmp_path / "truth_masks.npy") == 4
+    kept = np.load(tmp_path / "truth_masks.npy")
+    assert set(np.unique(kept)) == {0, 1}
+    assert kept.sum(axis=(1, 2)).tolist() == [256 * 512] + [512 * 384] * 3
     with pytest.raises(ValueError, match=r"Normal/1.jpg: its mask is \(9, 9\), expected \(50, 100\)"):
-        manifest.store_masks((np.ones((9, 9)) for _ in shapes), table, tmp_path / "other.npy")
+        masks.store_masks((np.ones((9, 9)) for _ in shapes), table, tmp_path / "other.npy")

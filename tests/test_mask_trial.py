@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 
-from osteo_utils.evidence import mask_trial
+from osteo_utils.bone import segmentation
 
 
 @pytest.fixture(scope="module")
 def trial():
-    return mask_trial.trial(8, 3, size=384)
+    return segmentation.trial(8, 3, size=384)
 
 
 def test_unet_reaches_what_is_promised_on_an_unseen_scanner(trial):
-    judged = mask_trial.summary(trial, 200, 0)
+    judged = segmentation.trial_summary(trial, 200, 0)
     assert judged["dice"].value >= 0.97
     assert judged["classical/dice"].high < judged["dice"].low
     assert judged["hd95"].unit == "mm" and judged["hd95"].value < 5
@@ -26,6 +26,6 @@ def test_every_knee_has_both_methods_and_its_long_bones(trial):
 
 
 def test_table_has_a_row_for_each_bone_with_its_unit(trial):
-    table = mask_trial.as_table(mask_trial.summary(trial, 100, 0))
+    table = segmentation.trial_table(segmentation.trial_summary(trial, 100, 0))
     assert table.index[0] == "U-Net, whole bone" and "classical, whole bone" in table.index
     assert list(table.columns) == ["dice", "iou", "hd95 (mm)"]

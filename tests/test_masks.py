@@ -5,12 +5,13 @@ import pytest
 from samples import drawn_knee
 from scipy import ndimage
 
-from osteo_utils.models import masks
+from osteo_utils.bone import masks
+from osteo_utils.images import film_views
 
 
 def test_apply_mask_keeps_the_bone_and_removes_the_rest():
     film, truth = drawn_knee()
-    cut = masks.apply_mask(film, truth, dilation=6)
+    cut = film_views.apply_mask(film, truth, dilation=6)
     distance = ndimage.distance_transform_edt(truth == 0)
     assert np.array_equal(cut[distance <= 6], film[distance <= 6])
     assert not cut[distance >= 12].any()
@@ -19,15 +20,15 @@ def test_apply_mask_keeps_the_bone_and_removes_the_rest():
 
 def test_apply_mask_without_margin_cuts_at_the_outline():
     film, truth = drawn_knee()
-    assert np.array_equal(masks.apply_mask(film, truth, dilation=0), film * truth)
+    assert np.array_equal(film_views.apply_mask(film, truth, dilation=0), film * truth)
 
 
 def test_apply_mask_refuses_an_empty_or_foreign_mask():
     film, truth = drawn_knee()
     with pytest.raises(ValueError, match="empty"):
-        masks.apply_mask(film, np.zeros_like(truth))
+        film_views.apply_mask(film, np.zeros_like(truth))
     with pytest.raises(ValueError, match="same shape"):
-        masks.apply_mask(film, truth[1:])
+        film_views.apply_mask(film, truth[1:])
 
 
 def test_overlap_of_known_masks():
@@ -57,7 +58,7 @@ def test_hausdorff_with_an_empty_mask():
 
 def test_without_bone_leaves_the_rest_and_levels_the_bone():
     film, truth = drawn_knee()
-    bare = masks.without_bone(film, truth)
+    bare = film_views.without_bone(film, truth)
     away = ndimage.distance_transform_edt(truth == 0)
     assert np.array_equal(bare[away > 7], film[away > 7])
     # Bone is 190 and soft tissue 90 in this film.
@@ -66,20 +67,18 @@ def test_without_bone_leaves_the_rest_and_levels_the_bone():
 
 def test_without_bone_shows_neither_an_edge_nor_a_smooth_patch():
     film, truth = drawn_knee()
-    bare = masks.without_bone(film, truth).astype(float)
+    bare = film_views.without_bone(film, truth).astype(float)
     edge = ndimage.gaussian_gradient_magnitude(bare, 2)
     border = truth.astype(bool) ^ ndimage.binary_erosion(truth, iterations=3)
     soft = (film > 60) & (film < 130) & (ndimage.distance_transform_edt(truth == 0) > 12)
     assert edge[border].mean() < 2 * edge[ndimage.binary_erosion(soft, iterations=6)].mean()
     grain = bare - ndimage.gaussian_filter(bare, 2)
     inside = ndimage.binary_erosion(truth, iterations=6)
-    assert grain[inside].std() == pytest.approx(
-        grain[ndimage.binary_erosion(soft, iterations=6)].std(), rel=0.5
-    )
+    assert grain[inside].std() == pytest.approx(grain[ndimage.binary_erosion(soft, iterations=6)].std(), rel=0.5)
 
 
 def test_without_bone_refuses_an_empty_mask_and_levels_a_full_one():
     film, truth = drawn_knee()
     with pytest.raises(ValueError, match="empty"):
-        masks.without_bone(film, np.zeros_like(truth))
-    assert np.ptp(masks.without_bone(film, np.ones_like(truth))) == 0
+        film_views.without_bone(film, np.zeros_like(truth))
+    assert np.ptp(film_views.without_bone(film, np.ones_like(truth))) == 0

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from osteo_utils.data import neighbours
+from osteo_utils.audit import neighbours
 
 N = 300
 
@@ -18,9 +18,7 @@ def strangers() -> np.ndarray:
 
 def fingerprints(pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Upright and after a quarter turn, every box the same; square pictures squeezed as a leg box would be."""
-    squeezed = [
-        (kind[:, :, ::2] + kind[:, :, 1::2]) / 2 for kind in (pictures, np.rot90(pictures, axes=(1, 2)))
-    ]
+    squeezed = [(kind[:, :, ::2] + kind[:, :, 1::2]) / 2 for kind in (pictures, np.rot90(pictures, axes=(1, 2)))]
     return tuple(np.stack([kind] * 2, axis=1).astype(np.float16) for kind in squeezed)
 
 

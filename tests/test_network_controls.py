@@ -11,10 +11,13 @@ import pandas as pd
 import pytest
 from scipy.stats import binom
 
-from osteo_utils.data import film_views, phantom, radiographs, splits
-from osteo_utils.evidence import evaluation
-from osteo_utils.models import backbones, jobs, masks, probes, weights
-from osteo_utils.models.inputs import Activations
+from osteo_utils.images import film_views, image_store
+from osteo_utils.networks import probes, trunk_cache
+from osteo_utils.networks.inputs import Activations
+from osteo_utils.phantom import synthetic
+from osteo_utils.protocols import splits
+from osteo_utils.sources import weights
+from osteo_utils.statistics import evaluation
 from osteo_utils.study.results import Estimate
 
 # Fixed before any of them was drawn.
@@ -24,13 +27,13 @@ IN_TWENTY = binom.ppf([0.005, 0.995], len(SEEDS), 0.05)
 
 def pooled(pictures: np.ndarray, network: weights.Weights, size: int, folder: Path) -> np.ndarray:
     """Pooled features of square films, uint8 (n, s, s), and their mirror images, averaged: float32 (n, channels)."""
-    box = radiographs.Box(0, 0, *pictures.shape[1:])
+    box = image_store.Box(0, 0, *pictures.shape[1:])
     squares = np.stack([film_views.view(picture, box, "squeeze", size) for picture in pictures])
     views = tuple(
-        backbones.activations(np.ascontiguousarray(one), network.backbone, network, folder)
+        trunk_cache.activations(np.ascontiguousarray(one), network.backbone, network, folder)
         for one in (squares, squares[:, :, ::-1])
     )
-    earlier = tuple(backbones.stage_means(view) for view in views)
+    earlier = tuple(trunk_cache.stage_means(view) for view in views)
     seen = Activations(network.backbone, "full", size, views, "planted", earlier=earlier)
     return probes.mean_features(seen, network)
 
@@ -42,7 +45,7 @@ def scored(
     images = table[["image_id", "label", "conflict"]].assign(group=table["knee"])
     folds = splits.make_folds(images, protocol, 5, seed=0)
     parts = []
-    for job in jobs.fold_list(images.drop(columns="conflict"), folds, [protocol], [0]):
+    for job in splits.fold_list(images.drop(columns="conflict"), folds, [protocol], [0]):
         probability, _ = probes.fit_probe(job, features, folder)
         rows = job.table.iloc[job.test]
         about = {"image_id": rows.image_id, "group": rows.group, "seed": 0, "y_true": rows.label}
@@ -50,18 +53,15 @@ def scored(
     return evaluation.summarise(pd.concat(parts), [metric], n_resamples=500, seed=0)[metric]
 
 
-def bare(films: phantom.PhantomSet) -> np.ndarray:
-    return np.stack([masks.without_bone(*both) for both in zip(films.images, films.masks, strict=True)])
+def bare(films: synthetic.PhantomSet) -> np.ndarray:
+    return np.stack([film_views.without_bone(*both) for both in zip(films.images, films.masks, strict=True)])
 
 
-def misses_chance(sets: list[phantom.PhantomSet], network: weights.Weights, size: int, folder: Path) -> int:
+def misses_chance(sets: list[synthetic.PhantomSet], network: weights.Weights, size: int, folder: Path) -> int:
     """In how many sets without signal the interval leaves out 0.5."""
     features = pooled(np.concatenate([films.images for films in sets]), network, size, folder)
     ends = np.cumsum([len(films.table) for films in sets])
-    found = [
-        scored(part, films.table, folder)
-        for part, films in zip(np.split(features, ends[:-1]), sets, strict=True)
-    ]
+    found = [scored(part, films.table, folder) for part, films in zip(np.split(features, ends[:-1]), sets, strict=True)]
     return sum(not one.low <= 0.5 <= one.high for one in found)
 
 
@@ -71,14 +71,14 @@ def real() -> weights.Weights:
 
 
 def test_without_signal_a_network_misses_chance_as_often_as_it_may(tmp_path) -> None:
-    sets = [phantom.draw(seed, 60, size=64, copies=0, signal=0) for seed in SEEDS]
+    sets = [synthetic.draw(seed, 60, size=64, copies=0, signal=0) for seed in SEEDS]
     missed = misses_chance(sets, weights.random("resnet50", seed=5), 64, tmp_path)
     assert IN_TWENTY[0] <= missed <= IN_TWENTY[1]
 
 
 @pytest.mark.long
 def test_without_signal_the_real_network_misses_chance_as_often_as_it_may(real, tmp_path) -> None:
-    sets = [phantom.draw(seed, 60, size=224, copies=0, signal=0) for seed in SEEDS]
+    sets = [synthetic.draw(seed, 60, size=224, copies=0, signal=0) for seed in SEEDS]
     missed = misses_chance(sets, real, 224, tmp_path)
     assert IN_TWENTY[0] <= missed <= IN_TWENTY[1]
 
@@ -87,7 +87,7 @@ def test_without_signal_the_real_network_misses_chance_as_often_as_it_may(real, 
 def test_the_real_network_finds_the_more_the_more_signal_there_is(real, tmp_path) -> None:
     found = []
     for signal in (0.0, 0.7, 1.0):
-        films = phantom.draw(7, 160, size=512, copies=0, signal=signal)
+        films = synthetic.draw(7, 160, size=512, copies=0, signal=signal)
         found.append(scored(pooled(films.images, real, 224, tmp_path), films.table, tmp_path).value)
     assert found[0] < found[1] < found[2]
     assert abs(found[0] - 0.5) < 0.12
@@ -97,7 +97,7 @@ def test_the_real_network_finds_the_more_the_more_signal_there_is(real, tmp_path
 @pytest.mark.long
 def test_a_planted_shortcut_is_read_without_the_bone(real, tmp_path) -> None:
     def without_bone(shortcut: float) -> Estimate:
-        films = phantom.draw(8, 120, size=256, copies=0, signal=0, shortcut=shortcut)
+        films = synthetic.draw(8, 120, size=256, copies=0, signal=0, shortcut=shortcut)
         return scored(pooled(bare(films), real, 224, tmp_path), films.table, tmp_path)
 
     assert without_bone(1.0).low > 0.8
@@ -107,7 +107,7 @@ def test_a_planted_shortcut_is_read_without_the_bone(real, tmp_path) -> None:
 
 @pytest.mark.long
 def test_planted_copies_flatter_the_real_network_by_file_alone(real, tmp_path) -> None:
-    films = phantom.draw(
+    films = synthetic.draw(
         9, 80, size=256, copies=1.0, conflicts=0, signal=0, alterations=("exact", "jpeg", "brightness")
     )
     features = pooled(films.images, real, 224, tmp_path)

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from osteo_utils.data import audit, copies, overlap, splits
+from osteo_utils.audit import copies, groups, overlap
+from osteo_utils.protocols import splits
 
 NOTHING = np.zeros((0, 512, 512), np.uint8)
 PAIRS = ("first", "second", "turn", "outline", "similarity")
@@ -59,7 +60,7 @@ def known_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
 def of_both(foreign: pd.DataFrame = FOREIGN) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Manifest of both sets, the study's own audit, and the audit extended, with what is shared as an attribute."""
     both = pd.concat([OWN, foreign], ignore_index=True).assign(row=range(len(OWN) + len(foreign)))
-    own = audit.audit(NOTHING, OWN, copies.compare(NOTHING, OWN))
+    own = groups.audit(NOTHING, OWN, copies.compare(NOTHING, OWN))
     extended, shared = overlap.extend(NOTHING, both, own)
     extended.attrs["shared"] = shared
     return both, own, extended

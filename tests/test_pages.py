@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from jinja2 import UndefinedError
 
-from osteo_utils.study.pages import page
+from osteo_utils.study.results import page
 
 
 def template(folder: Path, text: str) -> Path:

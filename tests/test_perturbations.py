@@ -8,11 +8,10 @@ import pytest
 import small_study
 from PIL import Image
 
-from osteo_utils.data import perturbations
-from osteo_utils.data.perturbations import PERTURBATIONS, perturbed
-from osteo_utils.evidence import robustness
-from osteo_utils.models import inputs, scoring
-from osteo_utils.models import perturbed as room
+from osteo_utils.interpretation import perturbations
+from osteo_utils.interpretation import perturbations as room
+from osteo_utils.interpretation.perturbations import PERTURBATIONS, perturbed
+from osteo_utils.networks import inputs, scoring
 from osteo_utils.reporting import figures
 
 KINDS = list(PERTURBATIONS)
@@ -129,9 +128,7 @@ def test_a_film_is_scored_by_the_fit_that_does_not_know_it(
     one_view = inputs.trunk_views(fitted.run, fitted.images, "vgg16", "full", fitted.weights, 1)
     logits_of = scoring.scorer(recipe, one_view, fitted.weights)
     for row in arms[room.UNCHANGED].itertuples():
-        job, folder = next(
-            pair for pair in fits if pair[0].fold == row.fold and pair[0].protocol == "grouped"
-        )
+        job, folder = next(pair for pair in fits if pair[0].fold == row.fold and pair[0].protocol == "grouped")
         place = fitted.images.index[fitted.images.image_id == row.image_id].to_numpy()
         assert place[0] in job.test
         assert row.group not in set(job.table.group.iloc[job.train])
@@ -168,7 +165,7 @@ def judged() -> pd.DataFrame:
     truth = [0, 1] * 30
     good = np.array(truth) * 0.6 + 0.2 + generator.uniform(-0.1, 0.1, 60)
     arms = {"unchanged": good, "blur/1": 0.5 * good, "noise/8": generator.random(60)}
-    return robustness.judge(arms_of(arms, truth), "unchanged", 300, 1)
+    return perturbations.judge(arms_of(arms, truth), "unchanged", 300, 1)
 
 
 def test_lost_order_and_moved_calls_are_told_apart() -> None:
@@ -185,7 +182,7 @@ def test_two_films_of_a_knee_are_refused() -> None:
     arms = arms_of({"unchanged": [0.1, 0.9, 0.4, 0.6]}, [0, 1, 0, 1])
     arms["unchanged"].loc[1, "group"] = 0
     with pytest.raises(ValueError, match="group 0 has two films"):
-        robustness.judge(arms, "unchanged", 100, 1)
+        perturbations.judge(arms, "unchanged", 100, 1)
 
 
 def test_the_figure_has_a_panel_for_each_kind_that_starts_at_the_unchanged_films() -> None:

@@ -7,24 +7,27 @@ from scipy.stats import binom
 from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import KNeighborsClassifier
 
-from osteo_utils.data import phantom, splits
-from osteo_utils.evidence import evaluation, shortcuts, texture
+from osteo_utils.bone import texture
+from osteo_utils.evidence import shortcuts
+from osteo_utils.phantom import synthetic
+from osteo_utils.protocols import splits
+from osteo_utils.statistics import evaluation
 
 # Fixed before any of them was drawn.
 SEEDS = range(1, 21)
 IN_TWENTY = binom.ppf([0.005, 0.995], len(SEEDS), 0.05)
 
 
-def images_of(films: phantom.PhantomSet) -> pd.DataFrame:
+def images_of(films: synthetic.PhantomSet) -> pd.DataFrame:
     table = films.table[["image_id", "label", "conflict"]]
     return table.assign(group=films.table["knee"])
 
 
-def folds_of(films: phantom.PhantomSet, protocol: str = "grouped") -> pd.Series:
+def folds_of(films: synthetic.PhantomSet, protocol: str = "grouped") -> pd.Series:
     return splits.make_folds(images_of(films), protocol, 5, seed=0).set_index("image_id").fold
 
 
-def guessed(films: phantom.PhantomSet, features: np.ndarray) -> pd.DataFrame:
+def guessed(films: synthetic.PhantomSet, features: np.ndarray) -> pd.DataFrame:
     return shortcuts.guess(features, images_of(films), folds_of(films))
 
 
@@ -32,7 +35,7 @@ def auroc(guesses: pd.DataFrame) -> float:
     return float(roc_auc_score(guesses.y_true, guesses.y_prob))
 
 
-def by_texture(films: phantom.PhantomSet) -> pd.DataFrame:
+def by_texture(films: synthetic.PhantomSet) -> pd.DataFrame:
     measures = texture.measure_all(films.images, films.masks)
     folds = splits.make_folds(images_of(films), "grouped", 5, seed=0)
     return texture.predict(measures, images_of(films), folds)[0]
@@ -46,20 +49,20 @@ def interval_misses_chance(guesses: pd.DataFrame) -> bool:
 def test_without_signal_intervals_miss_chance_as_often_as_they_may() -> None:
     missed = 0
     for seed in SEEDS:
-        films = phantom.draw(seed, 40, size=96, copies=0, signal=0)
+        films = synthetic.draw(seed, 40, size=96, copies=0, signal=0)
         missed += interval_misses_chance(guessed(films, shortcuts.of_films(films.images)["thumbnail"]))
     assert IN_TWENTY[0] <= missed <= IN_TWENTY[1]
 
 
 def test_texture_tells_the_more_the_more_signal_there_is() -> None:
-    found = [auroc(by_texture(phantom.draw(1, 70, size=224, copies=0, signal=s))) for s in (0.0, 0.8, 1.0)]
+    found = [auroc(by_texture(synthetic.draw(1, 70, size=224, copies=0, signal=s))) for s in (0.0, 0.8, 1.0)]
     assert found[0] < 0.65 < found[1] < found[2]
     assert found[2] > 0.85
 
 
 def test_a_planted_shortcut_is_seen_in_the_corner_and_without_the_bone() -> None:
     def seen(shortcut: float) -> tuple[float, float]:
-        films = phantom.draw(2, 120, size=96, copies=0, signal=0, shortcut=shortcut)
+        films = synthetic.draw(2, 120, size=96, copies=0, signal=0, shortcut=shortcut)
         without_bone = shortcuts.background(films.images, films.masks)
         corners = shortcuts.of_films(films.images)["marker"]
         return auroc(guessed(films, corners)), auroc(guessed(films, without_bone))
@@ -71,7 +74,7 @@ def test_a_planted_shortcut_is_seen_in_the_corner_and_without_the_bone() -> None
 
 
 def test_copies_flatter_a_split_by_file_and_not_by_knee() -> None:
-    films = phantom.draw(
+    films = synthetic.draw(
         3, 60, size=96, copies=1.0, conflicts=0, signal=0, alterations=("exact", "jpeg", "brightness")
     )
     labels = films.table["label"].to_numpy()
@@ -92,8 +95,8 @@ def test_copies_flatter_a_split_by_file_and_not_by_knee() -> None:
 
 
 def test_label_noise_caps_what_can_be_reached() -> None:
-    clean = phantom.draw(4, 60, size=160, copies=0)
-    noisy = phantom.draw(4, 60, size=160, copies=0, label_noise=0.5)
+    clean = synthetic.draw(4, 60, size=160, copies=0)
+    noisy = synthetic.draw(4, 60, size=160, copies=0, label_noise=0.5)
     place = noisy.table.set_index("knee").loc[clean.table["knee"]]
     # The films of a knee are the same; only the folder differs.
     order = [int(np.flatnonzero(noisy.table["knee"] == knee)[0]) for knee in clean.table["knee"]]
@@ -105,11 +108,11 @@ def test_label_noise_caps_what_can_be_reached() -> None:
 def test_without_signal_texture_misses_chance_as_often_as_noise_does() -> None:
     # A cross-validated interval misses it oftener than once in twenty: training and test folds pull in opposite
     # directions (Bates et al., J Am Stat Assoc 2024). So films without signal are held against numbers without any.
-    drawn = [phantom.draw(seed, 80, size=256, copies=0, signal=0) for seed in SEEDS]
+    drawn = [synthetic.draw(seed, 80, size=256, copies=0, signal=0) for seed in SEEDS]
     measured = [texture.measure_all(films.images, films.masks) for films in drawn]
     random = np.random.default_rng(0)
 
-    def misses(measures: pd.DataFrame, films: phantom.PhantomSet) -> bool:
+    def misses(measures: pd.DataFrame, films: synthetic.PhantomSet) -> bool:
         folds = splits.make_folds(images_of(films), "grouped", 5, seed=0)
         return interval_misses_chance(texture.predict(measures, images_of(films), folds)[0])
 
@@ -125,10 +128,10 @@ def test_without_signal_texture_misses_chance_as_often_as_noise_does() -> None:
 
 @pytest.mark.long
 def test_with_all_signal_only_texture_and_cortex_tell_the_class(tmp_path) -> None:
-    table = phantom.write(tmp_path / "set", 300, seed=6, copies=0)
-    films = [phantom._decode((tmp_path / "set" / name).read_bytes()) for name in table["image_id"]]
+    table = synthetic.write(tmp_path / "set", 300, seed=6, copies=0)
+    films = [synthetic._decode((tmp_path / "set" / name).read_bytes()) for name in table["image_id"]]
     masks = [
-        phantom._decode((tmp_path / "set" / "truth_masks" / name).with_suffix(".png").read_bytes())
+        synthetic._decode((tmp_path / "set" / "truth_masks" / name).with_suffix(".png").read_bytes())
         for name in table["image_id"]
     ]
     images = table[["image_id", "label", "conflict", "format", "mode", "width", "height"]].assign(

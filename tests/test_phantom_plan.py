@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from osteo_utils.data import phantom_plan
-from osteo_utils.data.phantom_plan import plan
+from osteo_utils.phantom import design
+from osteo_utils.phantom.design import plan
 
 
 def test_copies_above_one_give_every_knee_further_files_each_altered_in_its_own_way() -> None:
@@ -35,9 +35,7 @@ def test_label_noise_turns_the_labels_of_whole_knees() -> None:
 
 def test_label_noise_changes_no_film() -> None:
     films = ["knee", "seed", "density", "alteration", "height", "width", "quality", "tagged"]
-    clean, noisy = (
-        plan(50, seed=8, label_noise=noise).sort_values(["knee", "alteration"]) for noise in (0.0, 0.3)
-    )
+    clean, noisy = (plan(50, seed=8, label_noise=noise).sort_values(["knee", "alteration"]) for noise in (0.0, 0.3))
     pd.testing.assert_frame_equal(clean[films].reset_index(drop=True), noisy[films].reset_index(drop=True))
 
 
@@ -45,7 +43,7 @@ def test_label_noise_changes_no_film() -> None:
 def test_the_tag_goes_with_the_label_as_far_as_it_is_told(shortcut: float) -> None:
     table = plan(600, seed=1, copies=0.0, shortcut=shortcut)
     rate = table.groupby("label")["tagged"].mean()
-    base = phantom_plan.TAG_RATE * (1 - shortcut)
+    base = design.TAG_RATE * (1 - shortcut)
     assert rate[0] == pytest.approx(base, abs=0.05)
     assert rate[1] == pytest.approx(base + shortcut, abs=0.07)
 

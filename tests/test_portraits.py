@@ -8,30 +8,30 @@ import pandas as pd
 import psutil
 import pytest
 
-from osteo_utils.data import phantom, portraits, radiographs
+from osteo_utils.audit import thumbnails
+from osteo_utils.images import image_store
+from osteo_utils.phantom import synthetic
 
 
 @pytest.fixture(scope="module")
 def knees() -> np.ndarray:
-    return phantom.draw(5, 4, size=256, copies=0.0).images
+    return synthetic.draw(5, 4, size=256, copies=0.0).images
 
 
 def store_of(films: list[np.ndarray]) -> tuple[np.ndarray, pd.DataFrame]:
-    images = np.stack([radiographs.to_store(np.ascontiguousarray(film))[0] for film in films])
+    images = np.stack([image_store.to_store(np.ascontiguousarray(film))[0] for film in films])
     sizes = [{"row": row, "height": film.shape[0], "width": film.shape[1]} for row, film in enumerate(films)]
     return images, pd.DataFrame(sizes)
 
 
-def test_a_film_of_two_legs_has_two_portraits_and_they_wait_in_files(
-    knees: np.ndarray, tmp_path: Path
-) -> None:
+def test_a_film_of_two_legs_has_two_portraits_and_they_wait_in_files(knees: np.ndarray, tmp_path: Path) -> None:
     two = np.hstack([knees[0], np.zeros((256, 20), np.uint8), knees[1]])
     images, table = store_of([knees[2], two, knees[3]])
-    drawn = portraits.of_store(images, table, tmp_path, workers=1)
+    drawn = thumbnails.of_store(images, table, tmp_path, workers=1)
     assert drawn.owner.tolist() == [0, 1, 1, 2]
     assert drawn.part.tolist() == [0, 0, 1, 0]
-    legs = [leg for row in table.itertuples() for leg in portraits.legs_of(images, row)]
-    at_once = portraits.portraits(legs)
+    legs = [leg for row in table.itertuples() for leg in thumbnails.legs_of(images, row)]
+    at_once = thumbnails.thumbnails(legs)
     for name in ("coarse", "quarter", "leg", "grey", "boxes", "pixels"):
         np.testing.assert_array_equal(getattr(drawn, name), getattr(at_once, name))
     assert all(isinstance(picture, np.memmap) for picture in (drawn.leg, drawn.grey))
@@ -39,7 +39,7 @@ def test_a_film_of_two_legs_has_two_portraits_and_they_wait_in_files(
 
 def test_a_portrait_does_not_change_with_brightness_and_contrast(knees: np.ndarray) -> None:
     flatter = np.rint(knees[0] * 0.6 + 30).astype(np.uint8)
-    drawn = portraits.portraits([(film, film.shape) for film in (knees[0], flatter, knees[1])])
+    drawn = thumbnails.thumbnails([(film, film.shape) for film in (knees[0], flatter, knees[1])])
     legs = drawn.leg.reshape(3, -1).astype(float)
     alike = np.corrcoef(legs)[0]
     assert alike[1] > 0.98 > 0.9 > alike[2]
@@ -51,7 +51,7 @@ def test_pages_of_a_mapped_store_are_given_back_and_read_again(tmp_path: Path) -
     mapped = np.load(tmp_path / "store.npy", mmap_mode="r")
     total = int(mapped.sum(dtype=np.int64))
     before = psutil.Process().memory_info().rss
-    portraits.let_go(mapped[1000:])
+    thumbnails.let_go(mapped[1000:])
     assert before - psutil.Process().memory_info().rss > 48 << 20
     assert int(mapped.sum(dtype=np.int64)) == total
 
@@ -60,5 +60,5 @@ def test_what_was_changed_in_a_private_copy_is_not_let_go(tmp_path: Path) -> Non
     np.save(tmp_path / "store.npy", np.zeros(1 << 16, np.uint8))
     private = np.load(tmp_path / "store.npy", mmap_mode="c")
     private[:] = 7
-    portraits.let_go(private)
+    thumbnails.let_go(private)
     assert (private == 7).all()

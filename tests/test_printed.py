@@ -5,11 +5,11 @@ import copy
 import numpy as np
 import pytest
 
-from osteo_utils.evidence import claims, printed
-from osteo_utils.evidence.measures import wilson
+from osteo_utils.evidence import claims, printed_report
+from osteo_utils.statistics.metrics import wilson
 
 
-def report(supports: tuple[int, int], wrong: tuple[int, int]) -> printed.PrintedReport:
+def report(supports: tuple[int, int], wrong: tuple[int, int]) -> printed_report.PrintedReport:
     """What a matrix with these supports and errors prints with two decimals."""
     (n0, n1), (e0, e1) = supports, wrong
     rows = []
@@ -17,7 +17,7 @@ def report(supports: tuple[int, int], wrong: tuple[int, int]) -> printed.Printed
         precision, recall = hit / (hit + false), hit / n
         f1 = 2 * precision * recall / (precision + recall)
         rows.append((name, *(round(value, 2) for value in (precision, recall, f1)), n))
-    return printed.PrintedReport(tuple(rows), round(1 - (e0 + e1) / (n0 + n1), 2), {}, n0 + n1, 2)
+    return printed_report.PrintedReport(tuple(rows), round(1 - (e0 + e1) / (n0 + n1), 2), {}, n0 + n1, 2)
 
 
 @pytest.mark.parametrize(("sizes", "wrong"), [((14, 12), (2, 1)), ((9, 20), (0, 3)), ((12, 12), (3, 3))])
@@ -27,45 +27,43 @@ def test_the_largest_hold_out_is_that_of_trying_every_size(sizes, wrong):
         n0 + n1
         for n0 in range(1, sizes[0])
         for n1 in range(1, sizes[1])
-        if printed.matrices_printing_as(one, (n0, n1))
+        if printed_report.matrices_printing_as(one, (n0, n1))
     ]
-    found = printed.largest_hold_out(one, sizes)
+    found = printed_report.largest_hold_out(one, sizes)
     assert (0 if found is None else found.sum()) == max(tried, default=0)
     if found is not None:
         supports = tuple(int(n) for n in found.sum(axis=1))
-        assert any(np.array_equal(found, other) for other in printed.matrices_printing_as(one, supports))
+        assert any(np.array_equal(found, other) for other in printed_report.matrices_printing_as(one, supports))
 
 
 def test_the_largest_hold_out_of_the_public_set_that_prints_the_shares_of_figure_5():
-    fig5 = printed.parse_report(
-        next(claim["report"] for claim in claims.load()["claims"] if "report" in claim)
-    )
-    found = printed.largest_hold_out(fig5, (372, 372))
+    fig5 = printed_report.parse_report(next(claim["report"] for claim in claims.load()["claims"] if "report" in claim))
+    found = printed_report.largest_hold_out(fig5, (372, 372))
     n0, n1 = (int(n) for n in found.sum(axis=1))
     assert n0 < 372 and n1 < 372
-    assert printed.matrices_printing_as(fig5, (n0, n1))
+    assert printed_report.matrices_printing_as(fig5, (n0, n1))
     # No more images of either class, in whatever proportion.
     for extra in (1, 2):
         for more in range(max(1, n0 + n1 + extra - 371), 372):
-            assert not printed.matrices_printing_as(fig5, (more, n0 + n1 + extra - more))
+            assert not printed_report.matrices_printing_as(fig5, (more, n0 + n1 + extra - more))
 
 
 def test_a_report_that_no_hold_out_prints_is_a_contradiction():
     impossible = report((100, 100), (1, 1))
-    assert printed.largest_hold_out(impossible, (20, 20)) is None
+    assert printed_report.largest_hold_out(impossible, (20, 20)) is None
     assert any(
         "no hold-out of 20 + 20" in text
-        for text in printed.arithmetic(impossible, None, (20, 20)).contradictions
+        for text in printed_report.arithmetic(impossible, None, (20, 20)).contradictions
     )
 
 
 def test_the_interval_of_a_printed_accuracy_spans_all_counts_that_print_so():
     # Of 149 images 116 (0.7785) and 117 (0.7852, printed as 0.79): only 116 prints as 0.78.
-    assert printed.interval_of_printed(0.78, 149, 2) == pytest.approx(wilson(116, 149))
-    low, high = printed.interval_of_printed(0.98, 744, 2)
+    assert printed_report.interval_of_printed(0.78, 149, 2) == pytest.approx(wilson(116, 149))
+    low, high = printed_report.interval_of_printed(0.98, 744, 2)
     assert (low, high) == pytest.approx((wilson(726, 744)[0], wilson(732, 744)[1]))
     # 72 of 74 are 0.973 and 73 of 74 are 0.986.
-    assert printed.interval_of_printed(0.98, 74, 2) is None
+    assert printed_report.interval_of_printed(0.98, 74, 2) is None
 
 
 def test_the_paper_contradicts_itself_where_it_is_known_to():

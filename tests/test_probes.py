@@ -9,10 +9,10 @@ from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.preprocessing import StandardScaler
 
-from osteo_utils.models import probes
-from osteo_utils.models.inputs import Activations
-from osteo_utils.models.jobs import Fold
-from osteo_utils.study import scratch
+from osteo_utils.networks import probes
+from osteo_utils.networks.inputs import Activations
+from osteo_utils.protocols.splits import Fold
+from osteo_utils.study import resources
 
 
 def planted(n: int = 120, channels: int = 300) -> tuple[Fold, np.ndarray]:
@@ -64,7 +64,11 @@ def test_many_films_are_fitted_from_disk_to_the_same_probabilities(
     one, pooled = planted()
     before, history = probes.fit_probe(one, pooled)
     monkeypatch.setenv("OSTEO_HOME", str(tmp_path))
-    for room, name, value in ((probes, "MOST_ROTATED", 0), (probes, "BLOCK", 17), (scratch, "IN_MEMORY", 0)):
+    for room, name, value in (
+        (probes, "MOST_ROTATED", 0),
+        (probes, "BLOCK", 17),
+        (resources, "IN_MEMORY", 0),
+    ):
         monkeypatch.setattr(room, name, value)
     after, again = probes.fit_probe(one, pooled)
     np.testing.assert_allclose(after, before, atol=1e-4)

@@ -56,9 +56,7 @@ class TestPublish:
     def test_of_a_synthetic_set_executed_notebooks_as_well(self, reports: Path) -> None:
         assert self.published(reports, "phantom") == self.NUMBERS | self.NAMING | self.FILMS
 
-    def test_of_a_study_with_an_external_set_nothing_that_shows_or_names_its_films(
-        self, reports: Path
-    ) -> None:
+    def test_of_a_study_with_an_external_set_nothing_that_shows_or_names_its_films(self, reports: Path) -> None:
         (reports / "metrics" / "02_eda.json").write_text('{"external/files": {}}')
         named = "image_id,group\nexternal/normal/miller.png,0\n"
         (reports / "tables" / "external_overlap.csv").write_text(named)

@@ -13,9 +13,10 @@ from PIL import Image
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
-from osteo_utils.data import film_views
-from osteo_utils.data.film_views import augment, view
-from osteo_utils.data.radiographs import Unusable, content_box, decode, decode_bytes, to_store
+from osteo_utils.images import film_views
+from osteo_utils.images.decode import Unusable, decode, decode_bytes
+from osteo_utils.images.film_views import augment, view
+from osteo_utils.images.image_store import content_box, to_store
 
 # 40 rows, 60 columns: a level per column (4, 8, ... 240) and a bright corner, so every turn shows.
 RAMP = np.tile(np.arange(4, 244, 4, dtype=np.uint8), (40, 1))

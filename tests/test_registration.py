@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from osteo_utils.data import registration
-from osteo_utils.data.portraits import HEIGHT, WIDTH
+from osteo_utils.audit import registration
+from osteo_utils.audit.thumbnails import HEIGHT, WIDTH
 
 
 @pytest.fixture(scope="module")
@@ -26,9 +26,7 @@ def test_a_known_warp_is_recovered(picture: np.ndarray, warp: np.ndarray) -> Non
     y, x = np.mgrid[:HEIGHT, :WIDTH]
     places = warp[:, :2] @ np.stack([y.ravel() - middle[0], x.ravel() - middle[1]]) + warp[:, 2:]
     seen = ndimage.map_coordinates(picture, places + middle[:, None], order=3, mode="reflect")
-    found, alike = registration.register(
-        registration.target(seen.reshape(HEIGHT, WIDTH)), picture, [np.eye(2, 3)]
-    )
+    found, alike = registration.register(registration.target(seen.reshape(HEIGHT, WIDTH)), picture, [np.eye(2, 3)])
     assert alike > 0.99
     np.testing.assert_allclose(found[:, :2], warp[:, :2], atol=0.01)
     np.testing.assert_allclose(found[:, 2], warp[:, 2], atol=0.2)

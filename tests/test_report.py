@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from osteo_utils.evidence import claims
-from osteo_utils.reporting import contents, figures, films, findings, report, tables
+from osteo_utils.reporting import figures, films, findings, report, tables
 from osteo_utils.study import results, runtime
 from osteo_utils.study.paths import StudyPaths
 
@@ -80,9 +80,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 "parameters": parameters,
                 "parameters_sha256": runtime.hash_of(parameters),
                 "code_sha256": runtime.hash_of(notebook),
-                "inputs": {}
-                if notebook.startswith("01")
-                else {"manifest.csv": runtime.sha256_file(paths.manifest)},
+                "inputs": {} if notebook.startswith("01") else {"manifest.csv": runtime.sha256_file(paths.manifest)},
                 "versions": {"python": "3.11.9", "keras": "3.15.1"},
                 "seconds": 61.5,
                 "peak_memory_gib": 1.25,
@@ -90,13 +88,9 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
             }
             content = {name: vars(value) for name, value in metrics.items()}
             results.write_json(paths.metrics / f"{notebook}.json", {**content, "_run": about})
-        judged = claims.verdicts(
-            results.load_metrics(paths.reports), {"dataset": "phantom", "synthetic": True}
-        )
+        judged = claims.verdicts(results.load_metrics(paths.reports), {"dataset": "phantom", "synthetic": True})
         results.write_json(paths.claims, judged)
-        frame = pd.DataFrame(
-            {"class": ["normal", "osteoporosis"], "precision": [0.8, 0.75], "support": [20, 20]}
-        )
+        frame = pd.DataFrame({"class": ["normal", "osteoporosis"], "precision": [0.8, 0.75], "support": [20, 20]})
         results.write_table(paths.tables / "vgg16_classification_report.csv", frame)
         matrix = np.array([[15, 5], [4, 16]])
         save(figures.confusion(matrix, WHERE, "VGG16"), paths.figures, "vgg16_confusion")
@@ -158,9 +152,7 @@ def test_every_metric_is_printed_with_its_interval_and_follows_the_saved_number(
     html = page(paths)
     for name, value in results.load_metrics(paths.reports).items():
         shown = (
-            f"{value.value:.3f} ({value.low:.3f}–{value.high:.3f})"
-            if value.low is not None
-            else f"{value.value:.0f}"
+            f"{value.value:.3f} ({value.low:.3f}–{value.high:.3f})" if value.low is not None else f"{value.value:.0f}"
         )
         assert shown in html, name
     assert "0.912 (0.901–0.923)" not in html
@@ -266,9 +258,7 @@ def test_two_versions_of_a_file_that_is_gone_are_refused(paths: StudyPaths) -> N
 
 
 @pytest.mark.parametrize(("name", "value"), [("seed", 2), ("study", "another")])
-def test_another_seed_or_study_in_one_notebook_is_refused(
-    paths: StudyPaths, name: str, value: object
-) -> None:
+def test_another_seed_or_study_in_one_notebook_is_refused(paths: StudyPaths, name: str, value: object) -> None:
     change(paths.metrics / "07_leakage_lab.json", "_run", "parameters", name, to=value)
     with pytest.raises(ValueError, match=rf"(?s)parameter {name}.*Run again: 07_leakage_lab$"):
         report.check_consistency(STUDY)
@@ -413,7 +403,7 @@ def test_columns_that_are_not_printed_are_told(tmp_path: Path) -> None:
 def test_that_the_headline_has_one_seed_is_told_though_the_probes_have_more() -> None:
     def told(**changed: object) -> bool:
         asked = {"split_seeds": [4, 5, 6], "primary_recipe": "last_block", "trained_seeds": 1, **changed}
-        found = contents.limits({}, {"04_vgg16": {"parameters": asked}}, "phantom")
+        found = findings.limits({}, {"04_vgg16": {"parameters": asked}}, "phantom")
         return any("one split seed only (4)" in limit for limit in found)
 
     assert told()

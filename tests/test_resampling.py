@@ -5,8 +5,8 @@ import pytest
 from samples import predictions as table
 from scipy import stats
 
-from osteo_utils.evidence import evaluation
-from osteo_utils.evidence.resampling import bca_tails, jackknife, resample
+from osteo_utils.statistics import evaluation
+from osteo_utils.statistics.resampling import bca_tails, jackknife, resample
 
 
 @pytest.fixture(scope="module")
@@ -59,9 +59,7 @@ def test_copies_of_each_film_change_no_bca_interval(skewed):
     y, p = np.r_[np.zeros(25, int), np.ones(18, int)], np.r_[normal, osteoporosis]
     once = evaluation.summarise(table(y, p), ["auroc", "accuracy"], 500, method="bca")
     groups = np.tile(np.arange(43), 3)
-    copied = evaluation.summarise(
-        table(np.tile(y, 3), np.tile(p, 3), groups), ["auroc", "accuracy"], 500, method="bca"
-    )
+    copied = evaluation.summarise(table(np.tile(y, 3), np.tile(p, 3), groups), ["auroc", "accuracy"], 500, method="bca")
     for name in once:
         assert (copied[name].low, copied[name].high) == pytest.approx((once[name].low, once[name].high))
 
@@ -73,9 +71,7 @@ def test_a_perfect_model_keeps_its_percentile_interval():
 
 
 def test_a_lone_conflict_group_is_no_part_of_the_jackknife():
-    frame = evaluation.check(
-        table([0, 0, 1, 1, 0, 1], [0.1, 0.4, 0.6, 0.9, 0.5, 0.5], groups=[0, 1, 2, 3, 4, 4])
-    )
+    frame = evaluation.check(table([0, 0, 1, 1, 0, 1], [0.1, 0.4, 0.6, 0.9, 0.5, 0.5], groups=[0, 1, 2, 3, 4, 4]))
     parts = jackknife(frame, evaluation.statistic_of(frame, ["accuracy"]))
     assert [len(part) for part in parts] == [2, 2]
 

@@ -27,9 +27,7 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path) -> None:
 
 def test_a_table_comes_back_as_it_was_written(tmp_path: Path) -> None:
     results.write_table(tmp_path / "folds.csv", FOLDS, "folds")
-    pd.testing.assert_frame_equal(
-        results.read_table(tmp_path / "folds.csv", "folds"), FOLDS, check_dtype=False
-    )
+    pd.testing.assert_frame_equal(results.read_table(tmp_path / "folds.csv", "folds"), FOLDS, check_dtype=False)
 
 
 @pytest.mark.parametrize(
@@ -41,9 +39,7 @@ def test_a_table_comes_back_as_it_was_written(tmp_path: Path) -> None:
         (FOLDS.assign(image_id=["normal/NA", None]), "empty value in row 1"),
     ],
 )
-def test_a_table_that_breaks_its_contract_is_not_written(
-    tmp_path: Path, frame: pd.DataFrame, said: str
-) -> None:
+def test_a_table_that_breaks_its_contract_is_not_written(tmp_path: Path, frame: pd.DataFrame, said: str) -> None:
     with pytest.raises(ValueError) as caught:
         results.write_table(tmp_path / "folds.csv", frame, "folds")
     assert said in str(caught.value)

@@ -143,9 +143,7 @@ def test_gpus_are_those_that_nvidia_smi_lists_or_the_user_names(
     assert machine.gpus() == []
 
 
-def test_kernels_get_settings_of_the_project_not_of_the_user(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_kernels_get_settings_of_the_project_not_of_the_user(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KERAS_HOME", raising=False)
     child = machine.environment(cores=1)
     settings = Path(child["IPYTHONDIR"]) / "profile_default" / "ipython_kernel_config.py"

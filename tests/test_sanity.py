@@ -7,9 +7,12 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from osteo_utils.models import attention, backbones, sanity, tails, training, weights
-from osteo_utils.models.inputs import Activations
-from osteo_utils.models.jobs import Fold, Recipe
+from osteo_utils.interpretation import activation_maps, sanity
+from osteo_utils.networks import backbones, tails, training
+from osteo_utils.networks.inputs import Activations
+from osteo_utils.networks.recipes import Recipe
+from osteo_utils.protocols.splits import Fold
+from osteo_utils.sources import weights
 
 SIZE = 64
 N = 12
@@ -24,9 +27,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> tuple:
         at = 8 if number % 2 else 40
         film[at : at + 16, at : at + 16] = 250
     pretrained = weights.random("vgg16", seed=2)
-    seen = backbones.outputs(
-        backbones.trunk("vgg16", pretrained, SIZE), backbones.preprocess(squares), batch_size=N
-    )
+    seen = backbones.outputs(backbones.trunk("vgg16", pretrained, SIZE), backbones.preprocess(squares), batch_size=N)
     activations = Activations("vgg16", "full", SIZE, (seen.astype(np.float16),), "squares")
     images = pd.DataFrame({"image_id": [f"c/{n}.png" for n in range(N)], "label": [0, 1] * (N // 2)})
     images = images.assign(group=np.arange(N))
@@ -40,9 +41,7 @@ def test_rank_correlation_is_scipys_and_a_flat_map_has_none() -> None:
     random = np.random.default_rng(1)
     maps, others = random.normal(size=(2, 3, 4, 5))
     maps[0, 0, :3] = 1.0
-    expected = [
-        stats.spearmanr(one.ravel(), other.ravel()).statistic for one, other in zip(maps, others, strict=True)
-    ]
+    expected = [stats.spearmanr(one.ravel(), other.ravel()).statistic for one, other in zip(maps, others, strict=True)]
     np.testing.assert_allclose(sanity.rank_correlation(maps, others), expected)
     maps[1] = 0.0
     assert np.isnan(sanity.rank_correlation(maps, others)).tolist() == [False, True, False]
@@ -60,12 +59,10 @@ def test_maps_of_randomised_networks_are_those_of_a_network_with_these_weights(s
     job, folder = fitted[1]
     drawn = weights.random("vgg16", 5)
     position = job.test[0]
-    noise = backbones.outputs(
-        backbones.trunk("vgg16", drawn, SIZE), backbones.preprocess(squares[position][None])
-    )
-    blank = attention.tail_cells(backbones.tail("vgg16", drawn, seed=5, image_size=SIZE), noise)
+    noise = backbones.outputs(backbones.trunk("vgg16", drawn, SIZE), backbones.preprocess(squares[position][None]))
+    blank = activation_maps.tail_cells(backbones.tail("vgg16", drawn, seed=5, image_size=SIZE), noise)
     own = tails.fitted_tail(folder, "vgg16", pretrained, SIZE)
-    cells = attention.tail_cells(own, activations.views[0][position][None])
+    cells = activation_maps.tail_cells(own, activations.views[0][position][None])
     expected = stats.spearmanr(cells.ravel(), blank.ravel()).statistic
     found = table[(table.part == "network") & (table.position == position)].correlation
     assert found.tolist() == [pytest.approx(expected, abs=1e-6)]
@@ -78,9 +75,9 @@ def test_a_head_drawn_anew_changes_the_map_and_the_same_head_would_not(
     table = sanity.randomised(fitted, activations, pretrained, squares, seed=5)
     assert table[table.part == "head"].correlation.mean() < 0.9
     # A check that cannot see a difference would pass any map: with the fitted head in place it must find none.
-    kernel = iter([attention.head_of(tails.fitted_tail(fitted[0][1], "vgg16", pretrained, SIZE))])
-    real = attention.head_of
-    monkeypatch.setattr(attention, "head_of", lambda tail: next(kernel, None) or real(tail))
+    kernel = iter([activation_maps.head_of(tails.fitted_tail(fitted[0][1], "vgg16", pretrained, SIZE))])
+    real = activation_maps.head_of
+    monkeypatch.setattr(activation_maps, "head_of", lambda tail: next(kernel, None) or real(tail))
     same = sanity.randomised(fitted[:1], activations, pretrained, squares, seed=5)
     assert same[same.part == "head"].correlation.min() == pytest.approx(1.0)
 
@@ -106,9 +103,9 @@ def test_networks_that_look_at_the_film_agree_more_on_the_same_film_than_on_anot
         np.array([f"f{n:02d}" for n in range(20)]),
         np.arange(20),
     )
-    first = attention.SavedMaps(names, groups, common.astype(np.float32))
+    first = activation_maps.SavedMaps(names, groups, common.astype(np.float32))
     noisy = (common + 0.3 * random.normal(size=common.shape)).astype(np.float32)
-    second = attention.SavedMaps(names[::-1], groups[::-1], noisy[::-1])
+    second = activation_maps.SavedMaps(names[::-1], groups[::-1], noisy[::-1])
     table = sanity.agreement(first, second)
     assert table.same.min() > 0.7
     assert abs(table.other.mean()) < 0.1
@@ -116,25 +113,25 @@ def test_networks_that_look_at_the_film_agree_more_on_the_same_film_than_on_anot
     np.testing.assert_allclose(table.same, expected, atol=1e-6)
     # A knee's own maps are none of the others': as many pairs as there are, each looked at.
     knees = groups // 3
-    shared = [attention.SavedMaps(names, knees, maps.astype(np.float32)) for maps in (common, noisy)]
+    shared = [activation_maps.SavedMaps(names, knees, maps.astype(np.float32)) for maps in (common, noisy)]
     pairs = stats.spearmanr(common.reshape(20, -1), noisy.reshape(20, -1), axis=1).statistic[:20, 20:]
     others = np.where(knees[:, None] != knees, pairs, np.nan)
     np.testing.assert_allclose(sanity.agreement(*shared).other, np.nanmean(others, axis=1), atol=1e-6)
     # Two networks that always draw the same blob do not look at the film: same and other are alike.
-    blob = attention.SavedMaps(names, groups, np.repeat(common[:1], 20, axis=0).astype(np.float32))
+    blob = activation_maps.SavedMaps(names, groups, np.repeat(common[:1], 20, axis=0).astype(np.float32))
     table = sanity.agreement(blob, blob)
     np.testing.assert_allclose(table.same, table.other)
     with pytest.raises(ValueError, match="run 04_vgg16 and 05_resnet50 again"):
-        sanity.agreement(first, attention.SavedMaps(names[:3], groups[:3], noisy[:3]))
+        sanity.agreement(first, activation_maps.SavedMaps(names[:3], groups[:3], noisy[:3]))
 
 
 def test_kept_maps_come_back_as_they_were(tmp_path: Path) -> None:
     images = pd.DataFrame({"image_id": ["a", "b", "c"], "group": [4, 5, 6]})
     cells = np.random.default_rng(0).normal(size=(2, 3, 3)).astype(np.float32)
-    maps = attention.StudyMaps(np.array([2, 0]), cells)
-    attention.save(tmp_path / "maps" / "x.npz", maps, images)
-    back = attention.load(tmp_path / "maps" / "x.npz")
+    maps = activation_maps.StudyMaps(np.array([2, 0]), cells)
+    activation_maps.save(tmp_path / "maps" / "x.npz", maps, images)
+    back = activation_maps.load(tmp_path / "maps" / "x.npz")
     assert (back.image_id.tolist(), back.group.tolist()) == (["c", "a"], [6, 4])
     np.testing.assert_array_equal(back.cells, cells)
     with pytest.raises(FileNotFoundError, match="run the notebook of this network first"):
-        attention.load(tmp_path / "maps" / "y.npz")
+        activation_maps.load(tmp_path / "maps" / "y.npz")

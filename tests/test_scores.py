@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from osteo_utils.evidence import scores
+from osteo_utils.statistics import scores
 
 
 def predictions(protocol: str, recipe: str, variant: str, right: float) -> pd.DataFrame:
@@ -28,9 +28,7 @@ TABLE = pd.concat(
 
 def test_the_primary_recipe_on_whole_films_has_the_short_name() -> None:
     estimates = scores.named_estimates(TABLE, "vgg16", "last_block", 200, 0)
-    accuracy = {
-        name: e.value for name, e in estimates.items() if name.endswith("/accuracy") and "vote" not in name
-    }
+    accuracy = {name: e.value for name, e in estimates.items() if name.endswith("/accuracy") and "vote" not in name}
     assert accuracy == pytest.approx(
         {
             "vgg16/grouped/accuracy": 0.8,

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from osteo_utils.study import scratch
+from osteo_utils.study import resources
 
 
 @pytest.fixture
@@ -19,13 +19,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_small_array_makes_no_file(folder: Path) -> None:
-    scratch.array((8, 4, 4), np.uint8)[:] = 1
+    resources.array((8, 4, 4), np.uint8)[:] = 1
     assert not folder.exists()
 
 
 def test_a_large_array_is_kept_on_disk_and_given_back(folder: Path) -> None:
-    shape = (4, scratch.IN_MEMORY)
-    large = scratch.array(shape, np.uint8)
+    shape = (4, resources.IN_MEMORY)
+    large = resources.array(shape, np.uint8)
     assert type(large) is np.ndarray
     assert large.shape == shape
     for number, row in enumerate(large):
@@ -44,11 +44,11 @@ def test_a_large_array_is_kept_on_disk_and_given_back(folder: Path) -> None:
 
 
 def test_rows_are_copied_in_the_order_asked_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scratch, "IN_MEMORY", 0)
+    monkeypatch.setattr(resources, "IN_MEMORY", 0)
     rows = np.arange(12, dtype=np.float32).reshape(4, 3)
-    found = scratch.taken(rows, np.array([3, 0, 3]))
+    found = resources.taken(rows, np.array([3, 0, 3]))
     np.testing.assert_array_equal(found, rows[[3, 0, 3]])
-    assert scratch.taken(rows, np.array([], int)).shape == (0, 3)
+    assert resources.taken(rows, np.array([], int)).shape == (0, 3)
     found[0] = -1
     assert rows[3, 0] == 9
 
@@ -59,7 +59,7 @@ def test_a_full_disk_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
     with pytest.raises(OSError, match="OSTEO_HOME to a larger disk") as refused:
-        scratch.array((2, scratch.IN_MEMORY), np.uint8)
+        resources.array((2, resources.IN_MEMORY), np.uint8)
     assert str(folder) in str(refused.value)
     assert refused.value.errno == errno.ENOSPC
 
@@ -75,6 +75,6 @@ def test_where_room_cannot_be_set_aside_the_array_is_made_all_the_same(
         monkeypatch.delattr(os, "posix_fallocate", raising=False)
     else:
         monkeypatch.setattr(os, "posix_fallocate", cannot, raising=False)
-    made = scratch.array((2, scratch.IN_MEMORY), np.uint8)
+    made = resources.array((2, resources.IN_MEMORY), np.uint8)
     assert isinstance(made.base, np.memmap)
     assert not made[:, -1].any()

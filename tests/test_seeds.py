@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from osteo_utils.evidence import evaluation, scores, seeds
+from osteo_utils.statistics import evaluation, resampling, scores
 
 
 def predictions(aurocs: list[float]) -> pd.DataFrame:
@@ -20,12 +20,12 @@ def predictions(aurocs: list[float]) -> pd.DataFrame:
 
 
 def test_the_value_of_each_seed() -> None:
-    assert seeds.by_seed(predictions([0.7, 0.9])).to_dict() == pytest.approx({0: 0.7, 1: 0.9})
+    assert resampling.by_seed(predictions([0.7, 0.9])).to_dict() == pytest.approx({0: 0.7, 1: 0.9})
 
 
 def test_the_spread_is_the_textbook_standard_deviation_with_its_chi_square_interval() -> None:
     # Three values 0.7, 0.8, 0.9: s = 0.1; chi-square with 2 degrees of freedom: 0.0506 and 7.378 in any table.
-    found = seeds.spread(predictions([0.8, 0.7, 0.9]))
+    found = resampling.spread(predictions([0.8, 0.7, 0.9]))
     assert found.value == pytest.approx(0.1)
     assert found.low == pytest.approx(0.1 * np.sqrt(2 / 7.378), rel=1e-3)
     assert found.high == pytest.approx(0.1 * np.sqrt(2 / 0.0506), rel=1e-2)
@@ -35,23 +35,23 @@ def test_the_interval_holds_the_true_spread_in_nineteen_of_twenty_cases() -> Non
     random = np.random.default_rng(0)
     inside = 0
     for _ in range(2000):
-        _, low, high = seeds.standard_deviation(pd.Series(random.normal(0, 0.02, 3)))
+        _, low, high = resampling.standard_deviation(pd.Series(random.normal(0, 0.02, 3)))
         inside += low <= 0.02 <= high
     assert inside / 2000 == pytest.approx(0.95, abs=0.015)
 
 
 def test_one_seed_has_no_spread_and_it_is_said() -> None:
     one = predictions([0.8])
-    assert seeds.spread(one) is None
+    assert resampling.spread(one) is None
     with pytest.raises(ValueError, match="two seeds at least"):
-        seeds.standard_deviation(seeds.by_seed(one))
-    assert "last_block was fitted with one split seed (0)" in seeds.in_words(one, "last_block")
-    assert "lie up to 0.277 apart" in seeds.in_words(predictions([0.8, 0.7, 0.9]), "last_block")
+        resampling.standard_deviation(resampling.by_seed(one))
+    assert "last_block was fitted with one split seed (0)" in resampling.in_words(one, "last_block")
+    assert "lie up to 0.277 apart" in resampling.in_words(predictions([0.8, 0.7, 0.9]), "last_block")
 
 
 def test_where_the_headline_has_one_seed_the_spread_of_the_probe_is_told() -> None:
     several = predictions([0.8, 0.7, 0.9]).assign(recipe="none")
-    said = seeds.in_words(pd.concat([predictions([0.8]), several]), "last_block")
+    said = resampling.in_words(pd.concat([predictions([0.8]), several]), "last_block")
     assert "last_block was fitted with one split seed (0)" in said
     assert "Over 3 split seeds the AUROC of none under grouped has a standard deviation of 0.100" in said
 
@@ -60,9 +60,7 @@ def test_the_metric_is_there_where_there_are_several_seeds() -> None:
     several = scores.named_estimates(predictions([0.8, 0.7, 0.9]), "vgg16", "last_block", 100, 0)
     assert several["vgg16/grouped/seed_sd"].value == pytest.approx(0.1)
     assert scores.overview(several).seed_sd[0].startswith("0.100 [")
-    assert "vgg16/grouped/seed_sd" not in scores.named_estimates(
-        predictions([0.8]), "vgg16", "last_block", 100, 0
-    )
+    assert "vgg16/grouped/seed_sd" not in scores.named_estimates(predictions([0.8]), "vgg16", "last_block", 100, 0)
 
 
 def test_the_spread_of_a_difference_stands_beside_it() -> None:
@@ -71,7 +69,7 @@ def test_the_spread_of_a_difference_stands_beside_it() -> None:
     note = evaluation.difference(first, second, "auroc", 100).estimate.note
     assert "standard deviation over 3 seeds" in note
     assert float(note.split("3 seeds ")[1].split(" ")[0]) == pytest.approx(0, abs=1e-9)
-    apart = seeds.beside_difference(first, predictions([0.7, 0.7, 0.7]), "auroc")
+    apart = resampling.beside_difference(first, predictions([0.7, 0.7, 0.7]), "auroc")
     assert apart.startswith(f"standard deviation over 3 seeds {np.std([0.1, -0.1, 0.2], ddof=1):.3g} [")
     alone = evaluation.difference(predictions([0.8]), predictions([0.7]), "auroc", 100).estimate.note
     assert "one seed, spread over seeds not measured" in alone

@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from osteo_utils.data import phantom
-from osteo_utils.data.radiographs import content_box, to_store
-from osteo_utils.models import bone_unet, masks, segmentation
+from osteo_utils.bone import masks, segmentation, unet
+from osteo_utils.images.image_store import content_box, to_store
+from osteo_utils.phantom import synthetic
 
-KNEES = phantom.knees(6, 77, 384, site="storage_phosphor")
+KNEES = synthetic.knees(6, 77, 384, site="storage_phosphor")
 
 
 def test_unet_finds_the_bones_of_a_scanner_it_has_not_met():
@@ -108,6 +108,6 @@ def test_bone_mask_refuses_colour_and_unknown_methods():
 
 
 def test_what_the_film_shows_of_each_bone():
-    seen = next(bone_unet.look(bone_unet.trained(), [KNEES[0].image]))
-    assert seen.parts.shape == (bone_unet.HEIGHT, bone_unet.WIDTH, len(bone_unet.BONES))
+    seen = next(unet.look(unet.trained(), [KNEES[0].image]))
+    assert seen.parts.shape == (unet.HEIGHT, unet.WIDTH, len(unet.BONES))
     assert 0.9 < seen.certainty <= 1

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from osteo_utils.data import splits
 from osteo_utils.evidence import shortcuts
+from osteo_utils.protocols import splits
 
 N = 240
 
@@ -15,9 +15,7 @@ def images() -> pd.DataFrame:
     """Two files per knee, and every fourth knee of the first class has a third file."""
     groups = np.repeat(np.arange(N // 2), 2)
     table = pd.DataFrame({"group": groups, "label": groups % 2})
-    table["image_id"] = [
-        f"{'osteoporosis' if y else 'normal'}/{n:03d}.png" for n, y in enumerate(table.label)
-    ]
+    table["image_id"] = [f"{'osteoporosis' if y else 'normal'}/{n:03d}.png" for n, y in enumerate(table.label)]
     return table.assign(conflict=0)
 
 
@@ -57,18 +55,14 @@ def test_folds_of_unlike_shares_and_levels_do_not_push_chance_below_one_half(ima
     assert found.null.value == pytest.approx(0.5, abs=0.01)
 
 
-def test_a_shape_that_no_straight_line_follows_is_found_in_few_features(
-    images: pd.DataFrame, folds: pd.Series
-) -> None:
+def test_a_shape_that_no_straight_line_follows_is_found_in_few_features(images: pd.DataFrame, folds: pd.Series) -> None:
     width = np.random.default_rng(3).uniform(0, 1, N)
     width = np.where(images.label == 1, 0.5 + (width - 0.5) / 4, width)
     found, _ = shortcuts.judge(width[:, None], images, folds, 20, 200, seed=1)
     assert found.auroc.low > 0.7
 
 
-def test_left_out_images_are_not_guessed_and_do_not_shape_the_guesses(
-    images: pd.DataFrame, folds: pd.Series
-) -> None:
+def test_left_out_images_are_not_guessed_and_do_not_shape_the_guesses(images: pd.DataFrame, folds: pd.Series) -> None:
     features = np.random.default_rng(4).normal(size=(N, 50))
     without = folds.where(~folds.index.isin(images.image_id[images.group < 4]), -1)
     first = shortcuts.guess(features, images, without)

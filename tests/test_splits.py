@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from osteo_utils.data import splits
+from osteo_utils.protocols import splits
 from osteo_utils.study import results
 
 

@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from osteo_utils.data.radiographs import STORE_SIDE, content_box
-from osteo_utils.evidence import evaluation, subgroups
+from osteo_utils.evidence import subgroups
+from osteo_utils.images.image_store import STORE_SIDE, content_box
+from osteo_utils.statistics import evaluation
 
 N = 80
 
@@ -36,9 +37,7 @@ def predictions(images: pd.DataFrame) -> pd.DataFrame:
     """All films of the first half are called rightly, every fourth of the second wrongly."""
     wrong = (np.arange(N) >= N // 2) & (np.arange(N) % 4 == 0)
     called = np.where(wrong, 1 - images.label, images.label)
-    return images[["image_id", "group"]].assign(
-        seed=0, view=0, y_true=images.label, y_prob=0.1 + 0.8 * called
-    )
+    return images[["image_id", "group"]].assign(seed=0, view=0, y_true=images.label, y_prob=0.1 + 0.8 * called)
 
 
 def test_each_film_gets_its_word(images: pd.DataFrame, stored: np.ndarray) -> None:
@@ -47,19 +46,13 @@ def test_each_film_gets_its_word(images: pd.DataFrame, stored: np.ndarray) -> No
     assert first["shape"] == "tall (over 3:2)" and words["shape"].iloc[-1] == "nearly square"
     assert first["resolution"] == "longer side up to 278 pixels"
     # The white around a film is no part of its brightness.
-    assert (
-        first["brightness"] == "mean grey up to 70" and words["brightness"].iloc[-1] == "mean grey above 70"
-    )
+    assert first["brightness"] == "mean grey up to 70" and words["brightness"].iloc[-1] == "mean grey above 70"
     assert first["file type"] == "JPEG"
     assert words["films of the knee"].tolist() == ["several"] * (N - 2) + ["one", "one"]
 
 
-def test_scores_are_those_of_the_part(
-    images: pd.DataFrame, stored: np.ndarray, predictions: pd.DataFrame
-) -> None:
-    table = subgroups.judge(predictions, subgroups.of_files(images, stored), 200, 0).set_index(
-        ["heading", "subgroup"]
-    )
+def test_scores_are_those_of_the_part(images: pd.DataFrame, stored: np.ndarray, predictions: pd.DataFrame) -> None:
+    table = subgroups.judge(predictions, subgroups.of_files(images, stored), 200, 0).set_index(["heading", "subgroup"])
     assert table.accuracy["file type", "JPEG"] == 1 and table.accuracy["file type", "PNG"] == 0.75
     alone = evaluation.summarise(predictions.tail(N // 2), ("accuracy",), 200, 0)["accuracy"]
     png = table.loc[("file type", "PNG")]
@@ -71,16 +64,12 @@ def test_scores_are_those_of_the_part(
 def test_a_subgroup_of_too_few_knees_has_no_score(
     images: pd.DataFrame, stored: np.ndarray, predictions: pd.DataFrame
 ) -> None:
-    table = subgroups.judge(predictions, subgroups.of_files(images, stored), 200, 0).set_index(
-        ["heading", "subgroup"]
-    )
+    table = subgroups.judge(predictions, subgroups.of_files(images, stored), 200, 0).set_index(["heading", "subgroup"])
     few = table.loc[("films of the knee", "one")]
     assert few.n_groups == 2 and few[["accuracy", "auroc_high"]].isna().all()
 
 
-def test_a_film_without_a_word_is_named(
-    images: pd.DataFrame, stored: np.ndarray, predictions: pd.DataFrame
-) -> None:
+def test_a_film_without_a_word_is_named(images: pd.DataFrame, stored: np.ndarray, predictions: pd.DataFrame) -> None:
     words = {"file type": images.set_index("image_id").format.head(3)}
     with pytest.raises(ValueError, match="file type: no word for f03"):
         subgroups.judge(predictions, words, 200, 0)

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from scipy import ndimage
 
-from osteo_utils.data import splits
-from osteo_utils.evidence import texture
+from osteo_utils.bone import texture
+from osteo_utils.protocols import splits
 
 
 def speckled(grain: float, seed: int = 0, shape: tuple[int, int] = (256, 128)) -> np.ndarray:
@@ -37,9 +37,7 @@ def test_the_dimension_of_a_surface_with_a_known_one() -> None:
     for hurst in (0.3, 0.7):
         phase = np.exp(2j * np.pi * rng.random(radius.shape))
         surface = np.fft.irfft2(radius ** -(hurst + 1) * phase)
-        assert texture.fractal_dimension(surface, np.ones((512, 512), bool)) == pytest.approx(
-            3 - hurst, abs=0.15
-        )
+        assert texture.fractal_dimension(surface, np.ones((512, 512), bool)) == pytest.approx(3 - hurst, abs=0.15)
 
 
 def test_exposure_does_not_count(mask: np.ndarray) -> None:

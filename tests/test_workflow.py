@@ -118,8 +118,8 @@ def test_a_second_run_has_nothing_to_do(project: Project) -> None:
 
 
 def test_prose_comments_and_docstrings_redo_nothing(restored: Project) -> None:
-    restored.edit("osteo_utils/models/training.py", '"""Fit one fold, keep it', '"""Fit a fold, keep it')
-    restored.edit("osteo_utils/models/jobs.py", "\nclass Recipe:", "\nclass Recipe:  # how to learn")
+    restored.edit("osteo_utils/networks/training.py", '"""Fit one fold, keep it', '"""Fit a fold, keep it')
+    restored.edit("osteo_utils/networks/recipes.py", "\nclass Recipe:", "\nclass Recipe:  # how to learn")
     restored.edit("notebooks/04_vgg16.ipynb", "**Takeaways**", "**What to keep in mind**")
     assert restored.would_run() == set()
 
@@ -130,7 +130,7 @@ def test_another_number_of_epochs_redoes_the_networks_and_what_follows(restored:
 
 
 def test_changed_training_code_redoes_what_trains_and_what_follows(restored: Project) -> None:
-    restored.edit("osteo_utils/models/probes.py", "INNER_FOLDS = 4", "INNER_FOLDS = 3")
+    restored.edit("osteo_utils/networks/probes.py", "INNER_FOLDS = 4", "INNER_FOLDS = 3")
     assert restored.would_run() == {"04", "05", "06", "07", "08"}
 
 
@@ -152,9 +152,7 @@ def test_a_kill_in_05_costs_that_notebook_and_changes_no_result(project: Project
     )  # fmt: skip
     deadline = time.monotonic() + 120
     while len(list(fits.glob("none-*"))) < 2:
-        assert running.poll() is None and time.monotonic() < deadline, (
-            "05 never got as far as its second fold"
-        )
+        assert running.poll() is None and time.monotonic() < deadline, "05 never got as far as its second fold"
         time.sleep(0.1)
     os.killpg(running.pid, signal.SIGKILL)
     running.wait()
@@ -182,9 +180,7 @@ def nbval(project: Project, home: Path, *words: str) -> subprocess.CompletedProc
         os.devnull,
     ]
     options = ["--nbval", f"--nbval-sanitize-with={sanitise}", "--nbval-cell-timeout=300"]
-    return subprocess.run(
-        [*start, *options, *words], env=environment, capture_output=True, text=True, cwd=home
-    )
+    return subprocess.run([*start, *options, *words], env=environment, capture_output=True, text=True, cwd=home)
 
 
 @pytest.fixture

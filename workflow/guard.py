@@ -70,9 +70,7 @@ def clear_stale_locks(home: Path, patience: float = ORPHANS_MAY_TAKE) -> bool:
 def still_at_work(home: Path) -> list[psutil.Process]:
     """Processes that belong to a run in `home`, other than this one and those that started it."""
     mine = {os.getpid(), *(process.pid for process in psutil.Process().parents())}
-    return [
-        process for process in psutil.process_iter() if process.pid not in mine and _belongs(process, home)
-    ]
+    return [process for process in psutil.process_iter() if process.pid not in mine and _belongs(process, home)]
 
 
 def _belongs(process: psutil.Process, home: Path) -> bool:

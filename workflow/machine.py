@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import guard
-from osteo_utils.study import paths, workers
+from osteo_utils.study import paths, resources
 
 
 def environment(cores: int | None = None) -> dict[str, str]:
@@ -31,7 +31,7 @@ def environment(cores: int | None = None) -> dict[str, str]:
     if cores:
         child["OSTEO_THREADS"] = str(cores)
     if found := gpus():
-        child[workers.VISIBLE] = ",".join(found)
+        child[resources.VISIBLE] = ",".join(found)
     return child
 
 
@@ -47,5 +47,5 @@ def gpus() -> list[str]:
         return []
     listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True).stdout
     count = sum(line.startswith("GPU ") for line in listed.splitlines())
-    named = workers.gpus() if workers.VISIBLE in os.environ else list(map(str, range(count)))
+    named = resources.gpus() if resources.VISIBLE in os.environ else list(map(str, range(count)))
     return named[:count]

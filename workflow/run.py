@@ -48,47 +48,39 @@ def validated(request: words.Request) -> dict[str, Any]:
 
         _check_folder(request.data)
         _check_external(request.data, request.external)
-        return config.create_own(
-            request.name, request.data, results.write_text, request.external, request.osteopenia
-        )
+        return config.create_own(request.name, request.data, results.write_text, request.external, request.osteopenia)
     settings = config.load(request.study)
     external = request.external or settings["external_dir"]
     if settings["dataset"] == "phantom":
         if request.data:
-            raise ValueError(
-                f"--data: the study '{request.study}' draws its own films; run knee744 or own instead"
-            )
+            raise ValueError(f"--data: the study '{request.study}' draws its own films; run knee744 or own instead")
         _check_external(paths.raw("phantom"), external)
         return settings
     own = settings["dataset"] == "folder"
     if own and request.data and str(request.data) != settings["data_dir"]:
-        raise ValueError(
-            f"--data {request.data}: the study '{request.study}' stands for {settings['data_dir']}"
-        )
+        raise ValueError(f"--data {request.data}: the study '{request.study}' stands for {settings['data_dir']}")
     folder = request.data or settings["data_dir"] or paths.raw(settings["dataset"])
     try:
         _check_folder(Path(folder))
     except FileNotFoundError as problem:
         if request.data or settings["data_dir"]:
             raise
-        raise FileNotFoundError(
-            f"{problem}\n  Give the folder with --data DIR, or run ./run_all.sh kaggle"
-        ) from None
+        raise FileNotFoundError(f"{problem}\n  Give the folder with --data DIR, or run ./run_all.sh kaggle") from None
     _check_external(Path(folder), external)
     return settings
 
 
 def _check_folder(folder: Path) -> None:
-    from osteo_utils.data import datasets
+    from osteo_utils.sources import data_folders
 
-    datasets.check_folder(folder)
+    data_folders.check_folder(folder)
 
 
 def _check_external(root: Path, external: Path | str | None) -> None:
-    from osteo_utils.data import datasets
+    from osteo_utils.sources import data_folders
 
     if external:
-        datasets.check_external(root, Path(external))
+        data_folders.check_external(root, Path(external))
 
 
 def resume_command(request: words.Request) -> str:
@@ -142,9 +134,7 @@ def run_study(request: words.Request) -> int:
             if guard.clear_stale_locks(paths.home()):
                 print("An earlier run was interrupted; going on from what it had finished.")
             if QUESTIONS & set(request.extra):
-                return subprocess.run(
-                    command, env=machine.environment(request.cores), pass_fds=(lock,)
-                ).returncode
+                return subprocess.run(command, env=machine.environment(request.cores), pass_fds=(lock,)).returncode
             return _run_and_follow(request, study, command, lock)
     except guard.Busy as problem:
         print(f"run_all.sh: {problem}", file=sys.stderr)
@@ -158,9 +148,7 @@ def _run_and_follow(request: words.Request, study: paths.StudyPaths, command: li
     sources = {name: paths.notebooks_dir() / f"{name}.ipynb" for name in config.NOTEBOOKS}
     cells = {name: count_cells(path) for name, path in sources.items() if path.is_file()}
     progress = Progress(log, study.logs, config.NOTEBOOKS, cells, sys.stdout)
-    print(
-        f"Study {study.study}, {request.cores or machine.all_cores()} cores. Logs: {study.logs}", flush=True
-    )
+    print(f"Study {study.study}, {request.cores or machine.all_cores()} cores. Logs: {study.logs}", flush=True)
     for number in CAUGHT:
         signal.signal(number, _stop)
     try:
@@ -205,9 +193,7 @@ def _stopped(stopped: Stopped, progress: Progress, resume: str) -> int:
     guard.clear_stale_locks(paths.home())
     with suppress(OSError):
         at = ", ".join(progress.running) or "between two notebooks"
-        print(
-            f"\nStopped by {stopped} during {at}. What is finished is kept. To go on:\n  {resume}", flush=True
-        )
+        print(f"\nStopped by {stopped} during {at}. What is finished is kept. To go on:\n  {resume}", flush=True)
     return 128 + stopped.number
 
 
@@ -229,7 +215,7 @@ def _explain(progress: Progress, study: paths.StudyPaths, log: Path, resume: str
 
 def download_and_run(request: words.Request) -> int:
     """Download the real set through the kaggle command line, then run its study."""
-    from osteo_utils.data import download
+    from osteo_utils.sources import download
 
     try:
         download.download("knee744")
@@ -278,9 +264,7 @@ def test(request: words.Request) -> int:
         code = subprocess.run([*python, *command], cwd=root, env=machine.environment()).returncode
         if code:
             if command is not tests:
-                print(
-                    f"run_all.sh: '{' '.join(command[:2])}' found something; no test was run", file=sys.stderr
-                )
+                print(f"run_all.sh: '{' '.join(command[:2])}' found something; no test was run", file=sys.stderr)
             return code
     return 0
 

@@ -26,9 +26,7 @@ def claims_table(claims: list[dict[str, Any]], width: int = 100) -> list[str]:
     # The claim's text gives way first: paper, ours and verdict are what the reader came for.
     others = sum(size for name, size in columns.items() if name != "claim") + 2 * len(columns)
     columns["claim"] = min(columns["claim"], max(16, width - others))
-    lines = [
-        "  ".join(_fit(_cell(row, name), size) for name, size in columns.items()).rstrip() for row in rows
-    ]
+    lines = ["  ".join(_fit(_cell(row, name), size) for name, size in columns.items()).rstrip() for row in rows]
     if len(shown) < len(claims):
         lines.append(f"and {len(claims) - len(shown)} more in the report")
     return [_fit(line, width).rstrip() for line in lines]
@@ -112,9 +110,7 @@ def _failed_cell(copy: Path) -> tuple[dict[str, Any], dict[str, Any] | None] | N
         for output in cell["outputs"]:
             if output["output_type"] == "error":
                 return cell, output
-    running = [
-        cell for cell in code if cell["metadata"].get("papermill", {}).get("status") in ("running", "failed")
-    ]
+    running = [cell for cell in code if cell["metadata"].get("papermill", {}).get("status") in ("running", "failed")]
     return (running[-1], None) if running else None
 
 

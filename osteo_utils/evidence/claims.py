@@ -13,23 +13,13 @@ from typing import Any
 import numpy as np
 import yaml
 
-from osteo_utils.evidence.measures import wilson
-from osteo_utils.evidence.printed import (
-    arithmetic,
-    interval_of_printed,
-    matrices_printing_as,
-    parse_report,
-    plural,
-)
+from osteo_utils.evidence.printed_report import arithmetic, interval_of_printed, parse_report, plural
+from osteo_utils.statistics.metrics import wilson
 from osteo_utils.study.results import Estimate
 
 REPRODUCED, WITHIN, NOT_REPRODUCED = "reproduced", "within interval", "not reproduced"
 IMPOSSIBLE, UNDECIDABLE = "arithmetically impossible as described", "undecidable"
 SYNTHETIC = "not applicable: synthetic"
-__all__ = [
-    "VERDICTS", "arithmetic", "contradictions", "intervals_of_printed", "load", "matrices_printing_as",
-    "parse_report", "verdicts",
-]  # fmt: skip
 VERDICTS = (REPRODUCED, WITHIN, NOT_REPRODUCED, IMPOSSIBLE, UNDECIDABLE, SYNTHETIC)
 
 
@@ -48,9 +38,7 @@ def verdicts(
     arithmetic is judged. Raises KeyError for a rule that does not exist, ValueError for missing facts.
     """
     if missing := [name for name in ("dataset", "synthetic") if name not in facts]:
-        raise ValueError(
-            f"facts lack {missing}; expected at least the data set's name and whether it is synthetic"
-        )
+        raise ValueError(f"facts lack {missing}; expected at least the data set's name and whether it is synthetic")
     paper = load() if claims is None else claims
     known = {
         f"data/{name}": Estimate(value=facts[f"n_{name}"])
@@ -109,9 +97,7 @@ def intervals_of_printed(
             for share in shares:
                 n = round(share * paper["images"])
                 low, high = interval_of_printed(claim["paper"], n, digits=2) or (None, None)
-                rows.append(
-                    {"id": claim["id"], "tested": n, "accuracy": claim["paper"], "low": low, "high": high}
-                )
+                rows.append({"id": claim["id"], "tested": n, "accuracy": claim["paper"], "low": low, "high": high})
     return rows
 
 
@@ -183,7 +169,9 @@ def _count(claim: Mapping[str, Any], metrics: Mapping[str, Estimate]) -> tuple[s
     files, conflicts = metrics.get("data/files"), metrics.get("data/conflicts")
     if files is None:
         return UNDECIDABLE, "the metric data/files is missing; run notebook 01 for this study"
-    why = f"the set holds {files.value:,.0f} images, the paper {claim['paper']:,}. Who labelled them is not in the files"
+    why = (
+        f"the set holds {files.value:,.0f} images, the paper {claim['paper']:,}. Who labelled them is not in the files"
+    )
     if conflicts is not None and conflicts.value:
         found = plural(int(conflicts.value), "group of copies carries", "groups of copies carry")
         why += f", and {found} both labels, so at least as many labels are wrong"
@@ -248,9 +236,7 @@ def _number(value: float, unit: str) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Check a printed classification report; prints the result, returns 0, or 2 for one it cannot read."""
     parser = argparse.ArgumentParser(prog="python -m osteo_utils.evidence.claims", description=main.__doc__)
-    parser.add_argument(
-        "report", help="text file with the report as scikit-learn prints it, or - for standard input"
-    )
+    parser.add_argument("report", help="text file with the report as scikit-learn prints it, or - for standard input")
     parser.add_argument("--images", type=int, help="size of the data set that the report is a hold-out of")
     parser.add_argument("--class-sizes", type=int, nargs=2, metavar=("NEGATIVE", "POSITIVE"))
     asked = parser.parse_args(arguments)
@@ -265,9 +251,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for matrix in checked.matrices:
         right, total = int(np.trace(matrix)), int(matrix.sum())
         low, high = wilson(right, total)
-        print(
-            f"  {matrix.tolist()}  accuracy {right}/{total} = {right / total:.4f}, 95 % {low:.4f} to {high:.4f}"
-        )
+        print(f"  {matrix.tolist()}  accuracy {right}/{total} = {right / total:.4f}, 95 % {low:.4f} to {high:.4f}")
     for title, lines in (("Remarks", checked.remarks), ("Contradictions", checked.contradictions)):
         print(f"{title}:" + ("" if lines else " none"))
         for line in lines:

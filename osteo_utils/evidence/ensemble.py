@@ -19,8 +19,8 @@ from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import cohen_kappa_score
 
-from osteo_utils.evidence import evaluation
-from osteo_utils.evidence.measures import logit, measure
+from osteo_utils.statistics.calibration import logit
+from osteo_utils.statistics.metrics import measure
 
 ARM = ["protocol", "variant", "seed"]
 KEY = ["image_id", "view", *ARM]
@@ -91,9 +91,7 @@ def stacked(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return _named(frame, _fold_by_fold(frame, fit_and_predict), "stacked")
 
 
-def single_best(
-    frames: Mapping[str, pd.DataFrame], metric: str = "auroc"
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+def single_best(frames: Mapping[str, pd.DataFrame], metric: str = "auroc") -> tuple[pd.DataFrame, pd.DataFrame]:
     """Take, for each fold, the model that scores best on the other folds; recipe `single_best`.
 
     Returns the predictions and a table (protocol, variant, seed, fold, chosen). Naming the best model
@@ -145,40 +143,6 @@ def two_by_two(models: Mapping[str, pd.DataFrame], protocol: str, recipe: str) -
     return found
 
 
-def compared(
-    frames: Mapping[str, pd.DataFrame],
-    reference: str,
-    metric: str = "accuracy",
-    n_resamples: int = 2000,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """Tabulate a metric of each arm and its paired difference from the arm `reference`.
-
-    Columns name, value, low, high, n_files, n_groups, difference, difference_low, difference_high, p (paired
-    bootstrap over groups), p_holm (over the rows), p_mcnemar (exact, one vote per group).
-    """
-    if reference not in frames:
-        raise ValueError(f"there is no arm {reference!r}; expected one of {list(frames)}")
-    tests = {
-        name: evaluation.difference(frame, frames[reference], metric, n_resamples, seed)
-        for name, frame in frames.items()
-        if name != reference
-    }
-    adjusted = evaluation.holm({name: test.p_value for name, test in tests.items()})
-    rows = []
-    for name, frame in frames.items():
-        own = evaluation.summarise(frame, [metric], n_resamples, seed)[metric]
-        row = {"name": name, "value": own.value, "low": own.low, "high": own.high}
-        row |= {"n_files": own.n_files, "n_groups": own.n_groups}
-        if name in tests:
-            gap = tests[name].estimate
-            row |= {"difference": gap.value, "difference_low": gap.low, "difference_high": gap.high}
-            row |= {"p": tests[name].p_value, "p_holm": adjusted[name]}
-            row["p_mcnemar"] = evaluation.mcnemar_by_group(frame, frames[reference]).p_value
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
 def threshold_inside(predictions: pd.DataFrame, sensitivity: float = 0.9) -> pd.DataFrame:
     """Add a column `threshold`: the highest that reaches `sensitivity` on the other folds.
 
@@ -222,9 +186,7 @@ def diversity(pred_a: pd.DataFrame, pred_b: pd.DataFrame, threshold: float = 0.5
                 "only_b_right": int((~a & b).sum()),
                 "both_wrong": int((~a & ~b).sum()),
                 "error_overlap": float((~a & ~b).sum() / missed) if missed else 0.0,
-                "kappa": float(cohen_kappa_score(*called[part].T))
-                if len(np.unique(called[part])) == 2
-                else np.nan,
+                "kappa": float(cohen_kappa_score(*called[part].T)) if len(np.unique(called[part])) == 2 else np.nan,
                 "correlation": float(pd.Series(probs[part, 0]).corr(pd.Series(probs[part, 1]), "spearman")),
                 "either_right": float((a | b).mean()),
             }
@@ -245,14 +207,10 @@ def inventory(models: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return table.reset_index()
 
 
-def arms(
-    models: Mapping[str, pd.DataFrame], protocol: str, recipe: str, variant: str
-) -> dict[str, pd.DataFrame]:
+def arms(models: Mapping[str, pd.DataFrame], protocol: str, recipe: str, variant: str) -> dict[str, pd.DataFrame]:
     """Select one arm of every model. Raises ValueError naming the model that does not have it."""
     wanted = {"protocol": protocol, "recipe": recipe, "variant": variant}
-    chosen = {
-        name: frame[(frame[list(wanted)] == pd.Series(wanted)).all(axis=1)] for name, frame in models.items()
-    }
+    chosen = {name: frame[(frame[list(wanted)] == pd.Series(wanted)).all(axis=1)] for name, frame in models.items()}
     if lacking := [name for name, frame in chosen.items() if frame.empty]:
         raise ValueError(
             f"no predictions of {wanted} by {', '.join(lacking)}; run its notebook with this protocol, recipe "

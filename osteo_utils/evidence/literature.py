@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from osteo_utils.evidence.measures import wilson
+from osteo_utils.statistics.metrics import wilson
 from osteo_utils.study.results import Estimate
 
 NEEDED = (
@@ -40,9 +40,7 @@ def check(entries: Sequence[Mapping[str, Any]]) -> None:
     for entry in entries:
         name = entry.get("key", "an entry without a key")
         if missing := [field for field in NEEDED if field not in entry]:
-            raise ValueError(
-                f"literature.yaml, {name}: lacks {missing}; leave a field empty where it is not known"
-            )
+            raise ValueError(f"literature.yaml, {name}: lacks {missing}; leave a field empty where it is not known")
         if unknown := sorted(set(entry) - {*NEEDED, *OPTIONAL}):
             raise ValueError(f"literature.yaml, {name}: unknown {unknown}; expected {[*NEEDED, *OPTIONAL]}")
         if entry["metric"] not in METRICS or entry["read"] not in READ:
@@ -100,16 +98,12 @@ def beside(
     for entry in load() if entries is None else entries:
         low, high, word = interval(entry)
         kept = {
-            field: entry.get(field)
-            for field in (*NEEDED, "note")
-            if field not in ("key", "authors", "year", "venue")
+            field: entry.get(field) for field in (*NEEDED, "note") if field not in ("key", "authors", "year", "venue")
         }
         kind = "paper" if entry["key"] == "shawon2024" else "other"
         name = f"{entry['authors']} {entry['year']}" + (" (the paper)" if kind == "paper" else "")
         found.append({"name": name, **kept, "low": low, "high": high, "interval": word, "kind": kind})
-    order = {
-        site: place for place, site in enumerate(dict.fromkeys(["knee", *(row["site"] for row in found)]))
-    }
+    order = {site: place for place, site in enumerate(dict.fromkeys(["knee", *(row["site"] for row in found)]))}
     found.sort(key=lambda row: (order[row["site"]], -row["value"]))
     columns = (
         "name site classes labels images patients tested protocol metric value low high interval read source note kind"

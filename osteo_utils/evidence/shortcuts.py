@@ -19,9 +19,9 @@ from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import KBinsDiscretizer, OneHotEncoder, StandardScaler
 
-from osteo_utils.evidence import evaluation
-from osteo_utils.evidence.measures import measure
-from osteo_utils.models import masks
+from osteo_utils.images import film_views
+from osteo_utils.statistics import evaluation
+from osteo_utils.statistics.metrics import measure
 from osteo_utils.study.results import Estimate
 
 MEANING = {
@@ -78,14 +78,13 @@ def of_films(films: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def background(films: Sequence[np.ndarray], bones: Sequence[np.ndarray]) -> np.ndarray:
-    """Thumbnails (n, 1024) of films without their bone (`masks.without_bone`).
+    """Thumbnails (n, 1024) of films without their bone (`film_views.without_bone`).
 
     `bones` are not 0 on bone, of the films' shapes; an empty one leaves its film as it is, so keep such films out of the
     folds.
     """
     bare = (
-        masks.without_bone(film, bone) if bone.any() else film
-        for film, bone in zip(films, bones, strict=True)
+        film_views.without_bone(film, bone) if bone.any() else film for film, bone in zip(films, bones, strict=True)
     )
     return np.array([_thumbnail(film).ravel() for film in bare])
 
@@ -164,8 +163,7 @@ def battery(
 ) -> dict[str, Finding]:
     """`judge` for every named set of features, in the order given."""
     return {
-        name: judge(features, images, folds, n_permutations, n_resamples, seed)[0]
-        for name, features in sets.items()
+        name: judge(features, images, folds, n_permutations, n_resamples, seed)[0] for name, features in sets.items()
     }
 
 

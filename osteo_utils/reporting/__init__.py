@@ -1,1 +1,5 @@
-"""Reporting: figures and reports drawn from saved results only."""
+"""Figures and the report, drawn from saved results only.
+
+In: metrics, tables, predictions and figures under `reports/<study>/`.
+Out: figures as PNG and SVG, `report.html`, `report.pdf`.
+"""

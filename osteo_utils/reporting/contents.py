@@ -6,15 +6,14 @@ The document is plain JSON, so that HTML and PDF print the same. A block has a `
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from osteo_utils.data import datasets
-from osteo_utils.reporting import cohort, findings
+from osteo_utils.reporting import findings
 from osteo_utils.reporting.style import NAMES, protocol_name
 from osteo_utils.reporting.tables import (
     MODELS,
@@ -28,16 +27,15 @@ from osteo_utils.reporting.tables import (
     subject_of,
     table,
 )
-from osteo_utils.reporting.wording import (
-    LIMITS,
+from osteo_utils.reporting.text import (
     NOTICE,
-    ONE_SET,
     PROTOCOLS,
     SECTIONS,
     SYNTHETIC,
     Exhibit,
     Section,
 )
+from osteo_utils.sources import registry
 from osteo_utils.study import config
 from osteo_utils.study.paths import StudyPaths
 
@@ -72,9 +70,7 @@ def summary(metrics: Metrics, claims: list[dict[str, Any]], dataset: str) -> lis
         f"{said(needed(metrics, f'{model}/grouped/accuracy'))}"
         for model in MODELS
     ]
-    second = (
-        f"With no knee on both sides of a split, {', '.join(scores[:-1])}, and the combination of the two "
-    )
+    second = f"With no knee on both sides of a split, {', '.join(scores[:-1])}, and the combination of the two "
     second += scores[-1].split(" ", 1)[1] + "."
     lab = {
         name.split("/")[1]: value
@@ -151,54 +147,19 @@ def methods(runs: Mapping[str, dict[str, Any]]) -> list[Block]:
     )
     interval += f", {resamples:,} times." if resamples else "."
     return [
-        table(
-            "Protocols.", ["protocol", "what it is"], [[NAMES[key], text] for key, text in PROTOCOLS.items()]
-        ),
+        table("Protocols.", ["protocol", "what it is"], [[NAMES[key], text] for key, text in PROTOCOLS.items()]),
         {"kind": "text", "text": interval},
         table("Parameters, as the notebooks recorded them.", ["parameter", "value", "meaning"], rows),
     ]
 
 
-def environment(runs: Mapping[str, dict[str, Any]]) -> list[Block]:
-    """Run time, memory, hashes and versions, from what each notebook recorded of itself."""
-    rows = [
-        [
-            notebook,
-            f"{about['seconds']:,.0f}",
-            f"{about['peak_memory_gib']:.2f}",
-            about["finished"],
-            about["code_sha256"][:12],
-            about["parameters_sha256"][:12],
-        ]
-        for notebook, about in runs.items()
-    ]
-    total = sum(about["seconds"] for about in runs.values())
-    heads = ["notebook", "seconds", "peak memory (GiB)", "finished (UTC)", "code", "parameters"]
-    names = sorted({name for about in runs.values() for name in about["versions"]})
-    versions = [
-        [name, " / ".join(_distinct(about["versions"].get(name) for about in runs.values()))]
-        for name in names
-    ]
-    return [
-        {"kind": "text", "text": f"The notebooks took {total / 60:.1f} minutes together."},
-        table(
-            "Run time, memory, and the first twelve digits of the hashes of code and parameters.", heads, rows
-        ),
-        table("Versions.", ["package", "version"], versions),
-    ]
-
-
-def _distinct(values: Iterable[str | None]) -> list[str]:
-    return list(dict.fromkeys(value for value in values if value))
-
-
 def opening_of_data(metrics: Metrics, parameters: Mapping[str, Any]) -> list[Block]:
     """Files, groups and conflicts, where the labels come from, and under which licence; osteopenia and patients."""
-    known = datasets.get(parameters["dataset"])
+    known = registry.get(parameters["dataset"])
     blocks: list[Block] = [
         {"kind": "text", "text": f"{known.title}. Source: {known.source}. Licence: {known.licence}."},
         {"kind": "note", "text": known.labels},
-        {"kind": "text", "text": f"{cohort.osteopenia(metrics, parameters)} {cohort.patients(metrics)}"},
+        {"kind": "text", "text": f"{findings.osteopenia(metrics, parameters)} {findings.patients(metrics)}"},
     ]
     return [*blocks, *_some(other_metrics(metrics, "data", "The data in numbers."))]
 
@@ -212,7 +173,7 @@ def numbers_of(section: Section, metrics: Metrics, parameters: Mapping[str, Any]
     if section.key == "data":
         return opening_of_data(metrics, parameters)
     if section.key == "external":
-        return cohort.external(metrics)
+        return findings.external(metrics)
     if section.key == "segmentation":
         return _some(other_metrics(metrics, "segmentation", "Bone masks in numbers."))
     blocks = []
@@ -292,11 +253,11 @@ def document(
     others = exhibits(rest, paths, films, used)
     back = [
         {"key": "methods", "title": "Methods", "blocks": methods(runs)},
-        {"key": "environment", "title": "Environment and run time", "blocks": environment(runs)},
+        {"key": "environment", "title": "Environment and run time", "blocks": findings.environment(runs)},
         {
             "key": "limits",
             "title": "Limits",
-            "blocks": [{"kind": "list", "items": limits(metrics, runs, dataset)}],
+            "blocks": [{"kind": "list", "items": findings.limits(metrics, runs, dataset)}],
         },
     ]
     if numbers := appendix(metrics):
@@ -310,23 +271,3 @@ def document(
         "notice": NOTICE,
         "sections": [*front, *body, *back],
     }
-
-
-def limits(metrics: Metrics, runs: Mapping[str, dict[str, Any]], dataset: str) -> list[str]:
-    """What the numbers cannot say, as far as this study's settings decide it."""
-    asked = runs["04_vgg16"]["parameters"]
-    seeds = asked.get("split_seeds", [])
-    if asked.get("primary_recipe") != "none":
-        seeds = seeds[: asked.get("trained_seeds", len(seeds))]
-    return [
-        datasets.get(dataset).labels,
-        *([] if cohort.has_external(metrics) else [ONE_SET]),
-        *LIMITS,
-        *(
-            [
-                f"Headline numbers come from one split seed only ({seeds[0]}): another deal of the folds would move every number."
-            ]
-            if len(seeds) == 1
-            else []
-        ),
-    ]

@@ -1,6 +1,6 @@
 """Every figure without a film in it, drawn from tables; each states its n, data set and protocol in `where`.
 
-The figures of the data stand here, those of the models in `performance`, `curves` and `intervals`; callers find all
+The figures of the data stand here, those of the models in `curves` and `intervals`; callers find all
 here.
 """
 
@@ -13,14 +13,14 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from osteo_utils.reporting.curves import (
     abstention,
+    confusion,
     decision,
-    perturbations,
     precision_recall,
     reliability,
     roc,
+    training_curves,
 )
-from osteo_utils.reporting.intervals import beside_shuffled, by_protocol, forest, mask_trial
-from osteo_utils.reporting.performance import confusion, training_curves
+from osteo_utils.reporting.intervals import beside_shuffled, by_protocol, forest, mask_trial, perturbations
 from osteo_utils.reporting.style import (
     NAMES,
     PALETTE,
@@ -131,9 +131,7 @@ def intensity(frame: pd.DataFrame, where: str) -> Figure:
     axes = figure.subplots()
     for name, dashes in zip(classes_of(frame), ("-", "--", "-.", ":"), strict=False):
         line = frame[frame["class_name"].eq(name)].sort_values("level")
-        axes.fill_between(
-            line["level"], line["low"], line["high"], color=colour_of(name), alpha=0.18, linewidth=0
-        )
+        axes.fill_between(line["level"], line["low"], line["high"], color=colour_of(name), alpha=0.18, linewidth=0)
         axes.plot(line["level"], line["share"], dashes, color=colour_of(name), label=name)
     axes.set(xlabel="grey level", ylabel="share of pixels", xlim=(frame["level"].min(), frame["level"].max()))
     axes.set_ylim(bottom=0)
@@ -171,9 +169,7 @@ def group_sizes(audit: pd.DataFrame, where: str) -> Figure:
         bottom += counts
     for size, count in zip(sizes, bottom, strict=True):
         conflicts = int(((groups["size"] == size) & (groups["conflict"] == 1)).sum())
-        text = f"{count:.0f}" + (
-            f"\n({conflicts} conflict{'s' if conflicts > 1 else ''})" if conflicts else ""
-        )
+        text = f"{count:.0f}" + (f"\n({conflicts} conflict{'s' if conflicts > 1 else ''})" if conflicts else "")
         axes.annotate(text, (size, count), xytext=(0, 3), textcoords="offset points", ha="center", fontsize=8)
     axes.set(xlabel="images in the group", ylabel="groups")
     axes.margins(y=0.2)

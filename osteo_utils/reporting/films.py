@@ -24,9 +24,7 @@ def _checked(name: str, given: Sequence[np.ndarray | None] | None, images: Seque
         raise ValueError(f"grid: {len(images)} images but {len(given)} {name}; expected one for each image.")
     for number, (part, image) in enumerate(zip(given, images, strict=True)):
         if part is not None and np.shape(part) != np.shape(image):
-            raise ValueError(
-                f"grid: {name}[{number}] has shape {np.shape(part)}, its image {np.shape(image)}."
-            )
+            raise ValueError(f"grid: {name}[{number}] has shape {np.shape(part)}, its image {np.shape(image)}.")
     return list(given)
 
 

@@ -8,10 +8,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 from osteo_utils.reporting.style import (
+    CHANCE,
     NAMES,
     PALETTE,
+    band,
     canvas,
     colour_of,
     legend_above,
@@ -37,9 +40,7 @@ def _dots(axes: Axes, frame: pd.DataFrame, colours: list[str], filled: list[bool
             clip_on=False,  # a value of 1 lies on the edge
             gid="value",
         )
-        text = (
-            f"{item.value:.2f}" if pd.isna(item.low) else f"{item.value:.2f} ({item.low:.2f}–{item.high:.2f})"
-        )
+        text = f"{item.value:.2f}" if pd.isna(item.low) else f"{item.value:.2f} ({item.low:.2f}–{item.high:.2f})"
         axes.annotate(
             text,
             (1, row),
@@ -114,9 +115,7 @@ def by_protocol(
     require(frame, ["protocol", "value", "low", "high", "n_files", "n_groups"], "by_protocol")
     figure = canvas(7.2, 0.46 * len(frame) + 0.95, title, where)
     axes = figure.subplots()
-    honest = (
-        frame["honest"] if "honest" in frame else frame["protocol"].isin(["grouped", "grouped_all"])
-    ).tolist()
+    honest = (frame["honest"] if "honest" in frame else frame["protocol"].isin(["grouped", "grouped_all"])).tolist()
     if chance:
         axes.axvline(0.5, color=PALETTE["neutral"], linewidth=0.9, linestyle=(0, (1, 1.5)), gid="chance")
     _dots(axes, frame, [PALETTE[model or "neutral"]] * len(frame), honest)
@@ -189,4 +188,34 @@ def mask_trial(trial: pd.DataFrame, where: str) -> Figure:
     axes.set_xlabel("Dice coefficient (median and quartiles over knees)")
     axes.grid(visible=True, axis="x")
     axes.tick_params(axis="y", length=0)
+    return figure
+
+
+@styled
+def perturbations(table: pd.DataFrame, where: str, model: str) -> Figure:
+    """AUROC and the share of calls that change, by kind of perturbation and its strength, with 95 % bands.
+
+    `table` as `perturbations.judge` gives it, with a column unit; the unchanged films are the first point of every panel.
+    """
+    require(table, ["kind", "strength", "unit", "value", "low", "high", "flipped"], "perturbations")
+    start = table[table.strength == 0]
+    parts = list(table[table.strength > 0].groupby("kind", sort=False))
+    figure = canvas(1.45 * len(parts) + 0.6, 3.9, f"{NAMES.get(model, model)} on perturbed films", where)
+    grid = figure.subplots(2, len(parts), sharex="col", sharey="row", squeeze=False)
+    for column, (kind, part) in enumerate(parts):
+        drawn = pd.concat([start, part]).assign(place=range(len(part) + 1))
+        score, calls = grid[:, column]
+        band(score, drawn, "place", "value", colour_of(model), dashes="o-")
+        score.axhline(float(start["value"].iloc[0]), **CHANCE)
+        ends = {"flipped_low": "low", "flipped_high": "high"}
+        flips = drawn.drop(columns=list(ends.values())).rename(columns=ends)
+        band(calls, flips, "place", "flipped", PALETTE["neutral"], dashes="o-")
+        score.set_title(str(kind), fontsize=9)
+        calls.set(xlabel=str(part["unit"].iloc[0]), ylim=(0, 1))
+        calls.set_xticks(drawn["place"], ["none", *(f"{s:g}" for s in part["strength"])])
+        calls.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        for axes in (score, calls):
+            axes.grid(visible=True, axis="y")
+    grid[0, 0].set(ylabel="AUROC", ylim=(min(0.45, float(table["low"].min())), 1.0))
+    grid[1, 0].set(ylabel="calls that change")
     return figure

@@ -21,7 +21,7 @@ from PIL import Image
 
 from osteo_utils.evidence import claims
 from osteo_utils.reporting.contents import document
-from osteo_utils.study import config, pages, runtime
+from osteo_utils.study import config, results, runtime
 from osteo_utils.study.paths import StudyPaths
 from osteo_utils.study.results import atomic_path, load_metrics, read_json, write_text
 
@@ -58,9 +58,7 @@ def check_consistency(study: str) -> None:
     runs = recorded_runs(study)
     problems, again = [], set()
     for name in sorted({name for about in runs.values() for name in about["inputs"]}):
-        recorded = {
-            notebook: about["inputs"][name] for notebook, about in runs.items() if name in about["inputs"]
-        }
+        recorded = {notebook: about["inputs"][name] for notebook, about in runs.items() if name in about["inputs"]}
         path = next((p for p in _places(study, name) if p.is_file()), None)
         if path is None:
             if len(set(recorded.values())) > 1:
@@ -82,10 +80,7 @@ def check_consistency(study: str) -> None:
             problems.append(f"parameter {name}: {told}")
             usual = max(by_value.values(), key=len)
             again.update(
-                notebook
-                for notebooks in by_value.values()
-                if notebooks is not usual
-                for notebook in notebooks
+                notebook for notebooks in by_value.values() if notebooks is not usual for notebook in notebooks
             )
     if problems:
         listed = "\n  ".join(problems)
@@ -107,12 +102,8 @@ def render(study: str, films: bool = True, destination: Path | None = None) -> d
     check_consistency(study)
     paths = StudyPaths(study)
     if not paths.claims.is_file():
-        raise FileNotFoundError(
-            f"{paths.claims}: not there; run the notebook 08_report, which judges the claims"
-        )
-    content = document(
-        paths, load_metrics(paths.reports), recorded_runs(study), read_json(paths.claims), films
-    )
+        raise FileNotFoundError(f"{paths.claims}: not there; run the notebook 08_report, which judges the claims")
+    content = document(paths, load_metrics(paths.reports), recorded_runs(study), read_json(paths.claims), films)
     folder = Path(destination) if destination else paths.reports
     html, pdf = folder / "report.html", folder / "report.pdf"
     write_text(html, as_html(content))
@@ -124,7 +115,7 @@ def render(study: str, films: bool = True, destination: Path | None = None) -> d
 def as_html(content: dict[str, Any]) -> str:
     """The document as one self-contained HTML page: style and figures are inside it."""
     filters = {"embedded": embedded, "tone": tone, "shown_width": shown_width}
-    return pages.page(HERE / "report.html.j2", content, filters)
+    return results.page(HERE / "report.html.j2", content, filters)
 
 
 def embedded(path: str) -> str:
@@ -187,9 +178,7 @@ def as_pdf(content: dict[str, Any], path: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code (1 with a message when the report cannot be made)."""
-    parser = argparse.ArgumentParser(
-        prog="python -m osteo_utils.reporting.report", description=__doc__.split("\n")[0]
-    )
+    parser = argparse.ArgumentParser(prog="python -m osteo_utils.reporting.report", description=__doc__.split("\n")[0])
     parser.add_argument("study", help="name of the study, as under reports/")
     parser.add_argument("--no-films", action="store_true", help="leave out every figure that shows a film")
     parser.add_argument("--destination", type=Path, help="folder to write into; the study's own without it")

@@ -203,3 +203,15 @@ def paper_line(axes: Axes, value: float, horizontal: bool) -> None:
         va="center" if horizontal else "bottom",
         fontsize=8,
     )
+
+
+CHANCE = {"color": "#A0A0A0", "linewidth": 0.9, "linestyle": (0, (1, 1.5))}
+
+
+def band(
+    axes: Axes, table: pd.DataFrame, across: str, up: str, colour: str, label: str = "", dashes: str = "-"
+) -> None:
+    """A line through a table of `evidence.curves`, and its 95 % band where that has any width."""
+    if (table["high"] > table["low"]).any():
+        axes.fill_between(table[across], table["low"], table["high"], color=colour, alpha=0.15, linewidth=0)
+    axes.plot(table[across], table[up], dashes, color=colour, label=label or None)

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from osteo_utils.reporting.style import NAMES
-from osteo_utils.reporting.wording import METRICS, PROTOCOLS
+from osteo_utils.reporting.text import METRICS, PROTOCOLS
 from osteo_utils.study.results import Estimate, read_table
 
 Block = dict[str, Any]
@@ -49,9 +49,7 @@ def _between(value: str, low: str, high: str) -> str:
 def needed(metrics: Metrics, name: str) -> Estimate:
     """The metric `name`; ValueError that names the notebook to run when it is missing."""
     if name not in metrics:
-        maker = next(
-            (notebook for start, notebook in MAKERS.items() if name.startswith(start)), "its notebook"
-        )
+        maker = next((notebook for start, notebook in MAKERS.items() if name.startswith(start)), "its notebook")
         raise ValueError(f"metrics: there is no {name!r}; run {maker} again, which writes it")
     return metrics[name]
 
@@ -96,9 +94,7 @@ def other_metrics(metrics: Metrics, prefix: str, caption: str) -> Block | None:
         [name, said(value), value.unit, _count(value, "n_files"), _count(value, "n_groups"), value.note]
         for name, value in sorted(metrics.items())
         if subject_of(name) == prefix
-        and not (
-            name.count("/") == 2 and name.split("/")[2] in MAIN_METRICS and name.split("/")[1] in PROTOCOLS
-        )
+        and not (name.count("/") == 2 and name.split("/")[2] in MAIN_METRICS and name.split("/")[1] in PROTOCOLS)
     ]
     return table(caption, ["metric", "value", "unit", "files", "groups", "note"], rows) if rows else None
 
@@ -116,9 +112,7 @@ def table(caption: str, heads: list[str], rows: list[list[str]]) -> Block:
     }
 
 
-def saved_table(
-    path: Path, caption: str, names: Sequence[str] = (), longest: int = 20, start: int = 10
-) -> Block:
+def saved_table(path: Path, caption: str, names: Sequence[str] = (), longest: int = 20, start: int = 10) -> Block:
     """A CSV of the study as a block: its columns `names` (all by default); what is cut is said.
 
     A value and the two ends of its interval, in three columns, become one.

@@ -40,18 +40,14 @@ def load(study: str) -> dict[str, Any]:
     settings = _read_yaml(source)
     check(settings, source.name, complete=True)
     if settings["study"] != study:
-        raise ValueError(
-            f"{source.name}: study is {settings['study']!r}, expected {study!r} as the file is named"
-        )
+        raise ValueError(f"{source.name}: study is {settings['study']!r}, expected {study!r} as the file is named")
     return settings
 
 
 def check(settings: Mapping[str, Any], where: str, complete: bool = False) -> None:
     """Raise one ValueError that lists everything wrong with `settings`."""
     problems = [
-        f"unknown parameter {name!r}; {nearest(name, PARAMETERS)}"
-        for name in settings
-        if name not in PARAMETERS
+        f"unknown parameter {name!r}; {nearest(name, PARAMETERS)}" for name in settings if name not in PARAMETERS
     ]
     if complete:
         problems += [
@@ -63,9 +59,7 @@ def check(settings: Mapping[str, Any], where: str, complete: bool = False) -> No
         if name in PARAMETERS and (text := PARAMETERS[name].problem(value)):
             problems.append(f"{name}: {text}")
     if "primary_recipe" in settings and settings["primary_recipe"] not in settings.get("recipes", RECIPES):
-        problems.append(
-            f"primary_recipe: {settings['primary_recipe']!r} is not among recipes {settings['recipes']}"
-        )
+        problems.append(f"primary_recipe: {settings['primary_recipe']!r} is not among recipes {settings['recipes']}")
     if "last_block" not in settings.get("recipes", RECIPES):
         problems.append("recipes: 'last_block' must be among them; curves and activation maps come from it")
     if "full" not in settings.get("variants", ["full"]):
@@ -117,9 +111,7 @@ def from_namespace(notebook: str, namespace: Mapping[str, Any]) -> dict[str, Any
             raise ValueError(f"{notebook}: unknown parameter {name!r}; {nearest(name, wanted)}")
     check(settings, notebook)
     if not _is_name(settings["study"]):
-        raise ValueError(
-            f"{notebook}: study {settings['study']!r} cannot name a folder; use letters, digits, _ and -"
-        )
+        raise ValueError(f"{notebook}: study {settings['study']!r} cannot name a folder; use letters, digits, _ and -")
     return settings
 
 
@@ -156,9 +148,7 @@ def create_own(
     if not _is_name(name):
         raise ValueError(f"--name {name!r}: use letters, digits, _ and -, starting with a letter, 40 at most")
     if name in studies() or name in ("published", "scratch", "benchmarks"):
-        raise ValueError(
-            f"--name {name!r} is taken; choose another so that no other study's results are touched"
-        )
+        raise ValueError(f"--name {name!r} is taken; choose another so that no other study's results are touched")
     target = paths.StudyPaths(name).own_config
     folder = str(Path(data_dir).expanduser().resolve())
     if target.is_file() and (earlier := _read_yaml(target)).get("data_dir") != folder:

@@ -68,9 +68,7 @@ PARAMETERS: dict[str, Parameter] = {
     "study": Parameter(ALL, str, "name of the study: where results go"),
     "seed": Parameter(ALL, int, "every random step derives from it", (0, 2**31 - 1)),
     "dataset": Parameter("01", str, "which data set", ("phantom", "knee744", "folder")),
-    "data_dir": Parameter(
-        "01", str, "folder with normal/ and osteoporosis/; empty = the data set's own place"
-    ),
+    "data_dir": Parameter("01", str, "folder with normal/ and osteoporosis/; empty = the data set's own place"),
     "external_dir": Parameter(
         "01", str, "folder with normal/ and osteoporosis/ of another source, only ever scored; empty = none"
     ),
@@ -92,9 +90,7 @@ PARAMETERS: dict[str, Parameter] = {
     "phantom_shortcut": Parameter(
         "01", float, "how far a lead ball in the corner goes with the label: 0 not, 1 always", (0.0, 1.0)
     ),
-    "phantom_label_noise": Parameter(
-        "01", float, "share of synthetic knees under the wrong label", (0.0, 1.0)
-    ),
+    "phantom_label_noise": Parameter("01", float, "share of synthetic knees under the wrong label", (0.0, 1.0)),
     "phantom_site": Parameter(
         "01", str, "the scanner that synthetic films come from", ("flat_panel", "storage_phosphor")
     ),
@@ -107,9 +103,7 @@ PARAMETERS: dict[str, Parameter] = {
         (1, 1000),
     ),
     "n_folds": Parameter("02", int, "folds of a split", (2, 20)),
-    "augment_first_views": Parameter(
-        "02 07", int, "views of each image in the protocol augment_first", (2, 16)
-    ),
+    "augment_first_views": Parameter("02 07", int, "views of each image in the protocol augment_first", (2, 16)),
     "mask_method": Parameter("03", str, "how bone is found", MASK_METHODS),
     "mask_trial_knees": Parameter(
         "03", int, "synthetic knees of an unseen scanner on which both methods are judged", (2, 10_000)
@@ -117,9 +111,7 @@ PARAMETERS: dict[str, Parameter] = {
     "mask_min_area": Parameter("03", float, "smallest plausible share of bone in a film", (0.0, 1.0)),
     "mask_max_area": Parameter("03", float, "largest plausible share of bone in a film", (0.0, 1.0)),
     "vgg16_weights": Parameter("04", str, "imagenet, random (tests only) or the path of a weights file"),
-    "resnet50_weights": Parameter(
-        "05 07", str, "imagenet, random (tests only) or the path of a weights file"
-    ),
+    "resnet50_weights": Parameter("05 07", str, "imagenet, random (tests only) or the path of a weights file"),
     "view": Parameter("04 05 07", str, "how a film becomes a square", VIEWS),
     "image_size": Parameter("04 05 07", int, "pixels along the side of the network's input", (64, 512)),
     "recipes": Parameter(FITTED, list, "what is trained", RECIPES),
@@ -156,9 +148,7 @@ PARAMETERS: dict[str, Parameter] = {
         "share of the training groups that the best epoch is chosen by; 0 = every epoch, the last is kept",
         (0.0, 0.5),
     ),
-    "patience": Parameter(
-        FITTED, int, "epochs without a smaller inner validation loss before a fit stops", (1, 500)
-    ),
+    "patience": Parameter(FITTED, int, "epochs without a smaller inner validation loss before a fit stops", (1, 500)),
     "layer_decay": Parameter(
         FITTED, float, "recipe all: step size of a stage, as a share of the next stage's", (0.05, 1.0)
     ),
@@ -166,9 +156,7 @@ PARAMETERS: dict[str, Parameter] = {
     "label_permutations": Parameter(
         "02 03", int, "shuffles of the labels that a shortcut is compared with", (10, 100_000)
     ),
-    "bootstrap_resamples": Parameter(
-        "02 03 04 05 06 07", int, "resamples behind each interval", (100, 100_000)
-    ),
+    "bootstrap_resamples": Parameter("02 03 04 05 06 07", int, "resamples behind each interval", (100, 100_000)),
     "target_sensitivity": Parameter("06", float, "sensitivity for which a threshold is chosen", (0.5, 0.999)),
     "leakage_seeds": Parameter("02 07", list, "splits of the leakage lab, one per seed", (0, 2**31 - 1), int),
     "leakage_epochs": Parameter("07", int, "passes over the training images in the leakage lab", (1, 1000)),

@@ -1,8 +1,4 @@
-"""Tables with columns and keys, metrics, and the `Run` that a notebook opens.
-
-Whatever is written goes to a temporary name first and is renamed when whole, so that a kill leaves
-either the old file or the new one.
-"""
+"""What a run leaves: tables with columns and keys, metrics, figures and pages, each whole or not at all."""
 
 from __future__ import annotations
 
@@ -10,7 +6,7 @@ import json
 import math
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -19,6 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from osteo_utils.study import config, paths, runtime
 
@@ -40,9 +37,7 @@ CONTRACTS = {
         ("image_id",),
     ),
     "audit": Contract(("image_id", "group", "relation", "nearest", "distance", "conflict"), ("image_id",)),
-    "folds": Contract(
-        ("protocol", "seed", "image_id", "view", "fold"), ("protocol", "seed", "image_id", "view")
-    ),
+    "folds": Contract(("protocol", "seed", "image_id", "view", "fold"), ("protocol", "seed", "image_id", "view")),
     "predictions": Contract(
         tuple("image_id view protocol recipe variant seed fold group y_true y_prob".split()),
         ("image_id", "view", "protocol", "recipe", "variant", "seed"),
@@ -120,19 +115,13 @@ def check_table(frame: pd.DataFrame, contract: str, name: str = "table") -> None
     missing = [column for column in wanted.columns if column not in frame.columns]
     extra = [column for column in frame.columns if column not in wanted.columns]
     if missing or extra:
-        raise ValueError(
-            f"{name}: columns of a {contract} table are wrong: missing {missing}, unknown {extra}"
-        )
+        raise ValueError(f"{name}: columns of a {contract} table are wrong: missing {missing}, unknown {extra}")
     keys = frame[list(wanted.key)]
     if keys.isna().any(axis=None):
-        raise ValueError(
-            f"{name}: the key {wanted.key} has an empty value in row {keys.isna().any(axis=1).idxmax()}"
-        )
+        raise ValueError(f"{name}: the key {wanted.key} has an empty value in row {keys.isna().any(axis=1).idxmax()}")
     repeated = keys.duplicated()
     if repeated.any():
-        raise ValueError(
-            f"{name}: the key {wanted.key} stands twice: {list(map(str, keys[repeated].iloc[0]))}"
-        )
+        raise ValueError(f"{name}: the key {wanted.key} stands twice: {list(map(str, keys[repeated].iloc[0]))}")
 
 
 def write_table(path: Path, frame: pd.DataFrame, contract: str | None = None) -> None:
@@ -258,11 +247,7 @@ def start(notebook: str, namespace: Mapping[str, Any]) -> Run:
     shown = runtime.versions()
     cores = "1 thread" if threads == 1 else f"{threads} threads"
     print(f"{notebook} · study {parameters['study']} · seed {parameters['seed']} · {cores}")
-    print(
-        " · ".join(
-            f"{name} {version}" for name, version in shown.items() if name in ("python", "keras", "backend")
-        )
-    )
+    print(" · ".join(f"{name} {version}" for name, version in shown.items() if name in ("python", "keras", "backend")))
     return Run(notebook, parameters, paths.StudyPaths(parameters["study"]), threads)
 
 
@@ -271,3 +256,16 @@ def _short_name(path: Path, study: paths.StudyPaths) -> str:
         if path.is_relative_to(root):
             return path.relative_to(root).as_posix()
     return path.name
+
+
+def page(template: Path, content: Mapping[str, Any], filters: Mapping[str, Callable] | None = None) -> str:
+    """The page that a template makes of its content; text is escaped, a name that is not given is an error."""
+    jinja = Environment(
+        loader=FileSystemLoader(template.parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    jinja.filters.update(filters or {})
+    return jinja.get_template(template.name).render(content)

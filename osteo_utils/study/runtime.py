@@ -127,9 +127,7 @@ def hash_of(value: Any) -> str:
             return item.item()
         if isinstance(item, Path):
             return str(item)
-        raise TypeError(
-            f"hash_of: cannot hash a {type(item).__name__}; give numbers, strings, lists, dicts or arrays"
-        )
+        raise TypeError(f"hash_of: cannot hash a {type(item).__name__}; give numbers, strings, lists, dicts or arrays")
 
     digest.update(json.dumps(value, sort_keys=True, default=replace_arrays, ensure_ascii=False).encode())
     return digest.hexdigest()

@@ -1,0 +1,118 @@
+"""Which films of an external set show a knee of the study itself, so that they are reported and never scored.
+
+The study's own films are audited by themselves. Its groups, folds and fits are therefore the same whether it has an
+external set or not; an external film can only take itself out.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from osteo_utils.audit import copies, groups
+from osteo_utils.images.manifest import develop, usable
+
+# How an external film shows a knee of the study, surest first; `chained` is by way of other external films.
+RELATIONS = ("exact", "pixel", "perceptual", "patient", "chained")
+COLUMNS = ("image_id", "group", "develop_image", "relation", "distance", "same_label")
+
+
+def extend(images: np.ndarray, manifest: pd.DataFrame, table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The audit of the study with its external films added, and the external films that show a knee of the study.
+
+    `images` is the store, uint8 (n, 512, 512), `manifest` that of both roles, `table` the audit of the develop films
+    alone, whose rows come first and unchanged. An external film has the group of the study whose knee it shows, else
+    a number above all of the study's. The second table has a row per overlapping film: image_id, group, develop_image
+    (the film of the study that shows the knee), relation (one of RELATIONS), distance (1 − similarity, empty where no
+    likeness was measured) and same_label (1 where both sets give the label alike). Without external films `table` is
+    returned as it is, with an empty second table.
+    """
+    if usable(manifest, "external").empty:
+        return table, pd.DataFrame(columns=list(COLUMNS))
+    pairs = copies.compare(images, manifest)
+    both = groups.audit(images, manifest, pairs)
+    films = copies.candidates_of(manifest).merge(both[["image_id", "group"]], on="image_id")
+    own = films[films["role"] == "develop"]
+    theirs = films[(films["role"] == "external") & films["group"].isin(own["group"])]
+    shared = _matched(theirs, own, pairs, films.set_index("image_id")["pixel_sha256"])
+    shared["group"] = shared["develop_image"].map(table.set_index("image_id")["group"]).astype(int)
+    added = both[both["image_id"].isin(films.loc[films["role"] == "external", "image_id"])]
+    group = added["image_id"].map(shared.set_index("image_id")["group"])
+    alone = group.isna()
+    group[alone] = table["group"].max() + 1 + pd.factorize(added.loc[alone, "group"])[0]
+    added = added.assign(group=group.astype(int))
+    return pd.concat([table, added], ignore_index=True), shared[list(COLUMNS)]
+
+
+def to_score(manifest: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """The external films that may be scored, in the order of the store: columns of the manifest, group, conflict.
+
+    `table` is the extended audit. Left out are films in a group that also holds a film of the study, and, as under
+    `grouped`, those of a knee that the external set has under both labels. Raises ValueError where the audit does
+    not know a film.
+    """
+    films = usable(manifest, "external").merge(
+        table[["image_id", "group", "conflict"]], on="image_id", how="left", validate="one_to_one"
+    )
+    if (unknown := films["group"].isna()).any():
+        raise ValueError(f"audit.csv has no row for {films.loc[unknown, 'image_id'].iloc[0]}; run 02_eda again")
+    films = films.astype({"group": int, "conflict": int})
+    own = table.loc[table["image_id"].isin(develop(manifest)["image_id"]), "group"]
+    return films[~films["group"].isin(own) & (films["conflict"] == 0)].reset_index(drop=True)
+
+
+def counts(manifest: pd.DataFrame, table: pd.DataFrame, shared: pd.DataFrame) -> dict[str, int]:
+    """What of the external set can be scored, and why not the rest; empty without an external set.
+
+    `table` and `shared` as `extend` returns them. files, groups and patients (0 where none is named) of the usable
+    films; overlap_files, those by relation, and those whose label the study's film contradicts; conflict_files;
+    scored_files and scored_groups.
+    """
+    films = usable(manifest, "external").merge(table[["image_id", "group", "conflict"]], on="image_id")
+    if films.empty:
+        return {}
+    kept = to_score(manifest, table)
+    people = films.loc[films["patient"].notna() & (films["patient"] != ""), "patient"]
+    by_relation = shared["relation"].value_counts()
+    return {
+        "files": len(films),
+        "groups": films["group"].nunique(),
+        "patients": people.nunique(),
+        "overlap_files": len(shared),
+        **{f"overlap_{name}": int(by_relation[name]) for name in RELATIONS if name in by_relation},
+        "overlap_other_label": int((shared["same_label"] == 0).sum()),
+        "conflict_files": len(films) - len(shared) - len(kept),
+        "scored_files": len(kept),
+        "scored_groups": kept["group"].nunique(),
+    }
+
+
+def _matched(theirs: pd.DataFrame, own: pd.DataFrame, pairs: pd.DataFrame, pixels: pd.Series) -> pd.DataFrame:
+    """For each external film the film of the study that it matches best: the columns of the overlap but group."""
+    # Films of the same pixels were compared once, under one of their names.
+    ends = zip(pairs["first"].map(pixels), pairs["second"].map(pixels), strict=True)
+    similarity: dict[frozenset[str], float] = {}
+    for end, value in zip(map(frozenset, ends), pairs["similarity"], strict=True):
+        similarity[end] = max(value, similarity.get(end, -1.0))
+    rows = []
+    for film in theirs.itertuples():
+        found = [
+            (*_link(film, other, similarity), other.image_id, int(other.label == film.label))
+            for other in own[own["group"] == film.group].itertuples()
+        ]
+        level, gap, name, alike = min(found, key=lambda link: (link[0], np.nan_to_num(link[1]), link[2]))
+        rows.append((film.image_id, name, RELATIONS[level], round(gap, 4), alike))
+    return pd.DataFrame(rows, columns=["image_id", "develop_image", "relation", "distance", "same_label"])
+
+
+def _link(film: object, other: object, similarity: dict[frozenset[str], float]) -> tuple[int, float]:
+    """Place in RELATIONS and distance of two films of one group."""
+    if film.sha256 == other.sha256:
+        return 0, 0.0
+    if film.pixel_sha256 == other.pixel_sha256:
+        return 1, 0.0
+    alike = similarity.get(frozenset((film.pixel_sha256, other.pixel_sha256)), -1.0)
+    if alike >= copies.SAME_KNEE:
+        return 2, 1.0 - alike
+    same = isinstance(film.patient, str) and film.patient != "" and film.patient == other.patient
+    return (3 if same else 4), np.nan

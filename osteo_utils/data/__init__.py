@@ -1,1 +1,0 @@
-"""From radiograph files to a checked table of images, and from there to groups and folds."""

@@ -1,0 +1,157 @@
+"""What a class activation map is worth: does it change with the weights, and does hiding a place change the score?
+
+A map that looks the same when the network has learnt nothing shows the film, not the network.
+Sources: Adebayo et al. 2018, "Sanity checks for saliency maps", NeurIPS (randomised weights, rank correlation);
+Zeiler and Fergus 2014, "Visualizing and understanding convolutional networks", ECCV, section 4.2 (occlusion).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from osteo_utils.interpretation import activation_maps
+from osteo_utils.networks import backbones, scoring
+from osteo_utils.networks.inputs import Activations
+from osteo_utils.networks.tails import fitted_tail
+from osteo_utils.protocols.splits import Fold
+from osteo_utils.sources import weights as pretrained
+from osteo_utils.sources.weights import Weights
+
+FILMS = 48
+WHOLE_FILMS = 8
+PATCHES = 4
+
+
+def rank_correlation(maps: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Spearman's correlation over the places of each pair of maps (n, h, w): (n,), NaN where a map is flat."""
+    if maps.shape != others.shape:
+        raise ValueError(f"rank_correlation: {maps.shape} and {others.shape}; expected maps of one shape")
+    ranks = [stats.rankdata(part.reshape(len(part), -1), axis=1) for part in (maps, others)]
+    first, second = (part - part.mean(axis=1, keepdims=True) for part in ranks)
+    size = np.sqrt((first**2).sum(axis=1) * (second**2).sum(axis=1))
+    return np.divide((first * second).sum(axis=1), size, out=np.full(len(maps), np.nan), where=size > 0)
+
+
+def randomised(
+    fitted: list[tuple[Fold, Path]],
+    activations: Activations,
+    weights: Weights,
+    squares: np.ndarray,
+    seed: int,
+) -> pd.DataFrame:
+    """How far maps stay the same when weights are drawn anew, from the last layer back to the first.
+
+    One row per film and `part` (head, tail, network: what was drawn anew), with the film's position in the table of
+    images, its group, and the rank correlation of the map with that of the fit that has not seen the film. Up to 48
+    films take part, spread over the folds; 8 of them where the whole network is drawn. `squares` (n, s, s) are all
+    films as the network sees them, `fitted` the `last_block` fits on them.
+    """
+    name, size = activations.backbone, activations.image_size
+    jobs = activation_maps.first_grouped(fitted)
+    keras.utils.clear_session()
+    tail = fitted_tail(jobs[0][1], name, weights, size)
+    drawn = pretrained.random(name, seed)
+    blank_tail = backbones.tail(name, drawn, seed=seed, image_size=size)
+    blank_trunk = backbones.trunk(name, drawn, size)
+    kernel, _ = activation_maps.head_of(blank_tail)
+    parts = []
+    for job, folder in jobs:
+        tail.load_weights(folder / scoring.TAIL_FILE)
+        chosen = _spread(job.test, FILMS // len(jobs))
+        rows = activations.views[0][chosen]
+        last = backbones.outputs(backbones.maps(tail), rows)
+        trained = activation_maps.class_activation_map(last, activation_maps.head_of(tail)[0])
+        few = _spread(np.arange(len(chosen)), max(1, WHOLE_FILMS // len(jobs)))
+        from_noise = backbones.outputs(blank_trunk, backbones.preprocess(squares[chosen[few]]))
+        without = {
+            "head": (np.arange(len(chosen)), activation_maps.class_activation_map(last, kernel)),
+            "tail": (np.arange(len(chosen)), activation_maps.tail_cells(blank_tail, rows)),
+            "network": (few, activation_maps.tail_cells(blank_tail, from_noise)),
+        }
+        for part, (which, cells) in without.items():
+            found = {"position": chosen[which], "correlation": rank_correlation(trained[which], cells)}
+            parts.append(pd.DataFrame(found).assign(part=part))
+    table = pd.concat(parts, ignore_index=True)
+    return table.assign(group=jobs[0][0].table.group.to_numpy()[table.position])
+
+
+def occlusion(
+    fitted: list[tuple[Fold, Path]],
+    positions: np.ndarray,
+    squares: np.ndarray,
+    activations: Activations,
+    weights: Weights,
+) -> tuple[np.ndarray, np.ndarray]:
+    """How far the logit falls when a place of the film is hidden, and the map's own account of the same places.
+
+    Two arrays float32 (n, 4, 4) for the films at `positions`, each judged by the fit that has not seen it. A place
+    is a sixteenth of the film, painted over with the film's median grey. Their `rank_correlation` is a second
+    opinion on the map; the two need not agree, as the network sees a hidden place as a new edge.
+    """
+    name, size = activations.backbone, activations.image_size
+    keras.utils.clear_session()
+    trunk = backbones.trunk(name, weights, size)
+    jobs = activation_maps.first_grouped(fitted)
+    tail = fitted_tail(jobs[0][1], name, weights, size)
+    edges = np.linspace(0, size, PATCHES + 1).round().astype(int)
+    falls, places = [], []
+    for position in positions:
+        folder = next(folder for job, folder in jobs if position in job.test)
+        tail.load_weights(folder / scoring.TAIL_FILE)
+        film = squares[position]
+        hidden = np.repeat(film[None], 1 + PATCHES**2, axis=0)
+        for number in range(PATCHES**2):
+            row, column = divmod(number, PATCHES)
+            place = slice(edges[row], edges[row + 1]), slice(edges[column], edges[column + 1])
+            hidden[(1 + number, *place)] = np.median(film)
+        seen = backbones.outputs(trunk, backbones.preprocess(hidden), batch_size=len(hidden))
+        cells = activation_maps.tail_cells(tail, seen)
+        logits = cells.mean(axis=(1, 2))
+        falls.append((logits[0] - logits[1:]).reshape(PATCHES, PATCHES))
+        fine = activation_maps.upsample(cells[:1], size)[0]
+        sums = np.add.reduceat(np.add.reduceat(fine, edges[:-1], axis=0), edges[:-1], axis=1)
+        places.append(sums / size**2)
+    return np.stack(falls).astype(np.float32), np.stack(places).astype(np.float32)
+
+
+def agreement(first: activation_maps.SavedMaps, second: activation_maps.SavedMaps) -> pd.DataFrame:
+    """How alike two networks' maps of the same film are, beside how alike maps of different films are.
+
+    Columns image_id, group, same (rank correlation of both maps of the film) and other (mean rank correlation of the
+    first network's map with the second's maps of films of other groups): what both have in common without looking at
+    this very film. Raises ValueError where the two were not made on the same films.
+    """
+    order = np.argsort(first.image_id), np.argsort(second.image_id)
+    names = first.image_id[order[0]]
+    if not np.array_equal(names, second.image_id[order[1]]):
+        raise ValueError("agreement: the maps are of different films; run 04_vgg16 and 05_resnet50 again")
+    side = max(first.cells.shape[1], second.cells.shape[1])
+    ours, theirs = (
+        _unit_ranks(activation_maps.upsample(maps.cells[at], side))
+        for maps, at in zip((first, second), order, strict=True)
+    )
+    groups = first.group[order[0]]
+    # The mean over other groups' maps is the sum over all less that over the film's own group: n maps, not n² pairs.
+    _, number, counts = np.unique(groups, return_inverse=True, return_counts=True)
+    together = np.zeros((len(counts), theirs.shape[1]))
+    np.add.at(together, number, theirs)
+    others = together.sum(axis=0) - together[number]
+    other = (ours * others).sum(axis=1) / np.maximum(len(groups) - counts[number], 1)
+    table = {"image_id": names, "group": groups, "same": (ours * theirs).sum(axis=1), "other": other}
+    return pd.DataFrame(table)
+
+
+def _unit_ranks(maps: np.ndarray) -> np.ndarray:
+    ranks = stats.rankdata(maps.reshape(len(maps), -1), axis=1)
+    ranks -= ranks.mean(axis=1, keepdims=True)
+    return ranks / np.maximum(np.linalg.norm(ranks, axis=1, keepdims=True), 1e-12)
+
+
+def _spread(positions: np.ndarray, count: int) -> np.ndarray:
+    """So many of the positions, evenly spread and in their order."""
+    return positions[np.unique(np.linspace(0, len(positions) - 1, min(count, len(positions))).round().astype(int))]

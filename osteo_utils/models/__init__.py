@@ -1,1 +1,0 @@
-"""Networks: their weights, trunk and tail, training, bone masks, explanations."""

