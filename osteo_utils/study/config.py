@@ -14,6 +14,7 @@ from osteo_utils.study import paths
 from osteo_utils.study.parameters import NOTEBOOKS, PARAMETERS, RECIPES, nearest
 
 OWN_STUDY_MODEL = "knee744"
+DEFAULT_STUDY = "phantom"
 
 
 def studies() -> list[str]:
@@ -98,14 +99,13 @@ def names_for(notebook: str) -> list[str]:
 def from_namespace(notebook: str, namespace: Mapping[str, Any]) -> dict[str, Any]:
     """The checked parameters of a running notebook, taken from its `globals()`.
 
-    papermill only warns of a name that the notebook does not know, so the cells run so far are read: a
+    A parameter that no cell sets has the value of `config/phantom.yaml`. papermill only warns of a name that the notebook does not know, so the cells run so far are read: a
     cell that holds nothing but assignments of plain values is a cell of parameters.
     """
     wanted = names_for(notebook)
-    settings = {name: namespace[name] for name in wanted if name in namespace}
-    missing = [name for name in wanted if name not in namespace]
-    if missing:
-        raise ValueError(f"{notebook}: run the cell of parameters first; not set: {', '.join(missing)}")
+    if "study" not in namespace:
+        raise ValueError(f"{notebook}: run the cell of parameters first; study is not set")
+    settings = {name: namespace.get(name, value) for name, value in load(DEFAULT_STUDY).items() if name in wanted}
     for name in _assigned_parameters(namespace.get("In", [])):
         if name not in wanted:
             raise ValueError(f"{notebook}: unknown parameter {name!r}; {nearest(name, wanted)}")

@@ -240,7 +240,7 @@ class Run:
 def start(notebook: str, namespace: Mapping[str, Any]) -> Run:
     """Open a notebook's run: check its parameters, fix seeds and threads, print the versions.
 
-    `namespace` is the notebook's `globals()`. Raises ValueError on an unknown or wrong parameter.
+    `namespace` is the notebook's `globals()`; what it does not set is taken from `config/phantom.yaml`. Raises ValueError on an unknown or wrong parameter.
     """
     parameters = config.from_namespace(notebook, namespace)
     threads = runtime.prepare(parameters["seed"])
@@ -248,6 +248,8 @@ def start(notebook: str, namespace: Mapping[str, Any]) -> Run:
     cores = "1 thread" if threads == 1 else f"{threads} threads"
     print(f"{notebook} · study {parameters['study']} · seed {parameters['seed']} · {cores}")
     print(" · ".join(f"{name} {version}" for name, version in shown.items() if name in ("python", "keras", "backend")))
+    if unset := [name for name in parameters if name not in namespace]:
+        print(f"{len(unset)} more parameters as in config/{config.DEFAULT_STUDY}.yaml; run.parameters shows them")
     return Run(notebook, parameters, paths.StudyPaths(parameters["study"]), threads)
 
 
