@@ -152,7 +152,7 @@ class TestSides:
 
 
 class TestOutOfFold:
-    JOBS = tuple(replace(job(), fold=fold) for fold in range(3))
+    JOBS = tuple(replace(job(), number=fold) for fold in range(3))
 
     def sound(self) -> pd.DataFrame:
         table = self.JOBS[0].table

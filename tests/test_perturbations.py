@@ -128,7 +128,7 @@ def test_a_film_is_scored_by_the_fit_that_does_not_know_it(
     one_view = inputs.trunk_views(fitted.run, fitted.images, "vgg16", "full", fitted.weights, 1)
     logits_of = scoring.scorer(recipe, one_view, fitted.weights)
     for row in arms[room.UNCHANGED].itertuples():
-        job, folder = next(pair for pair in fits if pair[0].fold == row.fold and pair[0].protocol == "grouped")
+        job, folder = next(pair for pair in fits if pair[0].number == row.fold and pair[0].protocol == "grouped")
         place = fitted.images.index[fitted.images.image_id == row.image_id].to_numpy()
         assert place[0] in job.test
         assert row.group not in set(job.table.group.iloc[job.train])

@@ -170,7 +170,7 @@ def test_a_finished_fit_is_kept_and_a_changed_recipe_is_fitted_again(
     (tmp_path / "none-full-grouped-s0-f1" / "fit.json").unlink()
     fitted = []
     real = probes.fit_probe
-    monkeypatch.setattr(probes, "fit_probe", lambda one, *rest: (fitted.append(one.fold), real(one, *rest))[1])
+    monkeypatch.setattr(probes, "fit_probe", lambda one, *rest: (fitted.append(one.number), real(one, *rest))[1])
     assert training.fit_missing(wanted, Recipe("none"), activations, pretrained, tmp_path) == folders
     without_seconds = [line.rsplit(",", 1)[0] for line in fresh.splitlines()]
     resumed = [line.rsplit(",", 1)[0] for line in capsys.readouterr().out.splitlines()]

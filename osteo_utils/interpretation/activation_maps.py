@@ -136,21 +136,21 @@ def load(path: Path) -> SavedMaps:
 
 def out_of_fold_maps(fitted: list[tuple[Fold, Path]], activations: Activations, weights: Weights) -> StudyMaps:
     """A map for every film scored under `grouped` with the first seed, from that fold's own fit."""
-    jobs = first_grouped(fitted)
+    folds = first_grouped(fitted)
     positions, cells = [], []
     keras.utils.clear_session()
-    tail = fitted_tail(jobs[0][1], activations.backbone, weights, activations.image_size)
-    for job, folder in jobs:
+    tail = fitted_tail(folds[0][1], activations.backbone, weights, activations.image_size)
+    for fold, folder in folds:
         tail.load_weights(folder / TAIL_FILE)
-        cells.append(tail_cells(tail, activations.views[0], job.test))
-        positions.append(job.test)
+        cells.append(tail_cells(tail, activations.views[0], fold.test))
+        positions.append(fold.test)
     return StudyMaps(np.concatenate(positions), np.concatenate(cells))
 
 
 def first_grouped(fitted: list[tuple[Fold, Path]]) -> list[tuple[Fold, Path]]:
     """The fits under `grouped` with the first seed: each film of the split is scored by one of them."""
-    jobs = [(job, folder) for job, folder in fitted if job.protocol == "grouped"]
-    return [(job, folder) for job, folder in jobs if job.seed == jobs[0][0].seed]
+    folds = [(fold, folder) for fold, folder in fitted if fold.protocol == "grouped"]
+    return [(fold, folder) for fold, folder in folds if fold.seed == folds[0][0].seed]
 
 
 def tail_cells(tail: keras.Model, rows: np.ndarray, chosen: np.ndarray | None = None) -> np.ndarray:

@@ -96,7 +96,7 @@ def _network(study: str, backbone: str, threads: int) -> Network:
         )
     folds = run.read(place.folds, "folds")
     wanted = splits.fold_list(images, folds, ["grouped"], run.p.split_seeds[:1])
-    folders = [place.fits / backbone / f"{recipe}-full-grouped-s{job.seed}-f{job.fold}" for job in wanted]
+    folders = [place.fits / backbone / f"{recipe}-full-grouped-s{fold.seed}-f{fold.number}" for fold in wanted]
     saved = run.read(place.predictions / f"{backbone}.csv", "predictions")
     arm = {"protocol": "grouped", "recipe": recipe, "variant": "full", "seed": wanted[0].seed}
     saved = saved[(saved[list(arm)] == pd.Series(arm)).all(axis=1)]

@@ -189,11 +189,15 @@ def _reading(
     scores, maps = {}, {}
     for network in loaded:
         mine = [
-            number for number, (job, _) in enumerate(network.fitted) if known is None or known.fold in (None, job.fold)
+            number
+            for number, (fold, _) in enumerate(network.fitted)
+            if known is None or known.fold in (None, fold.number)
         ]
         theirs = seen[network.backbone]
         logits = theirs.logits[mine, at]
-        by_fold = {network.fitted[number][0].fold: _probability(one) for number, one in zip(mine, logits, strict=True)}
+        by_fold = {
+            network.fitted[number][0].number: _probability(one) for number, one in zip(mine, logits, strict=True)
+        }
         distance = network.familiar.distance(theirs.pooled[0, at], group if known else None)
         line = lines.of(network.backbone, group)
         score = Score(

@@ -143,22 +143,22 @@ def predict(
     seen = inputs.activations_of(run, [np.concatenate(list(made.values()))], "full", weights, recipe.cut, n_scored=1)
     logits_of = scoring.scorer(recipe.fine_tune, seen, weights)
     logits = np.full((len(made), len(films)), np.nan)
-    folds = np.full(len(films), -1)
-    jobs = activation_maps.first_grouped(fitted)
-    for job, folder in jobs:
-        mine = np.flatnonzero(np.isin(positions, job.test))
-        guards.check_apart(job, job.train, positions[mine])
+    number = np.full(len(films), -1)
+    folds = activation_maps.first_grouped(fitted)
+    for fold, folder in folds:
+        mine = np.flatnonzero(np.isin(positions, fold.test))
+        guards.check_apart(fold, fold.train, positions[mine])
         rows = mine + len(films) * np.arange(len(made))[:, None]
         logits[:, mine] = logits_of(folder, rows.ravel()).reshape(rows.shape)
-        folds[mine] = job.fold
+        number[mine] = fold.number
     about = {
         "image_id": films.image_id,
         "view": 0,
         "group": films.group,
         "y_true": films.label,
-        "fold": folds,
+        "fold": number,
     }
-    arm = {"protocol": "grouped", "variant": "full", "seed": jobs[0][0].seed}
+    arm = {"protocol": "grouped", "variant": "full", "seed": folds[0][0].seed}
     columns = list(results.CONTRACTS["predictions"].columns)
     arms = {}
     for name, own in zip(made, logits, strict=True):

@@ -52,21 +52,21 @@ def randomised(
     films as the network sees them, `fitted` the `last_block` fits on them.
     """
     name, size = activations.backbone, activations.image_size
-    jobs = activation_maps.first_grouped(fitted)
+    folds = activation_maps.first_grouped(fitted)
     keras.utils.clear_session()
-    tail = fitted_tail(jobs[0][1], name, weights, size)
+    tail = fitted_tail(folds[0][1], name, weights, size)
     drawn = pretrained.random(name, seed)
     blank_tail = backbones.tail(name, drawn, seed=seed, image_size=size)
     blank_trunk = backbones.trunk(name, drawn, size)
     kernel, _ = activation_maps.head_of(blank_tail)
     parts = []
-    for job, folder in jobs:
+    for fold, folder in folds:
         tail.load_weights(folder / scoring.TAIL_FILE)
-        chosen = _spread(job.test, FILMS // len(jobs))
+        chosen = _spread(fold.test, FILMS // len(folds))
         rows = activations.views[0][chosen]
         last = backbones.outputs(backbones.maps(tail), rows)
         trained = activation_maps.class_activation_map(last, activation_maps.head_of(tail)[0])
-        few = _spread(np.arange(len(chosen)), max(1, WHOLE_FILMS // len(jobs)))
+        few = _spread(np.arange(len(chosen)), max(1, WHOLE_FILMS // len(folds)))
         from_noise = backbones.outputs(blank_trunk, backbones.preprocess(squares[chosen[few]]))
         without = {
             "head": (np.arange(len(chosen)), activation_maps.class_activation_map(last, kernel)),
@@ -77,7 +77,7 @@ def randomised(
             found = {"position": chosen[which], "correlation": rank_correlation(trained[which], cells)}
             parts.append(pd.DataFrame(found).assign(part=part))
     table = pd.concat(parts, ignore_index=True)
-    return table.assign(group=jobs[0][0].table.group.to_numpy()[table.position])
+    return table.assign(group=folds[0][0].table.group.to_numpy()[table.position])
 
 
 def occlusion(
@@ -96,12 +96,12 @@ def occlusion(
     name, size = activations.backbone, activations.image_size
     keras.utils.clear_session()
     trunk = backbones.trunk(name, weights, size)
-    jobs = activation_maps.first_grouped(fitted)
-    tail = fitted_tail(jobs[0][1], name, weights, size)
+    folds = activation_maps.first_grouped(fitted)
+    tail = fitted_tail(folds[0][1], name, weights, size)
     edges = np.linspace(0, size, PATCHES + 1).round().astype(int)
     falls, places = [], []
     for position in positions:
-        folder = next(folder for job, folder in jobs if position in job.test)
+        folder = next(folder for fold, folder in folds if position in fold.test)
         tail.load_weights(folder / scoring.TAIL_FILE)
         film = squares[position]
         hidden = np.repeat(film[None], 1 + PATCHES**2, axis=0)

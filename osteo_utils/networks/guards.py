@@ -112,17 +112,17 @@ def check_moved(variables: list, before: list[np.ndarray]) -> None:
             raise RuntimeError(f"{variable.path} did not move; it is cut off from the loss")
 
 
-def check_apart(job: Fold, learn: np.ndarray, *others: np.ndarray) -> None:
+def check_apart(fold: Fold, learn: np.ndarray, *others: np.ndarray) -> None:
     """Raise RuntimeError where an image or group of the positions `learn` is among those of `others`.
 
     Under `by_file` groups are on both sides on purpose, and only images are looked at.
     """
-    units = np.arange(len(job.table)) if job.protocol == "by_file" else job.table.group.to_numpy()
+    units = np.arange(len(fold.table)) if fold.protocol == "by_file" else fold.table.group.to_numpy()
     for other in others:
         if shared := set(units[learn]) & set(units[other]):
             raise RuntimeError(
-                f"{job.protocol}, seed {job.seed}, fold {job.fold}: {len(shared)} "
-                f"{'images' if job.protocol == 'by_file' else 'groups'} are on both sides, the first is "
+                f"{fold.protocol}, seed {fold.seed}, fold {fold.number}: {len(shared)} "
+                f"{'images' if fold.protocol == 'by_file' else 'groups'} are on both sides, the first is "
                 f"{min(shared)}; run 02_eda again"
             )
 
@@ -135,13 +135,17 @@ def check_probabilities(probability: np.ndarray, name: str) -> None:
         raise RuntimeError(f"{name}: every image gets {probability[0]:.6f}; the network did not learn anything")
 
 
-def check_out_of_fold(predictions: pd.DataFrame, jobs: Iterable[Fold]) -> None:
+def check_out_of_fold(predictions: pd.DataFrame, folds: Iterable[Fold]) -> None:
     """Raise RuntimeError unless each image is predicted once per protocol and seed, by the fold that left it out.
 
-    `predictions` of one recipe and variant; `jobs` are all folds that were wanted.
+    `predictions` of one recipe and variant; `folds` are all folds that were wanted.
     """
     columns = ["protocol", "seed", "fold", "image_id"]
-    wanted = [(job.protocol, job.seed, job.fold, image) for job in jobs for image in job.table.image_id.iloc[job.test]]
+    wanted = [
+        (fold.protocol, fold.seed, fold.number, image)
+        for fold in folds
+        for image in fold.table.image_id.iloc[fold.test]
+    ]
     expected = pd.MultiIndex.from_tuples(wanted, names=columns)
     found = pd.MultiIndex.from_frame(predictions[columns])
     for what, wrong in (

@@ -58,22 +58,22 @@ def depths(activations: Activations) -> dict[str, slice]:
     return {"earlier": slice(0, earlier), "cut": slice(earlier, cut), "end": slice(cut, None)}
 
 
-def fit_probe(job: Fold, pooled: np.ndarray, folder: Path | None = None) -> tuple[np.ndarray, pd.DataFrame]:
+def fit_probe(fold: Fold, pooled: np.ndarray, folder: Path | None = None) -> tuple[np.ndarray, pd.DataFrame]:
     """Logistic regression on pooled features, its penalty chosen by inner folds of the training images.
 
     Returns the probability of each scored image and a row of `history`. With `folder` the fit is kept there, as
     `probe.npz`. Raises ValueError where a class has too few groups for the inner folds.
     """
-    train, labels = job.train, job.labels
+    train, labels = fold.train, fold.labels
     scaler = StandardScaler()
     for part in _blocks(train):
         scaler.partial_fit(pooled[part])
-    learnt, scored, axes = _standardised(pooled, train, job.test, scaler)
-    inner = StratifiedGroupKFold(INNER_FOLDS, shuffle=True, random_state=job.seed)
-    splits = list(inner.split(train, labels[train], job.inner_groups[train]))
+    learnt, scored, axes = _standardised(pooled, train, fold.test, scaler)
+    inner = StratifiedGroupKFold(INNER_FOLDS, shuffle=True, random_state=fold.seed)
+    splits = list(inner.split(train, labels[train], fold.inner_groups[train]))
     if any(len(set(labels[train[learn]])) < 2 for learn, _ in splits):
         raise ValueError(
-            f"{job.protocol}, seed {job.seed}, fold {job.fold}: the training images hold too few knees of one class for "
+            f"{fold.protocol}, seed {fold.seed}, fold {fold.number}: the training images hold too few knees of one class for "
             f"{INNER_FOLDS} inner folds; add films of it, or leave the recipe 'none' out"
         )
     losses = np.mean([_held_losses(learnt, labels[train], *split) for split in splits], axis=0)
@@ -87,8 +87,8 @@ def fit_probe(job: Fold, pooled: np.ndarray, folder: Path | None = None) -> tupl
     reached = {
         "loss": float(losses.min()),
         "accuracy": float(np.mean((_logits(model, learnt) > 0) == (labels[train] == 1))),
-        "val_loss": float(_log_losses(logits, labels[job.test]).mean()),
-        "val_accuracy": float(np.mean((logits >= 0) == (labels[job.test] == 1))),
+        "val_loss": float(_log_losses(logits, labels[fold.test]).mean()),
+        "val_accuracy": float(np.mean((logits >= 0) == (labels[fold.test] == 1))),
     }
     return expit(logits), pd.DataFrame([{"epoch": 0, **reached, "seconds": 0.0}])
 

@@ -93,14 +93,14 @@ def score_external(
     for (recipe, variant), fitted in fits.items():
         if variant != "full":
             continue
-        honest = [(job, folder) for job, folder in fitted if job.protocol == "grouped"]
+        honest = [(fold, folder) for fold, folder in fitted if fold.protocol == "grouped"]
         settings = Recipe.from_parameters(recipe, run.parameters)
         seen = training.seen_by(settings, run, films, activations, weights)
         logits_of = scorer(recipe, seen, weights)
-        for seed in dict.fromkeys(job.seed for job, _ in honest):
-            mine = [(job, folder) for job, folder in honest if job.seed == seed]
-            for job, _ in mine:
-                check_apart(films, job.table)
+        for seed in dict.fromkeys(fold.seed for fold, _ in honest):
+            mine = [(fold, folder) for fold, folder in honest if fold.seed == seed]
+            for fold, _ in mine:
+                check_apart(films, fold.table)
             every = np.arange(len(films))
             logits = np.mean([logits_of(folder, every) for _, folder in mine], axis=0)
             probability = 1.0 / (1.0 + np.exp(-logits))

@@ -101,13 +101,13 @@ class TailFitter:
             generator.state.assign(np.array([seed, 0], generator.state.dtype))
         keras.utils.set_random_seed(seed)
 
-    def check_overfit(self, job: Fold) -> None:
+    def check_overfit(self, fold: Fold) -> None:
         """Stop the study unless a few training images of a fold can be learnt by heart; `reset` undoes it."""
-        self.reset(job.seed)
-        train, half = job.train, guards.OVERFIT_IMAGES // 2
-        rows = np.concatenate([train[job.labels[train] == label][:half] for label in (0, 1)])
+        self.reset(fold.seed)
+        train, half = fold.train, guards.OVERFIT_IMAGES // 2
+        rows = np.concatenate([train[fold.labels[train] == label][:half] for label in (0, 1)])
         batch = backbones.network_input(np.stack([self.activations.views[0][row] for row in rows]))
-        truth = job.labels[rows].astype(np.float32)[:, None]
+        truth = fold.labels[rows].astype(np.float32)[:, None]
         self.tail.optimizer.learning_rate.assign(OVERFIT_RATE)
         guards.check_overfit(
             lambda: self._step(batch, truth, None)["loss"],
@@ -115,17 +115,17 @@ class TailFitter:
             floor=_entropy(self.recipe.label_smoothing / 2),
         )
 
-    def fit(self, job: Fold, folder: Path) -> tuple[np.ndarray, pd.DataFrame]:
+    def fit(self, fold: Fold, folder: Path) -> tuple[np.ndarray, pd.DataFrame]:
         """Train on the fold's training images; returns the probabilities of its scored ones and the history."""
         activations, tail = self.activations, self.tail
-        seed = runtime.derived_seed(activations.backbone, activations.variant, job.protocol, job.seed, job.fold)
-        learn, held = job.inner_split(self.recipe.inner_validation, seed)
-        guards.check_apart(job, learn, held, job.test)
+        seed = runtime.derived_seed(activations.backbone, activations.variant, fold.protocol, fold.seed, fold.number)
+        learn, held = fold.inner_split(self.recipe.inner_validation, seed)
+        guards.check_apart(fold, learn, held, fold.test)
         self.reset(seed)
         before = _values(tail.trainable_variables)
-        history, inner = self._train(job, learn, held, seed)
+        history, inner = self._train(fold, learn, held, seed)
         guards.check_moved(tail.trainable_variables, before)
-        logits = [backbones.outputs(tail, view, chosen=job.test)[:, 0] for view in activations.test_views]
+        logits = [backbones.outputs(tail, view, chosen=fold.test)[:, 0] for view in activations.test_views]
         logits = np.mean(logits, axis=0)
         # A model that is not compiled: the optimiser's moments would make the file three times as large.
         keras.Model(tail.input, tail.output).save_weights(folder / "tail.weights.h5")
@@ -133,14 +133,14 @@ class TailFitter:
             results.write_table(folder / "inner_validation.csv", inner)
         return _sigmoid(logits), history
 
-    def _train(self, job: Fold, learn: np.ndarray, held: np.ndarray, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    def _train(self, fold: Fold, learn: np.ndarray, held: np.ndarray, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
         """One row per epoch; the scored fold is watched after each, never used to stop or to choose.
 
         Where images are `held` out, the epoch with their smallest loss is the one that is kept.
         Step by step and not by `fit`: see `backbones.outputs`.
         """
-        recipe, labels = self.recipe, job.labels
-        batches = ahead(training_batches(self.activations, job.table.image_id, learn, recipe.batch_size, seed))
+        recipe, labels = self.recipe, fold.labels
+        batches = ahead(training_batches(self.activations, fold.table.image_id, learn, recipe.batch_size, seed))
         weight = class_weights(labels, learn, recipe.class_weight)
         steps = int(np.ceil(len(learn) / recipe.batch_size))
         rates = iter(learning_rates(recipe, steps))
@@ -156,10 +156,10 @@ class TailFitter:
                 # Keras forgets the batches before, so the epoch is added up here; the last batch may be smaller.
                 sums = {name: total + logs[name] * len(shown) for name, total in sums.items()}
             row = {"epoch": epoch} | {name: total / len(learn) for name, total in sums.items()}
-            row["val_loss"], row["val_accuracy"] = self._score(job, job.test)
+            row["val_loss"], row["val_accuracy"] = self._score(fold, fold.test)
             rows.append({**row, "seconds": round(time.perf_counter() - started, 3)})
             if len(held):
-                loss, _ = self._score(job, held)
+                loss, _ = self._score(fold, held)
                 inner.append({"epoch": epoch, "loss": loss})
                 if loss < best[0]:
                     best = (loss, epoch, _values(self.tail.trainable_variables))
@@ -181,9 +181,9 @@ class TailFitter:
         logs = self.tail.train_on_batch(inputs, truth, sample_weight=weight, return_dict=True)
         return {name: float(value) for name, value in logs.items()}
 
-    def _score(self, job: Fold, chosen: np.ndarray) -> tuple[float, float]:
+    def _score(self, fold: Fold, chosen: np.ndarray) -> tuple[float, float]:
         """Loss and accuracy of the chosen images as they are, as training measures them but for class weights."""
-        truth = job.labels[chosen]
+        truth = fold.labels[chosen]
         logits = backbones.outputs(self.tail, self.activations.views[0], chosen=chosen)
         logits = logits[:, 0].astype(np.float64)
         target = truth * (1 - self.recipe.label_smoothing) + self.recipe.label_smoothing / 2

@@ -58,8 +58,8 @@ def fit_missing(
 
     def kept(one: Fold) -> tuple[Path, str]:
         """Where a fold's fit is kept, and the identity it must have."""
-        dealt = [one.protocol, one.seed, one.fold, one.table.to_dict("list")]
-        name = f"{recipe.fine_tune}-{activations.variant}-{one.protocol}-s{one.seed}-f{one.fold}"
+        dealt = [one.protocol, one.seed, one.number, one.table.to_dict("list")]
+        name = f"{recipe.fine_tune}-{activations.variant}-{one.protocol}-s{one.seed}-f{one.number}"
         return directory / name, runtime.hash_of({**made_from, "fold": dealt})
 
     gpus = [] if recipe.fine_tune == "none" or spread else resources.gpus()
@@ -92,12 +92,12 @@ def _fit_share(recipe: Recipe, packed: Activations, weights: Weights, directory:
     fit_missing(folds, recipe, packed.unpacked(), weights, directory)
 
 
-def _fit_one(fit: Fitter, job: Fold, folder: Path, about: dict[str, object], made_from: dict[str, object]) -> None:
+def _fit_one(fit: Fitter, fold: Fold, folder: Path, about: dict[str, object], made_from: dict[str, object]) -> None:
     started = time.perf_counter()
     with _whole_folder(folder) as temporary:
-        probability, history = fit(job, temporary)
+        probability, history = fit(fold, temporary)
         guards.check_probabilities(probability, folder.name)
-        scored = job.scored(probability).assign(**about)
+        scored = fold.scored(probability).assign(**about)
         results.write_table(temporary / "predictions.csv", scored, "predictions")
         results.write_table(temporary / "history.csv", history.assign(**about), "history")
         seconds = round(time.perf_counter() - started, 2)
@@ -185,14 +185,14 @@ def gather(folders: list[Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
     return predictions, history
 
 
-def _fitter(recipe: Recipe, activations: Activations, weights: Weights, job: Fold, precision: str) -> Fitter:
+def _fitter(recipe: Recipe, activations: Activations, weights: Weights, fold: Fold, precision: str) -> Fitter:
     if recipe.fine_tune == "none":
         pooled = probes.mean_features(activations, weights)
         return lambda fold, folder: probes.fit_probe(fold, pooled, folder)
     fitter = tails.TailFitter(recipe, activations, weights, precision)
     # Once for each backbone and recipe: every study fits whole films.
     if activations.variant == "full":
-        fitter.check_overfit(job)
+        fitter.check_overfit(fold)
     return fitter.fit
 
 

@@ -86,18 +86,18 @@ class Fold:
 
     protocol: str
     seed: int
-    fold: int
+    number: int
     table: pd.DataFrame  # image_id, label, group, fold, in the order of the activations
 
     @property
     def train(self) -> np.ndarray:
         """Positions of the training images."""
-        return np.flatnonzero((self.table.fold >= 0) & (self.table.fold != self.fold))
+        return np.flatnonzero((self.table.fold >= 0) & (self.table.fold != self.number))
 
     @property
     def test(self) -> np.ndarray:
         """Positions of the images that are scored."""
-        return np.flatnonzero(self.table.fold == self.fold)
+        return np.flatnonzero(self.table.fold == self.number)
 
     @property
     def labels(self) -> np.ndarray:
@@ -111,7 +111,7 @@ class Fold:
     def arm(self, recipe: str, variant: str) -> dict[str, object]:
         """The columns that tell this fold's rows from those of other fits."""
         return {
-            "protocol": self.protocol, "recipe": recipe, "variant": variant, "seed": self.seed, "fold": self.fold
+            "protocol": self.protocol, "recipe": recipe, "variant": variant, "seed": self.seed, "fold": self.number
         }  # fmt: skip
 
     def scored(self, probability: np.ndarray) -> pd.DataFrame:
@@ -139,7 +139,7 @@ def fold_list(images: pd.DataFrame, folds: pd.DataFrame, protocols: list[str], s
     `images` has image_id, label and group, in the order of the activations; `folds` is `folds.csv`.
     Raises ValueError where a protocol is not in `folds`, misses an image, or has a group on both sides.
     """
-    jobs = []
+    found = []
     for protocol in protocols:
         for seed in seeds:
             chosen = folds[(folds.protocol == protocol) & (folds.seed == seed) & (folds.view == 0)]
@@ -151,5 +151,5 @@ def fold_list(images: pd.DataFrame, folds: pd.DataFrame, protocols: list[str], s
             table["fold"] = table.fold.astype(int)
             if protocol != "by_file":
                 check_no_leak(table.set_index("image_id").fold, table.set_index("image_id").group)
-            jobs += [Fold(protocol, seed, fold, table) for fold in sorted(set(table.fold) - {-1})]
-    return jobs
+            found += [Fold(protocol, seed, number, table) for number in sorted(set(table.fold) - {-1})]
+    return found
