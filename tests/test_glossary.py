@@ -18,7 +18,10 @@ def test_a_notebook_links_the_glossary_near_its_top(notebook: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "word", sorted({*parameters.PROTOCOLS, *parameters.RECIPES, *parameters.VIEWS, *parameters.VARIANTS, *definitions.MISTAKES})
+    "word",
+    sorted(
+        {*parameters.PROTOCOLS, *parameters.RECIPES, *parameters.VIEWS, *parameters.VARIANTS, *definitions.MISTAKES}
+    ),
 )
 def test_every_word_of_a_parameter_is_explained(word: str) -> None:
     assert f"**{word}**" in GLOSSARY or f"`{word}`" in GLOSSARY

@@ -17,7 +17,7 @@ PROTOCOLS: dict[str, str] = {
     "grouped_all": "The same folds with the groups that carry both labels kept in.",
     "by_file": "Stratified by file, groups ignored, so that one knee can be in training and in test: what most "
     "public notebooks do.",
-    "augment_first": "Several views of each image are made first and then dealt to folds as if they were images.",
+    "augment_first": "Several views of each image are made first and then split as if they were images.",
     "resubstitution": "Each image is scored by a network that was trained on it.",
     "train_in_test": "Split by file, then scored on the training images and the held-out ones together.",
     "tuned_on_test": "Epoch and threshold are chosen on the test fold itself.",
@@ -48,16 +48,17 @@ METRICS: dict[str, str] = {
 }
 ONE_SET = "One data set. Nothing here was tested on films of another hospital, detector or population."
 LIMITS: list[str] = [
-    "Groups are found by the films alone, as copies of one another. Two films of one patient that are no copies "
-    "count as two groups unless a table of patients was given, so that even the honest split can be too kind.",
-    "The intervals resample groups and keep the fitted models. They hold the luck of the sample, not the luck of "
-    "training; only several split seeds show the latter.",
-    "Every film is tested once and trained on in all other folds. Where nothing can be learnt, what one fold says of "
-    "another is therefore what that one says of it, and an interval that takes predictions as given sees half of the "
-    "variance: near chance it leaves out 0.5 more often than once in twenty (on what cross-validation estimates: Bates, "
-    "Hastie and Tibshirani, J Am Stat Assoc 2024). Whether there is any signal at all is better read from the comparison with shuffled labels.",
-    "The paper gives no code, no split and no training settings. A number of ours that differs from its number "
-    "does not show how its number came about.",
+    "Groups are found from the films alone, as copies of one another. Two films of one patient that are not copies "
+    "count as two groups unless a table of patients was given, so even the honest split can be too kind.",
+    "The intervals resample groups and keep the fitted models. They show how the result varies with the sample, not "
+    "with training; only several split seeds show the latter.",
+    "Every film is tested once and trained on in all other folds. Where there is nothing to learn, the errors of two "
+    "folds about each other are therefore the same, and an interval that takes the predictions as given sees only half "
+    "of the variance. Near chance it leaves out 0.5 more often than once in twenty (on what cross-validation estimates: "
+    "Bates, Hastie and Tibshirani, J Am Stat Assoc 2024). The comparison with shuffled labels is the better test of whether "
+    "there is any signal at all.",
+    "The paper gives no code, no split and no training settings. If our number differs from its number, that does "
+    "not show how its number came about.",
 ]
 
 
