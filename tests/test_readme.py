@@ -33,7 +33,7 @@ ROWS = {
     "Leakage lab: honest split, accuracy": ("leakage/grouped/accuracy",),
     "Leakage lab: augmented before splitting, accuracy": ("leakage/augment_first/accuracy",),
     "Leakage lab: scored on training films, accuracy": ("leakage/resubstitution/accuracy",),
-    "The same three, labels handed round between knees": (
+    "The same three, labels shuffled between knees": (
         "leakage/grouped+shuffled/accuracy",
         "leakage/augment_first+shuffled/accuracy",
         "leakage/resubstitution+shuffled/accuracy",
