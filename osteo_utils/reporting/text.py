@@ -1,4 +1,4 @@
-"""The words of the report that no number can change: what a section, a protocol and a metric are."""
+"""The fixed sentences of the report: what a section, a protocol and a metric are."""
 
 from dataclasses import dataclass
 
@@ -8,24 +8,24 @@ NOTICE = (
 )
 SYNTHETIC = (
     "The films of this study are synthetic: they are drawn from a seed, with the label known by construction. "
-    "Its numbers show that every step works and how much each mistake is worth here; they say nothing about "
+    "Its numbers show that every step works, and how much each mistake is worth here. They show nothing about "
     "patients or about the paper's result."
 )
 PROTOCOLS: dict[str, str] = {
-    "grouped": "Stratified folds with no group on both sides; groups that carry both labels are left out of "
+    "grouped": "Stratified folds with no group on both sides. Groups with both labels are left out of "
     "training and scoring. The honest split, and the source of every headline number.",
-    "grouped_all": "The same folds with the groups that carry both labels kept in.",
-    "by_file": "Stratified by file, groups ignored, so that one knee can be in training and in test: what most "
-    "public notebooks do.",
-    "augment_first": "Several views of each image are made first and then split as if they were images.",
+    "grouped_all": "The same folds, with the groups that have both labels kept in.",
+    "by_file": "Stratified by file, groups ignored, so one knee can be in training and in test. Most public "
+    "notebooks split like this.",
+    "augment_first": "Several views of each image are made first and then assigned to folds as if they were images.",
     "resubstitution": "Each image is scored by a network that was trained on it.",
-    "train_in_test": "Split by file, then scored on the training images and the held-out ones together.",
+    "train_in_test": "Split by file, then scored on the training images and the left-out ones together.",
     "tuned_on_test": "Epoch and threshold are chosen on the test fold itself.",
-    "scaled_first": "Mean and spread of each feature are taken before splitting, from test images too.",
-    "selected_inside": "Few features are chosen by their relation to the label, inside the training folds: no mistake.",
-    "selected_first": "The same choice made before splitting, on test images too.",
-    "external": "Where an external set was given: its films without those of the study's own knees, scored by the "
-    "models fitted under the honest split, the logits of all folds averaged.",
+    "scaled_first": "Mean and spread of each feature are computed before splitting, from test images too.",
+    "selected_inside": "Few features are chosen by their relation to the label, inside the training folds. No mistake.",
+    "selected_first": "The same choice is made before splitting, on test images too.",
+    "external": "The films of an external set, without those that show a knee of the study. They are scored by the "
+    "models fitted under the honest split, with the logits of all folds averaged.",
 }
 METRICS: dict[str, str] = {
     "auroc": "AUROC",
@@ -48,17 +48,17 @@ METRICS: dict[str, str] = {
 }
 ONE_SET = "One data set. Nothing here was tested on films of another hospital, detector or population."
 LIMITS: list[str] = [
-    "Groups are found from the films alone, as copies of one another. Two films of one patient that are not copies "
-    "count as two groups unless a table of patients was given, so even the honest split can be too kind.",
-    "The intervals resample groups and keep the fitted models. They show how the result varies with the sample, not "
-    "with training; only several split seeds show the latter.",
-    "Every film is tested once and trained on in all other folds. Where there is nothing to learn, the errors of two "
-    "folds about each other are therefore the same, and an interval that takes the predictions as given sees only half "
-    "of the variance. Near chance it leaves out 0.5 more often than once in twenty (on what cross-validation estimates: "
-    "Bates, Hastie and Tibshirani, J Am Stat Assoc 2024). The comparison with shuffled labels is the better test of whether "
-    "there is any signal at all.",
-    "The paper gives no code, no split and no training settings. If our number differs from its number, that does "
-    "not show how its number came about.",
+    "Groups are found from the films alone, as copies of one another. Unless a table of patients was given, two films "
+    "of one patient that are not copies count as two groups. Then even the honest split can be too kind.",
+    "The intervals resample groups and keep the fitted models. They include the luck of the sample, but not the luck "
+    "of training. Only several split seeds show that.",
+    "Every film is tested once and trained on in all other folds. If nothing can be learnt, the chance errors of two "
+    "folds are therefore tied: each fold's films train the model that scores the other. An interval that takes "
+    "predictions as given sees only half of the variance. Near chance it excludes 0.5 more often than once in twenty "
+    "(on what cross-validation estimates: Bates, Hastie and Tibshirani, J Am Stat Assoc 2024). The comparison with "
+    "shuffled labels is the better test of whether there is any signal.",
+    "The paper gives no code, no split and no training settings. If our number differs from the paper's, that does "
+    "not show how the paper's number came about.",
 ]
 
 
@@ -66,7 +66,7 @@ LIMITS: list[str] = [
 class Exhibit:
     """A figure or table that a section expects: pattern of its name and what it shows.
 
-    `columns` are those of a wide table that the report prints; empty for all.
+    `columns` are the columns of a wide table that the report prints; empty for all.
     """
 
     pattern: str
@@ -75,7 +75,7 @@ class Exhibit:
     columns: tuple[str, ...] = ()
 
 
-# What the report prints of the leakage lab's tables.
+# The columns of the leakage lab's tables that the report prints.
 _OF_A_PROTOCOL = (
     *("protocol", "value", "low", "high", "n_files", "n_groups"),
     *("above_grouped", "above_low", "above_high", "mistake"),
@@ -84,7 +84,7 @@ _OF_A_PROTOCOL = (
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the report: its title, its opening, and the exhibits that belong into it."""
+    """A part of the report: its title, its opening, and its exhibits."""
 
     key: str
     title: str
@@ -105,8 +105,8 @@ def _model(key: str, name: str, opening: str, *beside: Exhibit) -> Section:
             Exhibit(f"{key}*roc*", f"{name}: receiver operating characteristic."),
             Exhibit(
                 f"{key}_perturbed",
-                f"{name}: AUROC and the share of calls that change when films of test folds are perturbed, one film of a "
-                "knee; the first point of each panel is the film unchanged.",
+                f"{name}: AUROC, and the share of verdicts that change, when films of test folds are perturbed, one film "
+                "per knee. The first point of each panel is the unchanged film.",
             ),
             Exhibit(f"{key}_*", f"{name}: {{name}}.", optional=True),
         ),
@@ -121,8 +121,8 @@ def _model(key: str, name: str, opening: str, *beside: Exhibit) -> Section:
             Exhibit(f"{key}*overview*", f"{name} by protocol, recipe and variant.", optional=True),
             Exhibit(
                 f"{key}_ablation",
-                f"{name}: AUROC of the probe on other squares and depths of the same films; differences are paired, from "
-                "the study's square without its mirror image.",
+                f"{name}: AUROC of the probe on other squares and depths of the same films. Differences are paired and "
+                "taken from the study's square without its mirror image.",
                 True,
                 (
                     "protocol",
@@ -138,8 +138,8 @@ def _model(key: str, name: str, opening: str, *beside: Exhibit) -> Section:
             ),
             Exhibit(
                 f"{key}_perturbed",
-                f"{name}: AUROC on perturbed films with its paired difference from the films unchanged, and the share of "
-                "calls that change.",
+                f"{name}: AUROC on perturbed films, its paired difference from the unchanged films, and the share of "
+                "verdicts that change.",
                 True,
                 (
                     *("kind", "strength", "unit", "n_files", "value", "low", "high"),
@@ -156,8 +156,7 @@ SECTIONS: tuple[Section, ...] = (
     Section(
         "data",
         "The data",
-        "An image is one file; a group is the images that show the same knee; a conflict is a group that carries "
-        "both labels.",
+        "An image is one file. A group is all images that show the same knee. A conflict is a group with both labels.",
         figures=(
             Exhibit("flow", "From the files found to the knees analysed."),
             Exhibit("*class*count*", "Images of each class."),
@@ -169,7 +168,7 @@ SECTIONS: tuple[Section, ...] = (
         films=(
             Exhibit("*sample*", "Films of both classes, as in the paper's Fig. 2."),
             Exhibit("*copies*", "Films found to show the same knee, two of each group.", optional=True),
-            Exhibit("data_views*", "One film in the views that a network can be given.", optional=True),
+            Exhibit("data_views*", "One film in the views that a network can see.", optional=True),
         ),
         tables=(
             Exhibit("*flow*", "From files to scored images."),
@@ -182,11 +181,11 @@ SECTIONS: tuple[Section, ...] = (
         "segmentation",
         "Bone masks",
         "A U-Net trained on synthetic knees, or classical image analysis, separates bone from the rest of the film. The "
-        "segmented variant of each model sees bone alone, the background variant all but the bone.",
+        "segmented variant of each model sees bone alone; the background variant sees all but the bone.",
         figures=(
             Exhibit(
                 "mask_trial",
-                "Both ways to find bone, on synthetic knees of an unseen scanner.",
+                "Both methods of finding bone, on synthetic knees of an unseen scanner.",
                 optional=True,
             ),
             Exhibit("*mask*", "How much of a film is bone.", optional=True),
@@ -200,12 +199,13 @@ SECTIONS: tuple[Section, ...] = (
     Section(
         "shortcuts",
         "Known without a network",
-        "How well the label is guessed, out of fold, from things that are not bone, beside labels shuffled between "
-        "knees; and from named measures of bone texture. A network's score is to be read against both.",
+        "How well the label is guessed, out of fold, from things that are not bone, and from named measures of bone "
+        "texture. The first is shown beside the same with labels shuffled between knees. Compare a network's score with "
+        "both.",
         figures=(Exhibit("known_without_networks", "What tells the classes apart without any network."),),
         tables=(
             Exhibit("known_without_networks", "The same in numbers."),
-            Exhibit("texture_coefficients", "What each measure of bone says, per standard deviation."),
+            Exhibit("texture_coefficients", "The coefficient of each measure of bone, per standard deviation."),
         ),
     ),
     _model("vgg16", "VGG16", "The first model of the paper (its Fig. 3 and 4)."),
@@ -229,33 +229,33 @@ SECTIONS: tuple[Section, ...] = (
     Section(
         "external",
         "External set",
-        "Films of another source are scored by the models as they stand: nothing is fitted or chosen on them.",
+        "The models score films of another source as they are. Nothing is fitted or chosen on these films.",
     ),
     Section(
         "leakage",
         "One mistake at a time",
-        "One small network, the same in every row, under each protocol: what differs between the rows is the split "
-        "and the mistake alone.",
+        "One small network under each protocol. The network is the same in every row; only the split and the mistake "
+        "differ.",
         figures=(
             Exhibit("leakage*accuracy*", "The same network under each protocol, beside the paper's accuracy."),
             Exhibit(
                 "leakage_shuffled",
-                "The same with labels that mean nothing: what is above one half is leakage.",
+                "The same with shuffled labels. Anything above one half is leakage.",
                 True,
             ),
             Exhibit("leakage*", "Leakage: {name}.", optional=True),
         ),
         tables=(
             Exhibit("leakage", "Leakage in numbers.", optional=True, columns=_OF_A_PROTOCOL),
-            Exhibit("leakage_shuffled", "The same with labels that mean nothing.", True, _OF_A_PROTOCOL),
+            Exhibit("leakage_shuffled", "The same with shuffled labels.", True, _OF_A_PROTOCOL),
             Exhibit("leakage*", "Leakage: {name}.", optional=True),
         ),
     ),
     Section(
         "literature",
         "Among published results",
-        "Results on these sets and on neighbouring tasks, each with its source and with what was read of it. An interval "
-        "that the source does not print is computed where its number of images allows; sites, labels and splits differ.",
+        "Results on these sets and on neighbouring tasks, each with its source and the part of it that was read. If a "
+        "source prints no interval, it is computed where the number of images allows. Sites, labels and splits differ.",
         figures=(Exhibit("literature", "Published results, the paper among them, and this study.", optional=True),),
         tables=(
             Exhibit(
