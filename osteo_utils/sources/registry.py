@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from osteo_utils.study import paths
 
 LABELS = {"normal": 0, "osteoporosis": 1}
+KAGGLE = "https://www.kaggle.com/datasets/"
 ULTRASOUND = (
     "Labels come from ultrasound T-scores of unknown chain, not from DXA, the reference method for osteoporosis."
 )
@@ -20,12 +21,11 @@ NOT_INDEPENDENT = (
 
 @dataclass(frozen=True)
 class DataSet:
-    """What is known of a data set before it is opened.
+    """What is known about a data set before it is opened.
 
-    `slug` is its address on Kaggle (owner/name), `expected` the files per class, `checksums` the file beside
-    this module that lists SHA-256 and name of each file as published, `citation` how to name it in a text,
-    `relation` what it shares with other sets. Slugs and counts of the Kaggle sets are inferred from counts and
-    hashes; no page of theirs has been read.
+    `slug` is its address on Kaggle (owner/name), `expected` the files per class, `checksums` the file in this folder
+    that lists SHA-256 and name of each published file, `citation` how to cite it, `relation` what it shares with
+    other sets. Slugs and counts of the Kaggle sets are inferred from counts and hashes, not read on their pages.
     """
 
     name: str
@@ -40,24 +40,18 @@ class DataSet:
     relation: str = ""
 
     @property
-    def classes(self) -> dict[str, int | None]:
-        """Label of each class; its folder bears its name, in upper or lower case. None is a class without label."""
-        return {name: LABELS.get(name) for name in self.expected or LABELS}
-
-    @property
     def page(self) -> str:
-        """Address of the page where a person can download the set; empty where there is none."""
-        return f"https://www.kaggle.com/datasets/{self.slug}" if self.slug else ""
+        """Download page; empty for a set that is not on Kaggle."""
+        return KAGGLE + self.slug if self.slug else ""
 
 
 def _kaggle(
     name: str, title: str, slug: str, relation: str, licence: str = NO_LICENCE, checksums: str = "",
     citation: str = "", **expected: int,
 ) -> DataSet:  # fmt: skip
-    owner, short = slug.split("/")
-    entry = DataSet(name, title, ULTRASOUND, licence, f"Kaggle {slug}", slug, expected, checksums)
-    plain = f"{owner}: {short}. Data set, Kaggle, {entry.page}; add version and date of your download."
-    return replace(entry, citation=f"{citation} {plain}".strip(), relation=relation)
+    own = f"{slug.replace('/', ': ')}. Data set, Kaggle, {KAGGLE}{slug}; add version and date of your download."
+    citation = f"{citation} {own}".strip()
+    return DataSet(name, title, ULTRASOUND, licence, f"Kaggle {slug}", slug, expected, checksums, citation, relation)
 
 
 REGISTRY: dict[str, DataSet] = {
@@ -135,22 +129,20 @@ REGISTRY: dict[str, DataSet] = {
 
 
 def get(name: str) -> DataSet:
-    """The registry's entry; raises ValueError that lists the known names."""
+    """Entry of a data set; raises ValueError with the known names for another name."""
     if name not in REGISTRY:
         raise ValueError(f"data set {name!r} is unknown; expected one of {', '.join(REGISTRY)}")
     return REGISTRY[name]
 
 
 def manual_steps(name: str) -> str:
-    """Numbered steps by which a person gets a Kaggle set without this program."""
-    entry = get(name)
-    return "\n".join(
-        (
-            "To get it by hand:",
-            f"  1. Open {entry.page} in a browser and log in.",
-            "  2. Press Download and keep the zip file.",
-            f"  3. Unzip it so that {paths.raw(name) / 'normal'} and {paths.raw(name) / 'osteoporosis'} hold the films,",
-            "     or anywhere else and pass that folder with --data DIR.",
-            "  4. Run again.",
-        )
+    """How to get a Kaggle set by hand, in numbered steps."""
+    root = paths.raw(name)
+    return (
+        "To get it by hand:\n"
+        f"  1. Open {get(name).page} in a browser and log in.\n"
+        "  2. Press Download and keep the zip file.\n"
+        f"  3. Unzip it so that {root / 'normal'} and {root / 'osteoporosis'} hold the films,\n"
+        "     or anywhere else and pass that folder with --data DIR.\n"
+        "  4. Run again."
     )
