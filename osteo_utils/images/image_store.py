@@ -1,10 +1,11 @@
-"""The image store: films as uint8 (n, 512, 512) in one file, into which the rows of a manifest point."""
+"""The image store: films as uint8 (n, 512, 512) in one file, indexed by the `row` of a manifest."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -18,7 +19,7 @@ STORE_SIDE = 512
 
 
 class Box(NamedTuple):
-    """Where a film lies in its stored square, in pixels of the store."""
+    """Place of a film in its stored square, in pixels of the store."""
 
     top: int
     left: int
@@ -29,7 +30,7 @@ class Box(NamedTuple):
 def to_store(pixels: np.ndarray) -> tuple[np.ndarray, float, int, int]:
     """Fit a film, uint8 (h, w), into the stored square: (uint8 (512, 512), scale, pad_left, pad_top).
 
-    The aspect is kept, the rest is 0. Resampling is Lanczos with a support that grows when shrinking.
+    Keeps the aspect ratio and pads with 0. Resampling is Lanczos, antialiased.
     """
     height, width = pixels.shape
     box = content_box(width, height)
@@ -40,7 +41,7 @@ def to_store(pixels: np.ndarray) -> tuple[np.ndarray, float, int, int]:
 
 
 def content_box(width: int, height: int) -> Box:
-    """Where a film of this size lies in the stored square; exact integers, so it needs no table."""
+    """Place in the stored square of a film of this size; integer arithmetic, so it need not be saved."""
     longest = max(width, height)
     new_width, new_height = (max(1, (2 * side * STORE_SIDE + longest) // (2 * longest)) for side in (width, height))
     return Box((STORE_SIDE - new_height) // 2, (STORE_SIDE - new_width) // 2, new_height, new_width)
@@ -64,32 +65,29 @@ def load(path: Path, manifest: pd.DataFrame) -> np.ndarray:
 
 
 def join(paths: Sequence[Path], path: Path) -> Path:
-    """Write the films of several stores after one another as one store; returns its path.
+    """Concatenate several stores into one; returns its path.
 
-    They go from file to file, as two sets may be larger than memory. Raises OSError where the disk is full.
+    Films go from file to file, because two sets may not fit in memory. Raises OSError where the disk is full.
     """
     parts = [np.load(part, mmap_mode="r") for part in paths]
     with Writer.opened(path, sum(map(len, parts))) as writer:
-        for place, part in zip(paths, parts, strict=True):
-            with place.open("rb") as source:
-                source.seek(part.offset)
-                shutil.copyfileobj(source, writer.stream, 1 << 20)
-            writer.count += len(part)
+        for square in chain.from_iterable(parts):
+            writer.append(square)
     return path
 
 
 def film(store: np.ndarray, row: Any) -> np.ndarray:
-    """One film of the image store without its padding; `row` has the manifest's width, height and row."""
+    """One film of the store without its padding; `row` has the manifest's width, height and row."""
     box = content_box(int(row.width), int(row.height))
     return np.asarray(store[int(row.row), box.top : box.top + box.height, box.left : box.left + box.width])
 
 
-def grey_levels(store: np.ndarray, images: pd.DataFrame, bins: int = 64) -> pd.DataFrame:
-    """How bright the films of each class are: class_name, level (0 to 255), share, low, high.
+def grey_levels(store: np.ndarray, images: pd.DataFrame) -> pd.DataFrame:
+    """Histogram of the films of each class: class_name, level (0 to 255), share, low, high.
 
     `share` is the median over films of the share of pixels in a bin, `low` and `high` its quartiles.
     """
-    edges = np.linspace(0, 256, bins + 1)
+    edges = np.linspace(0, 256, 65)
     shares = np.array([np.histogram(film(store, row), edges)[0] for row in images.itertuples()], float)
     shares /= shares.sum(axis=1, keepdims=True)
     parts = []
@@ -101,7 +99,7 @@ def grey_levels(store: np.ndarray, images: pd.DataFrame, bins: int = 64) -> pd.D
 
 
 class Writer:
-    """Appends squares to an .npy file whose length is known only at the end."""
+    """Appends stored squares to an .npy file of unknown final length."""
 
     def __init__(self, stream: BinaryIO | None) -> None:
         self.stream, self.count = stream, 0
@@ -110,7 +108,10 @@ class Writer:
     @classmethod
     @contextmanager
     def opened(cls, path: Path | None, most: int) -> Iterator[Writer]:
-        """Writer to `path`, renamed from a temporary name when whole; to nowhere when `path` is None."""
+        """Writer to `path`, which appears only when complete; writes nothing where `path` is None.
+
+        Raises OSError where `most` squares would not fit on the disk.
+        """
         if path is None:
             yield cls(None)
             return
@@ -126,7 +127,7 @@ class Writer:
             yield writer
             stream.seek(0)
             if writer._header() != writer.start:
-                raise RuntimeError(f"{path}: the header of the store changed its length; report this as a fault")
+                raise RuntimeError(f"{path}: the header of the store changed its length; please report this bug")
 
     def append(self, square: np.ndarray) -> int:
         """Write one square; returns its row."""
@@ -136,7 +137,7 @@ class Writer:
         return self.count - 1
 
     def _header(self) -> int:
-        # NumPy leaves room in the header for any first length, so it can be written again at the end.
+        # NumPy pads the header for any length of the first axis, so it can be rewritten at the end.
         shape = (self.count, STORE_SIDE, STORE_SIDE)
         if not self.stream:
             return 0
