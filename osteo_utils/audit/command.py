@@ -102,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"page: {asked.page}")
     if leaking is None:
         return 0
-    print(f"{len(leaking) or 'no'} {'groups lie' if len(leaking) else 'group lies'} on more than one side")
+    print(f"{len(leaking)} groups lie on more than one side" if len(leaking) else "no group lies on more than one side")
     return int(len(leaking) > 0)
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import chain
+from itertools import chain, count
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -70,9 +70,9 @@ def join(paths: Sequence[Path], path: Path) -> Path:
     Films go from file to file, because two sets may not fit in memory. Raises OSError where the disk is full.
     """
     parts = [np.load(part, mmap_mode="r") for part in paths]
-    with Writer.opened(path, sum(map(len, parts))) as writer:
+    with writer(path, sum(map(len, parts))) as append:
         for square in chain.from_iterable(parts):
-            writer.append(square)
+            append(square)
     return path
 
 
@@ -98,48 +98,38 @@ def grey_levels(store: np.ndarray, images: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-class Writer:
-    """Appends stored squares to an .npy file of unknown final length."""
+@contextmanager
+def writer(path: Path | None, most: int) -> Iterator[Callable[[np.ndarray], int]]:
+    """A function that appends a stored square to a new store of unknown length and returns its row.
 
-    def __init__(self, stream: BinaryIO | None) -> None:
-        self.stream, self.count = stream, 0
-        self.start = self._header()
+    The store appears at `path` only when complete; where `path` is None, rows are counted and nothing is written.
+    Raises OSError where `most` squares would not fit on the disk.
+    """
+    rows = count()
+    if path is None:
+        yield lambda square: next(rows)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    needed, free = most * STORE_SIDE**2, shutil.disk_usage(path.parent).free
+    if needed > free:
+        raise OSError(
+            f"{path}: the store may need {needed / 1e9:.2f} GB, {free / 1e9:.2f} GB are free; "
+            "make room, or set OSTEO_HOME to a folder on a larger disk"
+        )
+    with results.atomic_path(path) as temporary, temporary.open("wb") as stream:
 
-    @classmethod
-    @contextmanager
-    def opened(cls, path: Path | None, most: int) -> Iterator[Writer]:
-        """Writer to `path`, which appears only when complete; writes nothing where `path` is None.
+        def write_header(length: int) -> int:
+            shape = (length, STORE_SIDE, STORE_SIDE)
+            np.lib.format.write_array_header_1_0(stream, {"descr": "|u1", "fortran_order": False, "shape": shape})
+            return stream.tell()
 
-        Raises OSError where `most` squares would not fit on the disk.
-        """
-        if path is None:
-            yield cls(None)
-            return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        needed, free = most * STORE_SIDE**2, shutil.disk_usage(path.parent).free
-        if needed > free:
-            raise OSError(
-                f"{path}: the store may need {needed / 1e9:.2f} GB, {free / 1e9:.2f} GB are free; "
-                "make room, or set OSTEO_HOME to a folder on a larger disk"
-            )
-        with results.atomic_path(path) as temporary, temporary.open("wb") as stream:
-            writer = cls(stream)
-            yield writer
-            stream.seek(0)
-            if writer._header() != writer.start:
-                raise RuntimeError(f"{path}: the header of the store changed its length; please report this bug")
+        def append(square: np.ndarray) -> int:
+            stream.write(square.tobytes())
+            return next(rows)
 
-    def append(self, square: np.ndarray) -> int:
-        """Write one square; returns its row."""
-        if self.stream:
-            self.stream.write(square.tobytes())
-        self.count += 1
-        return self.count - 1
-
-    def _header(self) -> int:
+        start = write_header(0)
+        yield append
         # NumPy pads the header for any length of the first axis, so it can be rewritten at the end.
-        shape = (self.count, STORE_SIDE, STORE_SIDE)
-        if not self.stream:
-            return 0
-        np.lib.format.write_array_header_1_0(self.stream, {"descr": "|u1", "fortran_order": False, "shape": shape})
-        return self.stream.tell()
+        stream.seek(0)
+        if write_header(next(rows)) != start:
+            raise RuntimeError(f"{path}: the header of the store changed its length; please report this bug")

