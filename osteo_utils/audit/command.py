@@ -64,13 +64,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Prints the findings and writes an HTML page with the films side by side. Returns 1 where a knee lies on both sides
     of the split or in both folders, 2 for input that cannot be read, else 0.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m osteo_utils.audit.command", description=main.__doc__.splitlines()[0]
-    )
+    parser = argparse.ArgumentParser("python -m osteo_utils.audit.command", description=main.__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="folder of films; every subfolder counts as a class")
     parser.add_argument("--against", type=Path, metavar="DIR", help="a second folder: which films are in both?")
     parser.add_argument(
-        "--split", type=Path, metavar="CSV", help="table image_id, split: which knees lie on two sides?"
+        "--split", type=Path, metavar="CSV", help="table image_id, split: which knees are on both sides?"
     )
     parser.add_argument("--page", type=Path, default=Path("audit.html"), help="where the page goes (%(default)s)")
     parser.add_argument("--table", type=Path, metavar="CSV", help="where the table of groups goes, if wanted")
@@ -109,9 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _read_split(path: Path) -> pd.Series:
     split = pd.read_csv(path, dtype=str, keep_default_na=False)
     if not {"image_id", "split"} <= set(split.columns) or split["image_id"].duplicated().any():
-        raise ValueError(
-            f"{path}: found the columns {list(split.columns)}; expected image_id and split, each image once"
-        )
+        raise ValueError(f"{path}: found {list(split.columns)}; expected image_id and split, each image once")
     return split.set_index("image_id")["split"]
 
 

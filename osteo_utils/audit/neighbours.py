@@ -108,10 +108,8 @@ def _axes(upright: np.ndarray, members: np.ndarray, box: int) -> Callable[[np.nd
 def _in_blocks(
     pictures: np.ndarray, members: np.ndarray, box: int, turn: int, axes: Callable[[np.ndarray], np.ndarray]
 ) -> np.ndarray:
-    starts = range(0, len(members), _BLOCK)
-    return np.concatenate(
-        [axes(_flat(flipped(pictures[members[start : start + _BLOCK], box], turn))) for start in starts]
-    )
+    blocks = (members[start : start + _BLOCK] for start in range(0, len(members), _BLOCK))
+    return np.concatenate([axes(_flat(flipped(pictures[block, box], turn))) for block in blocks])
 
 
 def _similar(

@@ -48,9 +48,8 @@ def to_score(manifest: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     `table` is the extended audit. Leaves out films of the study's groups and, as `grouped` does, knees with both
     labels. Raises ValueError where the audit lacks a film.
     """
-    films = usable(manifest, "external").merge(
-        table[["image_id", "group", "conflict"]], on="image_id", how="left", validate="one_to_one"
-    )
+    audited = table[["image_id", "group", "conflict"]]
+    films = usable(manifest, "external").merge(audited, on="image_id", how="left", validate="one_to_one")
     if (unknown := films["group"].isna()).any():
         raise ValueError(f"audit.csv has no row for {films.loc[unknown, 'image_id'].iloc[0]}; run 02_eda again")
     films = films.astype({"group": int, "conflict": int})

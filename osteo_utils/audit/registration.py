@@ -187,10 +187,9 @@ def equalised(
     from `warp`. Returns the lower of outline and detail. Different knees become less alike by it, not more.
     """
     fixed, moving = (np.asarray(picture, np.float32) for picture in (fixed, moving))
-    back = np.linalg.inv(np.vstack([warp * (1, 1, 2), (0, 0, 1)]))[:2]
-    ranked = [
-        _ranked(picture, _inside(picture.shape, way)) for picture, way in ((fixed, warp * (1, 1, 2)), (moving, back))
-    ]
+    there = warp * (1, 1, 2)
+    back = np.linalg.inv(np.vstack([there, (0, 0, 1)]))[:2]
+    ranked = [_ranked(picture, _inside(picture.shape, way)) for picture, way in ((fixed, there), (moving, back))]
     legs = [local_contrast(_halved(picture)) for picture in ranked]
     warp, outline = register(target(legs[0]), legs[1], [warp])
     return min(outline, detail(*ranked, warp, pixels, moving_pixels))

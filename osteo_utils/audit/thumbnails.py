@@ -88,10 +88,8 @@ def of_store(images: np.ndarray, table: pd.DataFrame, folder: Path, workers: int
         for block in Parallel(n_jobs=workers, return_as="generator")(tasks):
             for name, file in files.items():
                 getattr(block, name).tofile(file)
-    kinds = _KINDS.items()
-    return Thumbnails(
-        **{name: np.memmap(folder / name, kind, "r").reshape(-1, *shape) for name, (shape, kind) in kinds}
-    )
+    stored = {name: np.memmap(folder / name, kind, "r").reshape(-1, *shape) for name, (shape, kind) in _KINDS.items()}
+    return Thumbnails(**stored)
 
 
 def legs_of(images: np.ndarray, row: object) -> list[tuple[np.ndarray, tuple[int, int]]]:

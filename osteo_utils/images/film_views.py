@@ -51,15 +51,11 @@ def view(
 def _square(box: Box, knee: tuple[float, float, float] | None) -> Box:
     """The square around a film's knee, or the centred square of its shorter side."""
     side = min(box.height, box.width)
-    middle = (box.height / 2, box.width / 2)
-    if knee is not None:
-        y, x, width = knee
-        middle = (y * box.height, x * box.width)
+    y, x, width = (0.5, 0.5, None) if knee is None else knee
+    if width is not None:
         side = min(side, max(MIN_SIDE, round(KNEE_ZOOM * width * box.width)))
-    top, left = (
-        min(max(int(centre - side / 2), 0), most - side)
-        for centre, most in zip(middle, (box.height, box.width), strict=True)
-    )
+    top = min(max(int(y * box.height - side / 2), 0), box.height - side)
+    left = min(max(int(x * box.width - side / 2), 0), box.width - side)
     return Box(box.top + top, box.left + left, side, side)
 
 

@@ -57,10 +57,8 @@ def load(path: Path, manifest: pd.DataFrame) -> np.ndarray:
     images = np.load(path, mmap_mode="r")
     expected = (int((manifest["status"] == "ok").sum()), STORE_SIDE, STORE_SIDE)
     if images.shape != expected or images.dtype != np.uint8:
-        raise ValueError(
-            f"{path}: found {images.dtype} {images.shape}, expected uint8 {expected} as in the manifest; "
-            "run notebook 01_data_download again"
-        )
+        found = f"found {images.dtype} {images.shape}, expected uint8 {expected} as in the manifest"
+        raise ValueError(f"{path}: {found}; run notebook 01_data_download again")
     return images
 
 
@@ -112,10 +110,8 @@ def writer(path: Path | None, most: int) -> Iterator[Callable[[np.ndarray], int]
     path.parent.mkdir(parents=True, exist_ok=True)
     needed, free = most * STORE_SIDE**2, shutil.disk_usage(path.parent).free
     if needed > free:
-        raise OSError(
-            f"{path}: the store may need {needed / 1e9:.2f} GB, {free / 1e9:.2f} GB are free; "
-            "make room, or set OSTEO_HOME to a folder on a larger disk"
-        )
+        space = f"the store may need {needed / 1e9:.2f} GB, {free / 1e9:.2f} GB are free"
+        raise OSError(f"{path}: {space}; make room, or set OSTEO_HOME to a folder on a larger disk")
     with results.atomic_path(path) as temporary, temporary.open("wb") as stream:
 
         def write_header(length: int) -> int:

@@ -70,10 +70,8 @@ def build_manifest(
                 _require_both_classes(source.root, frames[-1])
         frame = pd.concat(frames, ignore_index=True)
         if (twice := frame["image_id"].duplicated()).any():
-            raise ValueError(
-                f"{root}: {frame.loc[twice, 'image_id'].iloc[0]} lies in it, and a film of the external set would get "
-                f"the same name; rename the folder {EXTERNAL}"
-            )
+            name = frame.loc[twice, "image_id"].iloc[0]
+            raise ValueError(f"{root}: {name} lies in it and in the external set; rename the folder {EXTERNAL}")
     return frame
 
 
@@ -205,14 +203,12 @@ def _files_of(root: Path) -> list[str]:
 
 
 def _require_both_classes(root: Path, frame: pd.DataFrame) -> None:
-    counts = frame.loc[frame["status"] == "ok", "class_name"].value_counts()
     for name in registry.LABELS:
-        if counts.get(name, 0) == 0:
-            reasons = frame.loc[frame["class_name"] == name, "reason"].value_counts()
-            raise ValueError(
-                f"{root}: no usable radiograph in {name}; "
-                + "; ".join(f"{count} x {reason}" for reason, count in reasons.head(5).items())
-            )
+        files = frame[frame["class_name"] == name]
+        if not (files["status"] == "ok").any():
+            reasons = files["reason"].value_counts().head(5).items()
+            summary = "; ".join(f"{count} x {reason}" for reason, count in reasons)
+            raise ValueError(f"{root}: no usable radiograph in {name}; {summary}")
 
 
 def _secret_of(root: Path, salt: str) -> str:
@@ -235,14 +231,10 @@ def pseudonyms(root: Path, names: Sequence[str], secret: str) -> list[str]:
         return [""] * len(names)
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
     if list(table.columns) != ["image_id", "patient"] or table["image_id"].duplicated().any():
-        raise ValueError(
-            f"{path}: expected the columns image_id, patient and each image once, found {list(table.columns)}"
-        )
+        raise ValueError(f"{path}: expected image_id, patient and each image once, found {list(table.columns)}")
     if unknown := sorted(set(table["image_id"]) - set(names)):
-        raise ValueError(
-            f"{path}: names {len(unknown)} files that are not there, such as {unknown[0]!r}; "
-            "expected paths below the folder, such as normal/101.jpg"
-        )
+        missing = f"names {len(unknown)} files that are not there, such as {unknown[0]!r}"
+        raise ValueError(f"{path}: {missing}; expected paths below the folder, such as normal/101.jpg")
     known = dict(table.itertuples(index=False))
     people = [known.get(name, "") for name in names]
     return [hashlib.sha256(f"{secret}|{name}".encode()).hexdigest()[:16] if name else "" for name in people]

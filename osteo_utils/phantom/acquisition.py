@@ -116,12 +116,9 @@ def attenuate(
 def _blurred(primary: Array, pixel: float) -> Array:
     """The primary image blurred by 25 mm, computed at an eighth of the resolution."""
     image = Image.fromarray(primary)
-    coarse = Image.fromarray(
-        gaussian_filter(np.asarray(image.reduce(8)), 25 / (8 * pixel), mode="nearest", truncate=3.0)
-    )
-    return np.asarray(
-        coarse.resize(image.size, Image.Resampling.BILINEAR, box=(0, 0, image.width / 8, image.height / 8))
-    )
+    coarse = gaussian_filter(np.asarray(image.reduce(8)), 25 / (8 * pixel), mode="nearest", truncate=3.0)
+    box = (0, 0, image.width / 8, image.height / 8)
+    return np.asarray(Image.fromarray(coarse).resize(image.size, Image.Resampling.BILINEAR, box=box))
 
 
 def detect(
@@ -198,9 +195,8 @@ def aperture(shape: tuple[int, int], layout: str, pixel: float, rng: np.random.G
     else:
         top, bottom = rng.choice([-9.0, 0.012 * height], 2) + rng.uniform(0, 0.012, 2) * height
         left, right = -9.0, rng.choice([-9.0, 0.02 * width])
-    inside = np.minimum(
-        np.minimum(rows - top, height - bottom - rows), np.minimum(columns - left, width - right - columns)
-    )
+    across, down = np.minimum(columns - left, width - right - columns), np.minimum(rows - top, height - bottom - rows)
+    inside = np.minimum(down, across)
     return np.clip(inside * np.float32(pixel / rng.uniform(0.6, 2.0)) + 0.5, 0, 1)
 
 

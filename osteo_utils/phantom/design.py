@@ -93,9 +93,7 @@ def _check(n_knees: int, copies: float, shares: dict, alterations: tuple, possib
     if unknown := sorted(set(alterations) - set(ALTERATIONS)):
         raise ValueError(f"alterations {unknown} are not known; expected some of {ALTERATIONS}")
     if not 0 <= copies <= len(possible):
-        raise ValueError(
-            f"copies is {copies}; expected 0 to {len(possible)} further files per knee, one per {possible}"
-        )
+        raise ValueError(f"copies is {copies}; expected 0 to {len(possible)} per knee, one for each of {possible}")
     if site not in SITES:
         raise ValueError(f"site is {site!r}; expected one of {SITES}")
 
@@ -104,10 +102,8 @@ def _named(table: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     table["class_name"] = [CLASSES[label] for label in table["label"]]
     # Random numbers: neither the order nor the number of a file gives away its copy.
     numbers = rng.permutation(len(table)) + 1
-    table["image_id"] = [
-        f"{name}/P{number:04d}.{ending}"
-        for name, number, ending in zip(table["class_name"], numbers, table["format"], strict=True)
-    ]
+    names = zip(table["class_name"], numbers, table["format"], strict=True)
+    table["image_id"] = [f"{name}/P{number:04d}.{ending}" for name, number, ending in names]
     firsts = table.drop_duplicates("knee").set_index("knee")["image_id"]
     table["copy_of"] = table["knee"].map(firsts).where(table.duplicated("knee"), "")
     return table[_COLUMNS].sort_values("image_id", ignore_index=True)

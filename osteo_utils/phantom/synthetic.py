@@ -46,17 +46,9 @@ class PhantomSet:
 
 def _knee(row: pd.Series) -> Knee:
     """The knee of one planned file, before any alteration."""
-    return draw_knee(
-        seed=int(row["seed"]),
-        density=float(row["density"]),
-        size=int(max(row["height"], row["width"])),
-        aspect=float(row["width"] / row["height"]),
-        layout=str(row["layout"]),
-        side=str(row["side"]),
-        signal=float(row["signal"]),
-        site=str(row["site"]),
-        tagged=bool(row["tagged"]),
-    )
+    size, aspect = max(row["height"], row["width"]), row["width"] / row["height"]
+    same = row[["layout", "side", "signal", "site"]].to_dict()
+    return draw_knee(row["seed"], row["density"], size, aspect=aspect, tagged=bool(row["tagged"]), **same)
 
 
 def _draw_row(row: pd.Series, original: pd.Series) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -113,8 +105,7 @@ def write(directory: Path, n_knees: int, seed: int, size: int = 512, **settings:
         return table
     if directory.exists() and any(directory.iterdir()) and not (directory / "phantom.json").is_file():
         raise FileExistsError(
-            f"{directory} holds files but no phantom.json, so it is not a phantom set and is left alone; "
-            "give an empty or new folder"
+            f"{directory} holds files and is not a phantom set (no phantom.json); give another folder"
         )
     directory.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{directory.name}-", dir=directory.parent) as scratch:

@@ -53,9 +53,8 @@ def _draw(parts: Sequence[pd.DataFrame], images: pd.DataFrame, n_resamples: int,
         for _, members in part.groupby(["seed", "y_true"]).group:
             usable &= table.loc[members.unique()].to_numpy().sum(axis=0) > 0
     if usable.mean() < 0.5:
-        raise ValueError(
-            f"{(~usable).sum()} of {n_resamples} resamples lack a class under some protocol; there are too few knees"
-        )
+        lacking = f"{(~usable).sum()} of {n_resamples} resamples"
+        raise ValueError(f"{lacking} lack a class under some protocol; there are too few knees")
     return table.loc[:, usable]
 
 

@@ -63,10 +63,8 @@ def _check_possible(labels: pd.Series, units: pd.Series, n_folds: int, protocol:
     if fewest < n_folds:
         what = "images" if protocol in ("by_file", "augment_first") else "groups"
         remedy = f"n_folds of at most {fewest} would work" if fewest >= 2 else "more images of that class are needed"
-        raise ValueError(
-            f"{protocol}: {n_folds} folds need at least {n_folds} {what} of each class; found {counts[0]} normal and "
-            f"{counts[1]} osteoporosis; {remedy}"
-        )
+        need = f"{n_folds} folds need at least {n_folds} {what} of each class"
+        raise ValueError(f"{protocol}: {need}; found {counts[0]} normal and {counts[1]} osteoporosis; {remedy}")
 
 
 def _numbers(split: Iterable[tuple[np.ndarray, np.ndarray]], n: int) -> np.ndarray:

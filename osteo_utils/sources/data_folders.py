@@ -13,15 +13,7 @@ from osteo_utils.study import paths, results, runtime
 
 CHECKSUMS = "SHA256SUMS"
 # What may lie beside the class folders of a data set without being a film.
-COMPANIONS = (
-    "patients.csv",
-    "phantom.json",
-    "truth.csv",
-    "truth_outlines.json",
-    "truth_masks",
-    "truth_parts",
-    CHECKSUMS,
-)
+COMPANIONS = (*"patients.csv phantom.json truth.csv truth_outlines.json truth_masks truth_parts".split(), CHECKSUMS)
 
 
 def read_checksums(path: Path) -> dict[str, str]:
@@ -110,10 +102,7 @@ def check_external(root: Path, external: Path) -> dict[str, Path]:
     """
     ours, theirs = root.resolve(), external.resolve()
     if ours.is_relative_to(theirs) or theirs.is_relative_to(ours):
-        raise ValueError(
-            f"{external}: an external set must be films of another source, but this folder and the study's own, "
-            f"{root}, overlap; give a folder outside it"
-        )
+        raise ValueError(f"{external}: an external set must be films of another source; give a folder outside {root}")
     return check_folder(theirs)
 
 

@@ -91,9 +91,8 @@ def unpack(archive: Path, folder: Path) -> None:
             needed = sum(entry.file_size for entry in content.infolist())
             free = shutil.disk_usage(archive.parent).free
             if needed > 0.9 * free:
-                raise OSError(
-                    errno.ENOSPC, f"{needed / 1e9:.1f} GB to unpack, {free / 1e9:.1f} GB are free", str(archive)
-                )
+                space = f"{needed / 1e9:.1f} GB to unpack, {free / 1e9:.1f} GB are free"
+                raise OSError(errno.ENOSPC, space, str(archive))
             folder.mkdir(parents=True)
             content.extractall(folder)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:

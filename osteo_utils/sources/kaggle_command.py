@@ -92,11 +92,8 @@ def credentials() -> list[str]:
 
 
 def _about_credentials() -> str:
-    if places := credentials():
-        return (
-            f"The credentials come from {' and '.join(places)}. A public set needs none: unset the variable or "
-            "move the file away, or put right ones there, and run again"
-        )
+    if places := " and ".join(credentials()):
+        return f"The credentials come from {places}. A public set needs none: remove or correct them, and run again"
     return "No credentials were found and this set seems to need them: `kaggle auth login` makes some"
 
 

