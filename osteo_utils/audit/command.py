@@ -115,10 +115,7 @@ def write_page(
     path: Path, folder: Path, against: Path | None, manifest: pd.DataFrame, images: np.ndarray, table: pd.DataFrame,
     leaking: pd.DataFrame | None,
 ) -> None:  # fmt: skip
-    """Write the page: flow of files, refused files, leaks, conflicts and copies, with small images of the films.
-
-    `leaking` is the result of `leaks`, None without a split.
-    """
+    """Write the page; `leaking` is the result of `leaks`, None without a split."""
     rows, relation = manifest.set_index("image_id"), table.set_index("image_id")["relation"]
     members = {group: part["image_id"].tolist() for group, part in table.groupby("group")}
 

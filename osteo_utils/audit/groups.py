@@ -96,10 +96,7 @@ def inspect_groups(table: pd.DataFrame, images: np.ndarray, manifest: pd.DataFra
 
 
 def counts(manifest: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
-    """Files, distinct knees, copies and conflicts, by class and in all.
-
-    A group with both labels counts as a knee of each class, and once under `all`.
-    """
+    """Files, distinct knees, copies and conflicts by class and in all; a group of both labels counts in each class."""
     joined = table.merge(manifest[["image_id", "class_name"]], on="image_id")
     sizes = joined.groupby("group")["image_id"].transform("size")
 
@@ -157,10 +154,7 @@ def _osteopenia(files: pd.DataFrame, text: str) -> list[tuple]:
 
 
 def examples(table: pd.DataFrame, seed: int, n_groups: int = 6) -> pd.DataFrame:
-    """Two files of each of a few random groups, conflicts first, then altered copies.
-
-    Returns rows of the audit table, a group's two files in sequence; empty without copies.
-    """
+    """Rows of the audit table: two files of each of a few random groups, conflicts first, then altered copies."""
     copied = table[table["relation"] != "unique"]
     rank = copied["relation"].map({"perceptual": 1, "pixel": 2, "exact": 3}).where(copied["conflict"] == 0, 0)
     shuffled = copied.assign(rank=rank).sample(frac=1, random_state=seed)
@@ -174,8 +168,7 @@ def examples(table: pd.DataFrame, seed: int, n_groups: int = 6) -> pd.DataFrame:
 def leaks(table: pd.DataFrame, sides: pd.Series) -> pd.DataFrame:
     """Groups on more than one side of a split: group, files, sides, and image_ids, largest first.
 
-    `sides` is indexed by image_id (train, test, a fold's number, a set's name). Raises ValueError where an audited
-    image has no side.
+    `sides` (such as train and test) is indexed by image_id. Raises ValueError where an audited image has no side.
     """
     named = table.assign(side=table["image_id"].map(sides.astype(str)))
     lacking = named.loc[named["side"].isna(), "image_id"]

@@ -45,8 +45,7 @@ def extend(images: np.ndarray, manifest: pd.DataFrame, table: pd.DataFrame) -> t
 def to_score(manifest: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     """The external films that may be scored, in the order of the store: columns of the manifest, group, conflict.
 
-    `table` is the extended audit. Leaves out films of the study's groups and, as `grouped` does, knees with both
-    labels. Raises ValueError where the audit lacks a film.
+    Leaves out the study's groups and, as `grouped` does, knees with both labels. `table` is the extended audit.
     """
     audited = table[["image_id", "group", "conflict"]]
     films = usable(manifest, "external").merge(audited, on="image_id", how="left", validate="one_to_one")

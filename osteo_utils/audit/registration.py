@@ -203,10 +203,7 @@ def _ranked(picture: np.ndarray, inside: np.ndarray) -> np.ndarray:
 
 
 def frame_start(fixed_box: np.ndarray, moving_box: np.ndarray) -> np.ndarray:
-    """The warp (2, 3) between two legs whose frames show the same field.
-
-    Boxes as in `Thumbnails.boxes`; flip the moving one first where the moving image is flipped.
-    """
+    """The warp (2, 3) between two legs whose frames show the same field; boxes as in `Thumbnails.boxes`."""
     warp = np.zeros((2, 3))
     for axis, (low, high, size) in enumerate(((1, 3, HEIGHT), (0, 2, WIDTH))):
         moving_size = moving_box[high] - moving_box[low]

@@ -102,10 +102,7 @@ def legs_of(images: np.ndarray, row: object) -> list[tuple[np.ndarray, tuple[int
 
 
 def release_pages(array: np.ndarray) -> None:
-    """Release the memory of a read-only memory-mapped array, which is read again when needed; ignores other arrays.
-
-    Pages that were read count as this process's memory, and a store may be larger than memory.
-    """
+    """Release the memory of a read-only memory-mapped array, which is read again when needed; ignores other arrays."""
     if isinstance(array, np.memmap) and array.mode == "r" and hasattr(mmap, "MADV_DONTNEED"):
         base = array.base
         while isinstance(base, np.ndarray):
@@ -146,8 +143,7 @@ def leg_box(film: np.ndarray) -> tuple[float, float, float, float]:
 def legs(film: np.ndarray) -> list[slice]:
     """Columns of each leg of a film (h, w): one slice, or two where it shows two legs side by side.
 
-    Two legs are bright objects without common columns, at least half as high as the film, the smaller with at least
-    40 % of the larger one's area.
+    Two legs are bright objects without common columns, at least half as high as the film and 40 % as large as the other.
     """
     width = film.shape[1]
     _, labels, count = _bright_objects(film)

@@ -28,10 +28,7 @@ class Box(NamedTuple):
 
 
 def to_store(pixels: np.ndarray) -> tuple[np.ndarray, float, int, int]:
-    """Fit a film, uint8 (h, w), into the stored square: (uint8 (512, 512), scale, pad_left, pad_top).
-
-    Keeps the aspect ratio and pads with 0. Resampling is Lanczos, antialiased.
-    """
+    """Fit a film, uint8 (h, w), into the stored square by Lanczos: (uint8 (512, 512), scale, pad_left, pad_top)."""
     height, width = pixels.shape
     box = content_box(width, height)
     stored = np.zeros((STORE_SIDE, STORE_SIDE), np.uint8)
@@ -63,10 +60,7 @@ def load(path: Path, manifest: pd.DataFrame) -> np.ndarray:
 
 
 def join(paths: Sequence[Path], path: Path) -> Path:
-    """Concatenate several stores into one; returns its path.
-
-    Films go from file to file, because two sets may not fit in memory. Raises OSError where the disk is full.
-    """
+    """Concatenate several stores, film by film to save memory; returns `path`, or raises OSError on a full disk."""
     parts = [np.load(part, mmap_mode="r") for part in paths]
     with writer(path, sum(map(len, parts))) as append:
         for square in chain.from_iterable(parts):

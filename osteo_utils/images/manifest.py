@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -53,11 +52,11 @@ def build_manifest(
     Raises ValueError for a bad folder, an unusable class or a bad patients.csv, OSError where the disk is full.
     """
     secret = _secret_of(root, salt)
-    sources = [_Source(root, dataset, "develop", "", secret)]
+    sources = [_Source(root, dataset, "develop", "", secret, _files_of(root))]
     if external is not None:
         data_folders.check_external(root, external)
         theirs = secret or _secret_of(external, salt)
-        sources.append(_Source(external, "folder", "external", EXTERNAL, theirs))
+        sources.append(_Source(external, "folder", "external", EXTERNAL, theirs, _files_of(external)))
     frames: list[pd.DataFrame] = []
     with (
         image_store.writer(store, sum(len(source.files) for source in sources)) as append,
@@ -106,17 +105,14 @@ def _folder(image_id: str) -> str:
 
 @dataclass(frozen=True)
 class _Source:
-    """One folder of films: its data set, role and prefix in the manifest, and the secret of its pseudonyms."""
+    """One folder of films: its data set, role and prefix in the manifest, secret of its pseudonyms, and files."""
 
     root: Path
     dataset: str
     role: str
     prefix: str
     secret: str
-
-    @cached_property
-    def files(self) -> list[str]:
-        return _files_of(self.root)
+    files: list[str]
 
 
 def _classes_of(source: _Source, every_folder: bool, osteopenia: str) -> tuple[dict[str, str], Mapping[str, int]]:
@@ -212,11 +208,9 @@ def _require_both_classes(root: Path, frame: pd.DataFrame) -> None:
 
 
 def _secret_of(root: Path, salt: str) -> str:
-    """Secret of a data set's pseudonyms; empty where it has no patients.csv.
-
-    It includes the file's hash. Otherwise a pseudonym could be broken by trying all patient numbers.
-    """
+    """Secret of a data set's pseudonyms; empty where it has no patients.csv."""
     path = root / PATIENTS
+    # With the file's hash, so that a pseudonym cannot be broken by trying all patient numbers.
     return f"{salt}|{runtime.sha256_file(path)}" if path.is_file() else ""
 
 

@@ -216,10 +216,9 @@ def _leg(x: Array, y: Array, build: Build, rng: np.random.Generator) -> tuple[Ar
 
 
 def project(x: Array, y: Array, build: Build) -> Tissue:
-    """Path lengths of the ray through each point of the film, in the shape of `x` and `y`.
+    """Path lengths of the rays through points `x`, `y` of the film: float32, mm, lateral and distal in the leg's frame.
 
-    `x`, `y`: float32, millimetres in the leg's frame (x lateral, y distal). Bone displaces soft tissue in the
-    attenuation, not here.
+    Bone displaces soft tissue in the attenuation, not here.
     """
     streams = [np.random.default_rng([build.seed, part]) for part in range(5)]
     x, y = x / np.float32(build.size), y / np.float32(build.size)

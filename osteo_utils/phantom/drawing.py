@@ -54,10 +54,7 @@ def is_osteoporosis(density: float) -> bool:
 
 
 def _shown(density: float, signal: float, rng: np.random.Generator) -> tuple[float, float]:
-    """T-scores that cortex and texture follow: the knee's own with biological noise.
-
-    With `signal` 0 they have the same spread but do not depend on the density.
-    """
+    """T-scores of cortex and texture: the knee's own with noise; with `signal` 0 they do not depend on it."""
     pulled = _MIDDLE + signal * (t_score(density) - _MIDDLE)
     pulled += np.sqrt(1 - signal**2) * _SPREAD * rng.standard_normal() + _SHARED_NOISE * rng.standard_normal()
     cortex, texture = pulled + _OWN_NOISE * rng.standard_normal(2)
@@ -194,10 +191,7 @@ def _grid(
 
 
 def outlines(parts: NDArray[np.uint8]) -> dict[str, list[NDArray[np.float32]]]:
-    """Closed polygons around each visible bone; `parts` as in `Knee`.
-
-    A polygon is float (n, 2): x and y in pixels from the centre of the first pixel; the last point repeats the first.
-    """
+    """Closed polygons around each visible bone, float (n, 2): x and y from the first pixel's centre, in pixels."""
     return {name: _around(parts & bit > 0) for name, bit in BONES.items() if (parts & bit).any()}
 
 

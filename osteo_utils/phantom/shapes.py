@@ -91,8 +91,7 @@ def whole_and_core(inside: Array, radius: Array, depth: Array, layer: Array, lea
 def shell(inside: Array, radius: Array, depth: Array, cortex: Array, share: Array) -> tuple[Array, Array]:
     """Path through the cortical shell and through the spongy bone inside.
 
-    A shaft is a tube: the ray runs along its wall. The wall of a condyle also curves towards the reader, so
-    only a `share` of that path is cortex.
+    A ray runs along the wall of a shaft. A condyle also curves towards the reader, so only a `share` is cortex.
     """
     whole, core = whole_and_core(inside, radius, depth, cortex, 0.3)
     wall = (whole - core) * share

@@ -29,10 +29,7 @@ GENERATOR = 3
 
 @dataclass(frozen=True)
 class PhantomSet:
-    """Drawn films of one shape, and the table whose rows they follow.
-
-    images uint8 (n, h, w); parts uint8 (n, h, w) as in `Knee`.
-    """
+    """Films, uint8 (n, h, w), with their `parts` as in `Knee`, in the order of the table of `plan`."""
 
     images: NDArray[np.uint8]
     parts: NDArray[np.uint8]
@@ -68,10 +65,9 @@ def _draw_row(row: pd.Series, original: pd.Series) -> tuple[NDArray[np.uint8], N
 
 
 def draw(seed: int, n_knees: int, size: int = 512, *, workers: int | None = None, **settings: Any) -> PhantomSet:
-    """Draw a set of square films as arrays, without files; `settings` as in `plan`.
+    """Draw a set of square films as arrays, with the pixels that their files would hold; `settings` as in `plan`.
 
-    workers: threads (default: one per core, at most four). A film planned as JPEG passes the encoder, so it has the
-    pixels that its file would hold.
+    workers: threads (default: one per core, at most four).
     """
     table = plan(n_knees, seed, size, square=True, **settings)
     images, parts = [], []

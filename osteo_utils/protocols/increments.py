@@ -111,8 +111,7 @@ def as_table(found: Mapping[str, Estimate], predictions: pd.DataFrame, paper: fl
 def beside_truth(predictions: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
     """Accuracy of each protocol against the label of the folder and against the true label (image_id, true_label).
 
-    `wrong_repeated`: share of wrongly labelled films that are given their wrong label, empty where none is scored.
-    Raises ValueError for a film without a true label.
+    `wrong_repeated`: share of wrongly labelled films that get their wrong label. ValueError without a true label.
     """
     known = predictions.merge(truth, on="image_id", how="left")
     if known.true_label.isna().any():
@@ -126,10 +125,7 @@ def beside_truth(predictions: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame
 
 
 def sentences(table: pd.DataFrame, paper: float, scored: int, images: int) -> list[str]:
-    """Which protocols can produce the paper's accuracy or its `scored` rows of `images`, and the gap that each covers.
-
-    `table` is that of `as_table` without shuffled labels.
-    """
+    """Which protocols can produce the paper's accuracy or its `scored` rows of `images`; `table` without shuffled labels."""
     least = paper - HALF_A_PERCENT
     honest = table.set_index("protocol").value["grouped"]
     can, cannot = table[table.reaches], table[~table.reaches]

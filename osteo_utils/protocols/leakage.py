@@ -55,8 +55,7 @@ class Network:
 class Lab:
     """What all protocols share: the network, the films' features (views, n, channels) and the splits.
 
-    `images` (image_id, label, group) is in the order of the features, `folds` is `folds.csv`. Every fit learns from
-    `size` films.
+    `images` (image_id, label, group) follows the features, `folds` is `folds.csv`; a fit learns from `size` films.
     """
 
     network: Network
@@ -137,10 +136,7 @@ def _inner_right(lab: Lab, penalty: float, seed: int) -> np.ndarray:
 
 
 def run(lab: Lab, names: Sequence[str], seeds: Sequence[int]) -> pd.DataFrame:
-    """Predictions of the named protocols on the splits of these seeds, as a `predictions` table.
-
-    Protocols with the same `fit` share their networks. `y_true` of a shuffled protocol is the shuffled label.
-    """
+    """A `predictions` table of the named protocols on the splits of these seeds; `y_true` is the shuffled label if any."""
     protocols = [Protocol(name) for name in dict.fromkeys(names)]
     parts = []
     for fit in dict.fromkeys(one.fit for one in protocols):

@@ -114,10 +114,7 @@ class Fold:
         return pd.DataFrame(columns).assign(y_prob=probability.astype(float)).reset_index(drop=True)
 
     def inner_split(self, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Positions to train on and to validate on, about `share` of the training images; none where `share` is 0.
-
-        Whole groups, stratified by label; neither part touches the scored fold.
-        """
+        """Positions to train on and to validate on (about `share` of the training images): whole groups, stratified."""
         train = self.train
         if share == 0:
             return train, train[:0]

@@ -56,10 +56,7 @@ def _listed(folder: Path) -> dict[str, Path]:
 
 
 def locate(dataset: str, data_dir: str = "") -> Path:
-    """Checked folder of a data set on this machine; a relative `data_dir` starts at the project's folder.
-
-    Raises as `check_folder` does; for a missing Kaggle set the message lists the steps to get it.
-    """
+    """Folder of a data set, checked by `check_folder`; a relative `data_dir` starts at the project's folder."""
     entry = get(dataset)
     if not data_dir and dataset == "folder":
         raise ValueError("data_dir is empty: name the folder that holds normal/ and osteoporosis/ (--data DIR)")
@@ -71,15 +68,14 @@ def locate(dataset: str, data_dir: str = "") -> Path:
 
 
 def check_folder(root: Path) -> dict[str, Path]:
-    """Folder of each class by class name, which may be in upper or lower case.
+    """Folder of each class, whose name may be in upper or lower case.
 
     Raises FileNotFoundError, NotADirectoryError, or ValueError where a class is missing, empty or duplicated.
     """
     wanted = " and ".join(f"{name}/" for name in LABELS)
-    if not root.exists():
-        raise FileNotFoundError(f"{root}: does not exist; expected a folder with {wanted} in it")
     if not root.is_dir():
-        raise NotADirectoryError(f"{root}: is a file; expected a folder with {wanted} in it")
+        problem, kind = ("is a file", NotADirectoryError) if root.exists() else ("does not exist", FileNotFoundError)
+        raise kind(f"{root}: {problem}; expected a folder with {wanted} in it")
     folders = sorted(path for path in root.iterdir() if path.is_dir())
     matches = {name: [path for path in folders if path.name.lower() == name] for name in LABELS}
     if missing := [name for name, found in matches.items() if not found]:
@@ -96,10 +92,7 @@ def check_folder(root: Path) -> dict[str, Path]:
 
 
 def check_external(root: Path, external: Path) -> dict[str, Path]:
-    """Folder of each class of an external set; ValueError where it holds the study's folder `root` or lies in it.
-
-    Raises otherwise as `check_folder` does.
-    """
+    """`check_folder` of an external set; ValueError where it holds the study's folder `root` or lies in it."""
     ours, theirs = root.resolve(), external.resolve()
     if ours.is_relative_to(theirs) or theirs.is_relative_to(ours):
         raise ValueError(f"{external}: an external set must be films of another source; give a folder outside {root}")
@@ -123,10 +116,9 @@ def counts(root: Path) -> dict[str, int]:
 
 
 def verify(root: Path, name: str) -> pd.DataFrame:
-    """Compare the files of a folder with the published checksums: image_id, state.
+    """Compare files with the published checksums: image_id, state; empty where the registry has none.
 
     `state` is `identical`, `differs` (same name, other bytes), `missing` (published, not found) or `not listed`.
-    An empty frame where the registry has no checksums.
     """
     if not (listed := get(name).checksums):
         return pd.DataFrame(columns=["image_id", "state"], dtype=str)

@@ -79,11 +79,7 @@ def download(name: str) -> Path:
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Unzip into a new folder.
-
-    Raises ValueError for a damaged archive and, before it writes anything, for an entry outside the folder; OSError
-    where the disk is or would be full.
-    """
+    """Unzip into a new folder; ValueError for a damaged archive or an entry outside, OSError where the disk is full."""
     try:
         with zipfile.ZipFile(archive) as content:
             for entry in content.infolist():
@@ -166,10 +162,7 @@ def _kept(work: Path) -> list[str]:
 
 @contextmanager
 def _work_folder(folder: Path) -> Iterator[None]:
-    """Locked folder for unfinished work, beside the final one so that the rename stays on one disk.
-
-    It survives a failure while it holds an archive, complete or not, from which the next try can resume.
-    """
+    """Locked folder for unfinished work; after a failure it stays if it holds an archive to resume from."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / "lock", timeout=0)
     try:

