@@ -141,13 +141,13 @@ def detail(
     fixed, moving = (np.asarray(picture, np.float32) for picture in (fixed, moving))
     pitch = np.maximum(fixed.shape / pixels, fixed.shape / moving_pixels / warp[[0, 1], [0, 1]])
     finest = np.maximum(_FINEST, _FINEST * pitch)
-    halves = _laid_over(_halved(fixed), _halved(moving), warp)
+    halves = _registered(_halved(fixed), _halved(moving), warp)
     if halves is None:
         return -1.0
     rough = _agreement([_band(picture, finest * 0.75) for picture in halves[:2]], halves[2], 1.5)
     if rough < _HALF_FINE:
         return rough
-    own, other, inner = _laid_over(fixed, moving, warp * (1, 1, 2))
+    own, other, inner = _registered(fixed, moving, warp * (1, 1, 2))
     for coarser in (1.0, 1.5, 2.2, 3.2):
         bands = [_band(picture, finest * coarser) for picture in (own, other)]
         # The next coarser band is smooth enough for half size.
@@ -160,20 +160,20 @@ def detail(
     return _agreement(bands, inner, 3)
 
 
-def _laid_over(
+def _registered(
     fixed: np.ndarray, moving: np.ndarray, warp: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """Both pictures in the fixed one's place, and where both are well inside; None where that is too little."""
+    """Both images on the fixed one's grid, and where both are well inside; None where that is too little."""
     inside = _inside(fixed.shape, warp)
     inner = ndimage.binary_erosion(inside, iterations=3 * len(fixed) // (2 * HEIGHT) or 1, border_value=1)
     if inner.mean() < 0.4:
         return None
-    # Outside the overlap each picture goes on at its mean, so that the filters see no step there.
+    # Outside the overlap each image continues at its mean, so that the filters see no step.
     return *(np.where(inside, seen, seen[inside].mean()) for seen in (fixed, _warped(moving, warp))), inner
 
 
 def _agreement(bands: Sequence[np.ndarray], inner: np.ndarray, around: float) -> float:
-    """Correlation of two bands over their local strength."""
+    """Correlation of two bands, normalised by their local amplitude."""
     first, second = (band / (np.sqrt(ndimage.gaussian_filter(band * band, around)) + 1.0) for band in bands)
     return _pearson(first[inner], second[inner])
 

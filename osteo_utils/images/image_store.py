@@ -16,6 +16,7 @@ from PIL import Image
 from osteo_utils.study import results
 
 STORE_SIDE = 512
+Append = Callable[[np.ndarray], int]
 
 
 class Box(NamedTuple):
@@ -91,7 +92,7 @@ def grey_levels(store: np.ndarray, images: pd.DataFrame) -> pd.DataFrame:
 
 
 @contextmanager
-def writer(path: Path | None, most: int) -> Iterator[Callable[[np.ndarray], int]]:
+def writer(path: Path | None, most: int) -> Iterator[Append]:
     """A function that appends a stored square to a new store of unknown length and returns its row.
 
     The store appears at `path` only when complete; where `path` is None, rows are counted and nothing is written.

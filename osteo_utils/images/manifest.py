@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ import pandas as pd
 
 from osteo_utils.images import decode, image_store
 from osteo_utils.images.decode import Unusable
+from osteo_utils.images.image_store import Append
 from osteo_utils.sources import data_folders, registry
 from osteo_utils.study import results, runtime
 
@@ -128,11 +129,7 @@ def _classes_of(source: _Source, every_folder: bool, osteopenia: str) -> tuple[d
 
 
 def _rows_of(
-    source: _Source,
-    classes: Mapping[str, str],
-    labels: Mapping[str, int],
-    append: Callable[[np.ndarray], int],
-    pool: ThreadPoolExecutor,
+    source: _Source, classes: Mapping[str, str], labels: Mapping[str, int], append: Append, pool: ThreadPoolExecutor
 ) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for start in range(0, len(source.files), BATCH):

@@ -43,9 +43,9 @@ class PhantomSet:
 
 def _knee(row: pd.Series) -> Knee:
     """The knee of one planned file, before any alteration."""
-    size, aspect = max(row["height"], row["width"]), row["width"] / row["height"]
+    size, aspect = int(max(row["height"], row["width"])), float(row["width"] / row["height"])
     same = row[["layout", "side", "signal", "site"]].to_dict()
-    return draw_knee(row["seed"], row["density"], size, aspect=aspect, tagged=bool(row["tagged"]), **same)
+    return draw_knee(int(row["seed"]), float(row["density"]), size, aspect=aspect, tagged=bool(row["tagged"]), **same)
 
 
 def _draw_row(row: pd.Series, original: pd.Series) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
