@@ -72,20 +72,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--page", type=Path, default=Path("audit.html"), help="where the page goes (%(default)s)")
     parser.add_argument("--table", type=Path, metavar="CSV", help="where the table of groups goes, if wanted")
-    asked = parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
     try:
-        if asked.split and asked.against:
+        if args.split and args.against:
             raise ValueError("--split and --against: expected one of them, because two folders are a split")
         with tempfile.TemporaryDirectory() as scratch:
-            manifest, images, table = audit_folders(asked.folder, asked.against, Path(scratch))
+            manifest, images, table = audit_folders(args.folder, args.against, Path(scratch))
             leaking = None
-            if asked.against:
+            if args.against:
                 leaking = leaks(table, table.set_index("image_id", drop=False)["image_id"].str.split("/").str[0])
-            elif asked.split:
-                leaking = leaks(table, _read_split(asked.split))
-            write_page(asked.page, asked.folder, asked.against, manifest, images, table, leaking)
-            if asked.table:
-                results.write_table(asked.table, table)
+            elif args.split:
+                leaking = leaks(table, _read_split(args.split))
+            write_page(args.page, args.folder, args.against, manifest, images, table, leaking)
+            if args.table:
+                results.write_table(args.table, table)
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -97,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"conflict, group {group}: {' '.join(members['image_id'])}")
     for row in leaking.itertuples() if leaking is not None else ():
         print(f"LEAK, group {row.group} on {row.sides}: {row.image_ids}")
-    print(f"page: {asked.page}")
+    print(f"page: {args.page}")
     if leaking is None:
         return 0
     print(f"{len(leaking)} groups lie on more than one side" if len(leaking) else "no group lies on more than one side")

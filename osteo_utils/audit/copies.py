@@ -22,14 +22,11 @@ from osteo_utils.audit import registration
 from osteo_utils.audit.neighbours import MIRRORED, QUARTER, UPSIDE_DOWN, Pair, flipped, neighbours
 from osteo_utils.audit.thumbnails import Thumbnails, legs_of, of_store, release_pages, thumbnails
 
-# Similarity from which two films count as copies. Of the 744 real films every pair near it was inspected: different
-# knees reach at most 0.84 (both knees of a person), copies at least 0.88.
+# Similarity of copies. Among 744 real films different knees reach 0.84 (both of one person), copies at least 0.88.
 SAME_KNEE = 0.86
-# Correlation of outlines from which two films are copies even if noise or compression destroyed the detail: different
-# knees reach 0.90 among the real films and 0.965 among synthetic ones.
+# Correlation of outlines of copies whose detail is lost; different knees reach 0.90 (real films) and 0.965 (synthetic).
 _SURE = 0.98
-# A leg with fewer pixels than this, down or across, has too little detail to tell knees apart; then the outline must be
-# sure. The smallest films of the real set have 256 and 128.
+# With fewer pixels, down or across, detail cannot tell knees apart. The smallest real films have 256 and 128.
 _FEW_PIXELS = (160, 64)
 # Outline below which detail is not compared: no copy is so unlike its source. Films that reach it mirrored but differ in
 # detail look like the two knees of one person. They are not joined, because no gap separates them from strangers.
@@ -39,13 +36,11 @@ _OUTLINE_ALONE = 0.7
 _PAIR_COLUMNS = ["first", "second", "turn", "outline", "similarity"]
 # Films whose detail agrees this far may differ in gamma, and are compared again with equalised grey levels.
 _OTHER_GAMMA = 0.6
-# How many neighbours the comparison of frames (0) and that of legs (1) may propose. The second round compares one film
-# per group of the first.
+# Candidates from the comparison of legs (1) and frames (0). The second round compares one film per group of the first.
 _ROUNDS = ({1: 3, 0: 2}, {1: 8, 0: 4})
 # Legs per registration task, which bounds the memory of a process.
 _SHARE = 64
-# Fourier peak below which a candidate is dropped. True copies of real films have 0.86 or more, copies rotated by 4
-# degrees 0.72.
+# Fourier peak below which a candidate is dropped: copies of real films have at least 0.86, rotated by 4 degrees 0.72.
 _PEAK = 0.7
 
 

@@ -121,7 +121,7 @@ def _similar(
         rows = np.flatnonzero(ways == way)
         pictures = quarter if way & QUARTER else upright
         for start in range(0, len(rows), _BLOCK):
-            some = rows[start : start + _BLOCK]
-            query = _flat(flipped(pictures[queries[some], box], way))
-            found[some] = np.einsum("ij,ij->i", query, _flat(upright[others[some], box]))
+            block = rows[start : start + _BLOCK]
+            query = _flat(flipped(pictures[queries[block], box], way))
+            found[block] = np.einsum("ij,ij->i", query, _flat(upright[others[block], box]))
     return found

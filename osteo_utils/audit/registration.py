@@ -21,7 +21,7 @@ _SCALES = (0.59, 0.71, 0.84, 1.0, 1.19, 1.41, 1.68)
 _STEPS = [(tall, broad) for tall in _SCALES for broad in _SCALES if 0.5 < tall / broad < 2]
 _SHIFTS = (HEIGHT // 4 * 3 // 2, WIDTH // 4 * 3 // 2)
 _MIN_OVERLAP, _FLOOR = 0.5, 0.72
-# Pixels of the finer of two files that the finest band spans; below lies noise of compression.
+# Width of the finest band in pixels of the coarser file; anything finer is noise of compression.
 _FINEST = 0.8
 # Copies agree at least this far in a band half as fine as the finest. Most different knees do not, and skip the finest.
 _HALF_FINE = 0.65

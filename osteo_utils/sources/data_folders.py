@@ -72,17 +72,17 @@ def check_folder(root: Path) -> dict[str, Path]:
 
     Raises FileNotFoundError, NotADirectoryError, or ValueError where a class is missing, empty or duplicated.
     """
-    wanted = " and ".join(f"{name}/" for name in LABELS)
+    expected = " and ".join(f"{name}/" for name in LABELS)
     if not root.is_dir():
         problem, kind = ("is a file", NotADirectoryError) if root.exists() else ("does not exist", FileNotFoundError)
-        raise kind(f"{root}: {problem}; expected a folder with {wanted} in it")
+        raise kind(f"{root}: {problem}; expected a folder with {expected} in it")
     folders = sorted(path for path in root.iterdir() if path.is_dir())
     matches = {name: [path for path in folders if path.name.lower() == name] for name in LABELS}
     if missing := [name for name, found in matches.items() if not found]:
         names = ", ".join(f"{path.name}/" for path in folders[:10]) or "no folder"
         deeper = [path for path in find_roots(root) if path != root]
         hint = f"; give {deeper[0]} instead, which has both" if deeper else "; rename or add the class folders"
-        raise ValueError(f"{root}: lacks {' and '.join(missing)}/; found {names}, expected {wanted}{hint}")
+        raise ValueError(f"{root}: lacks {' and '.join(missing)}/; found {names}, expected {expected}{hint}")
     for name, found in matches.items():
         if len(found) > 1:
             raise ValueError(f"{root}: two folders for {name}: {', '.join(path.name for path in found)}; merge them")
@@ -151,6 +151,6 @@ def account(root: Path, name: str) -> list[str]:
     ):
         chosen = checked.loc[checked["state"] == state, "image_id"].tolist()
         if chosen or (state == "identical" and len(checked)):
-            some = f", such as {chosen[0]}" if chosen and state != "identical" else ""
-            lines.append(f"{len(chosen)} of {len(checked)} files {meaning}{some}")
+            example = f", such as {chosen[0]}" if chosen and state != "identical" else ""
+            lines.append(f"{len(chosen)} of {len(checked)} files {meaning}{example}")
     return lines

@@ -70,7 +70,7 @@ def download(name: str) -> Path:
             chosen.rename(root)
             archive.unlink()
     except (OSError, ValueError, RuntimeError) as error:
-        lines = [f"{name}: the download failed: {error}", *_kept(work), registry.manual_steps(name)]
+        lines = [f"{name}: the download failed: {error}", *_resume_hint(work), registry.manual_steps(name)]
         if getattr(error, "errno", None) in DISK_FULL:
             lines.insert(1, "The disk is full: make room, or set OSTEO_HOME to a folder on a larger disk.")
         raise RuntimeError("\n".join(lines)) from error
@@ -154,10 +154,9 @@ def _already_there(root: Path) -> str:
     return f"already there: {root}, but it DIFFERS from what was downloaded: {summary}. Delete it to download again."
 
 
-def _kept(work: Path) -> list[str]:
+def _resume_hint(work: Path) -> list[str]:
     size = sum(path.stat().st_size for path in work.glob("*.zip"))
-    there = f"{size / 1e6:.1f} MB are kept in {work}: run again to go on from there, or delete that folder."
-    return [there] if size else []
+    return [f"{size / 1e6:.1f} MB are kept in {work}: run again to resume, or delete that folder."] if size else []
 
 
 @contextmanager
@@ -173,6 +172,6 @@ def _work_folder(folder: Path) -> Iterator[None]:
         yield
     finally:
         shutil.rmtree(folder / "content", ignore_errors=True)
-        if not _kept(folder):
+        if not _resume_hint(folder):
             shutil.rmtree(folder, ignore_errors=True)
         lock.release()

@@ -128,8 +128,8 @@ def verify(tensors: Mapping[str, np.ndarray], backbone: str, expected: str, orig
     wanted = shapes(backbone)
     missing, extra = sorted(set(wanted) - set(tensors)), sorted(set(tensors) - set(wanted))
     if missing or extra:
-        found = f"{len(missing)} missing {missing[:3]}, {len(extra)} unknown {extra[:3]}"
-        raise ValueError(f"{origin}: not the {len(wanted)} tensors of {backbone} without its top; {found}")
+        problem = f"{len(missing)} missing {missing[:3]}, {len(extra)} unknown {extra[:3]}"
+        raise ValueError(f"{origin}: not the {len(wanted)} tensors of {backbone} without its top; {problem}")
     for key, shape in wanted.items():
         if tensors[key].shape != shape:
             raise ValueError(f"{origin}: {key} has shape {tensors[key].shape}, expected {shape}")
