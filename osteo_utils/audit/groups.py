@@ -78,7 +78,7 @@ def inspect_groups(table: pd.DataFrame, images: np.ndarray, manifest: pd.DataFra
     """Groups of three or more images, weakest first: does every member resemble every other?
 
     A chain A-B-C may join different knees A and C. Returns group, files, conflict, weakest_pair (similarity of the
-    two least alike members, of all that are registered here) and verdict (`consistent`; `chained`: some pair is as
+    two least alike members; all pairs are registered here) and verdict (`consistent`; `chained`: some pair is as
     unlike as two different knees; `large`: more than LARGE_GROUP files, to be inspected by eye).
     """
     rows = candidates_of(manifest).set_index("image_id")

