@@ -171,10 +171,10 @@ def test_films_of_a_patient_are_one_group_and_no_conflict(knees: list[np.ndarray
 @pytest.mark.parametrize("turn", range(8))
 def test_a_turn_and_its_undoing_leave_a_film_as_it_was(turn: int) -> None:
     def laid(film: np.ndarray, way: int) -> np.ndarray:
-        return neighbours.laid(np.rot90(film) if way & neighbours.QUARTER else film, way)
+        return neighbours.flipped(np.rot90(film) if way & neighbours.QUARTER else film, way)
 
     film = np.arange(6).reshape(2, 3)
-    np.testing.assert_array_equal(laid(laid(film, turn), neighbours.undone(turn)), film)
+    np.testing.assert_array_equal(laid(laid(film, turn), neighbours.inverse(turn)), film)
 
 
 def test_quarantined_and_unlabelled_rows_stay_out(knees: list[np.ndarray]) -> None:

@@ -67,7 +67,7 @@ def test_a_split_that_tears_a_knee_apart_ends_with_1(
     assert "no group lies on more than one side" in capsys.readouterr().out
     split.iloc[1:].to_csv(tmp_path / "split.csv", index=False)
     assert command.main(asked) == 2
-    assert f"says nothing of 1 images, such as {names[0]}" in capsys.readouterr().err
+    assert f"the split lacks 1 images, such as {names[0]}" in capsys.readouterr().err
 
 
 def test_a_film_in_two_folders_is_a_leak_even_as_one_leg_of_two(
@@ -94,7 +94,7 @@ def test_a_film_in_two_folders_is_a_leak_even_as_one_leg_of_two(
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["{root}/nowhere"], "is no folder"),
+        (["{root}/nowhere"], "is not a folder"),
         (["{root}/empty"], "no film in it can be read: it is empty"),
         (["{root}/texts"], "no film in it can be read: 1 x not an image"),
         (["{root}/films", "--split", "{root}/bad.csv"], "expected image_id and split"),

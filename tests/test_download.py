@@ -193,7 +193,7 @@ def test_connection_that_stays_cut_is_resumed_by_the_next_run(kaggle, raw):
 def test_two_downloads_do_not_write_into_each_other(raw):
     raw.mkdir(parents=True)
     with (
-        download._workshop(raw / ".unfinished-knee744"),
+        download._work_folder(raw / ".unfinished-knee744"),
         pytest.raises(RuntimeError, match=r"another download is at work in .*unfinished-knee744"),
     ):
         download.download("knee744")

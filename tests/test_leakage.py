@@ -8,7 +8,7 @@ import pytest
 from sklearn.metrics import accuracy_score
 
 from osteo_utils.protocols import leakage, splits
-from osteo_utils.protocols.definitions import MISTAKES, PROTOCOLS, SHUFFLED, Protocol
+from osteo_utils.protocols.definitions import PROTOCOLS, SHUFFLED, TERMS, Protocol
 
 N, VIEWS, CHANNELS = 120, 2, 400
 SEEDS = (0, 1)
@@ -182,9 +182,9 @@ def test_protocols_that_differ_in_what_is_looked_at_share_their_fits() -> None:
     [
         ("by_luck", "unknown protocol 'by_luck'"),
         ("by_fil", "did you mean 'by_file'"),
-        ("by_file+resubstitution", "cannot be had together"),
-        ("resubstitution+tuned_on_test", "cannot be had together"),
-        ("selected_first+selected_inside", "cannot be had together"),
+        ("by_file+resubstitution", "cannot be combined"),
+        ("resubstitution+tuned_on_test", "cannot be combined"),
+        ("selected_first+selected_inside", "cannot be combined"),
     ],
 )
 def test_a_protocol_that_cannot_be_is_refused(name: str, told: str) -> None:
@@ -198,4 +198,4 @@ def test_a_split_that_was_not_made_is_named(lab: leakage.Lab) -> None:
 
 
 def test_each_word_has_its_meaning() -> None:
-    assert all(MISTAKES[word] for name in (*PROTOCOLS, *SHUFFLED) for word in name.split("+"))
+    assert all(TERMS[word] for name in (*PROTOCOLS, *SHUFFLED) for word in name.split("+"))

@@ -18,11 +18,6 @@ def test_apply_mask_keeps_the_bone_and_removes_the_rest():
     assert np.all(cut <= film)
 
 
-def test_apply_mask_without_margin_cuts_at_the_outline():
-    film, truth = drawn_knee()
-    assert np.array_equal(film_views.apply_mask(film, truth, dilation=0), film * truth)
-
-
 def test_apply_mask_refuses_an_empty_or_foreign_mask():
     film, truth = drawn_knee()
     with pytest.raises(ValueError, match="empty"):

@@ -27,7 +27,7 @@ def test_a_copy_is_the_neighbour_however_it_is_laid_down(strangers: np.ndarray, 
     pictures = strangers.copy()
     noise = np.random.default_rng(turn).normal(0, 0.1, (32, 32))
     copy = np.rot90(strangers[40]) if turn & neighbours.QUARTER else strangers[40]
-    pictures[7] = neighbours.laid(copy, turn) + noise
+    pictures[7] = neighbours.flipped(copy, turn) + noise
     found = neighbours.neighbours(*fingerprints(pictures), np.arange(N), np.arange(N), {1: 3})
     # Laying 40 down so gives 7; this is the pair 7, 40 as seen from 7.
     assert (40, turn) in found[7]

@@ -51,7 +51,7 @@ def test_pages_of_a_mapped_store_are_given_back_and_read_again(tmp_path: Path) -
     mapped = np.load(tmp_path / "store.npy", mmap_mode="r")
     total = int(mapped.sum(dtype=np.int64))
     before = psutil.Process().memory_info().rss
-    thumbnails.let_go(mapped[1000:])
+    thumbnails.release_pages(mapped[1000:])
     assert before - psutil.Process().memory_info().rss > 48 << 20
     assert int(mapped.sum(dtype=np.int64)) == total
 
@@ -60,5 +60,5 @@ def test_what_was_changed_in_a_private_copy_is_not_let_go(tmp_path: Path) -> Non
     np.save(tmp_path / "store.npy", np.zeros(1 << 16, np.uint8))
     private = np.load(tmp_path / "store.npy", mmap_mode="c")
     private[:] = 7
-    thumbnails.let_go(private)
+    thumbnails.release_pages(private)
     assert (private == 7).all()

@@ -276,21 +276,11 @@ def test_random_copy_stays_close_to_its_limits():
     image[48:80, 48:80] = 200
     areas, shifts = [], []
     for index in range(2, 60):
-        points = np.argwhere(augment(image, index, "a", 1, mask=True) > 0)
+        points = np.argwhere(augment(image, index, "a", 1) > 100)
         areas.append(len(points) / 32**2)
         shifts.append(np.abs(points.mean(axis=0) - 63.5).max())
     assert 0.78 < min(areas) < 0.92 and 1.08 < max(areas) < 1.24
     assert 4 < max(shifts) < 7.5
-
-
-def test_mask_is_warped_as_its_image():
-    shape = np.zeros((128, 128), np.uint8)
-    shape[40:100, 30:70] = 1
-    for index in range(2, 12):
-        image = augment(shape * 255, index, "k", 3)
-        mask = augment(shape, index, "k", 3, mask=True)
-        assert set(np.unique(mask)) == {0, 1}
-        assert ((image > 127) != (mask > 0)).mean() < 0.01
 
 
 def test_all_copies_at_once_equal_one_by_one():

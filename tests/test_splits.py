@@ -130,5 +130,5 @@ def test_a_conflict_group_does_not_count_as_one_to_split() -> None:
 def test_an_unknown_protocol_and_a_doubled_row_are_refused() -> None:
     with pytest.raises(ValueError, match="unknown protocol 'random'"):
         splits.make_folds(even(), "random", 5, 0)
-    with pytest.raises(ValueError, match="stands twice"):
+    with pytest.raises(ValueError, match="listed twice"):
         splits.make_folds(pd.concat([even(), even()]), "grouped", 5, 0)

@@ -1,8 +1,7 @@
-"""What an audit of a set of films says: groups of the same knee, conflicts, counts and the flow of files.
+"""Audit of a set of films: groups of the same knee, conflicts, counts and the flow of files.
 
 Three relations join images, from strict to loose: `exact` (the same bytes), `pixel` (the same pixels in another
-file) and `perceptual` (the same radiograph altered, see `copies`); where a table of patients is given, `patient`
-joins the films of one person.
+file) and `perceptual` (an altered copy, see `copies`). With a table of patients, `patient` joins a person's films.
 """
 
 from __future__ import annotations
@@ -14,22 +13,20 @@ from osteo_utils.audit.copies import SAME_KNEE, candidates_of, compare, componen
 from osteo_utils.images.manifest import OSTEOPENIA
 from osteo_utils.sources.registry import LABELS
 
-# A group whose least alike members still reach this is no chain: above it no two different knees were seen.
+# Similarity of a group's least alike members from which it is no chain: no two different knees were seen above it.
 _CONSISTENT = 0.85
-# More files than this in one group are reported for a look by eye, not trusted.
+# Groups with more files than this are not trusted, but reported for visual inspection.
 LARGE_GROUP = 6
 _LEVELS = ("unique", "exact", "pixel", "perceptual", "patient")
-_PATIENT = 4
 
 
 def audit(images: np.ndarray, manifest: pd.DataFrame, pairs: pd.DataFrame | None = None) -> pd.DataFrame:
     """Groups of images that belong on one side of a split.
 
-    Returns the table `audit.csv`: image_id; group (numbered from 0 in the order of image_id); relation (the
-    strongest that joins the image to another one); nearest (image_id of the most similar image, empty where none
-    came near); distance (1 − similarity, 0 for the same pixels, empty without a nearest); conflict (1 where copies
-    of one film hold both labels; the two knees of a patient may differ). `pairs` from `compare` is computed when
-    not given.
+    Returns the table `audit.csv`: image_id; group (numbered from 0 in the order of image_id); relation (the strongest
+    that joins the image to another); nearest (image_id of the most similar image, empty where none came near);
+    distance (1 − similarity, 0 for the same pixels, empty without a nearest); conflict (1 where copies of a film have
+    both labels; the two knees of a patient may differ). `pairs` is the result of `compare`.
     """
     if pairs is None:
         pairs = compare(images, manifest)
@@ -37,19 +34,18 @@ def audit(images: np.ndarray, manifest: pd.DataFrame, pairs: pd.DataFrame | None
     place = {name: number for number, name in enumerate(table["image_id"])}
     links: dict[tuple[int, int], tuple[int, float]] = {}
     for level, column in ((1, "sha256"), (2, "pixel_sha256")):
-        for members in table.groupby(column).indices.values():
-            for other in members[1:]:
-                links.setdefault((int(members[0]), int(other)), (level, 0.0))
+        for ends in _links(table[column]):
+            links.setdefault(ends, (level, 0.0))
     for pair in pairs.sort_values("similarity").itertuples():
         ends = place[pair.first], place[pair.second]
         link = 3 if pair.similarity >= SAME_KNEE else 0
         links[ends] = max(link, links.get(ends, (0, 0.0))[0]), 1.0 - pair.similarity
     copied = [ends for ends, (level, _) in links.items() if level]
     knee = components(len(table), copied)
-    persons = _of_one_patient(table)
+    persons = _links(table["patient"].fillna("").astype(str)) if "patient" in table else []
     group = components(len(table), copied + persons)
     relation = np.zeros(len(table), dtype=int)
-    relation[[end for ends in persons for end in ends]] = _PATIENT
+    relation[[end for ends in persons for end in ends]] = _LEVELS.index("patient")
     nearest = np.full(len(table), -1)
     distance = np.full(len(table), np.nan)
     for ends, (level, gap) in sorted(links.items()):
@@ -72,22 +68,18 @@ def audit(images: np.ndarray, manifest: pd.DataFrame, pairs: pd.DataFrame | None
     )
 
 
-def _of_one_patient(table: pd.DataFrame) -> list[tuple[int, int]]:
-    """Links between the films of each patient; none where no patient is known."""
-    if "patient" not in table:
-        return []
-    known = table["patient"].fillna("").astype(str)
-    films = table[known != ""].groupby(known[known != ""]).indices
-    rows = np.flatnonzero(known != "")
-    return [(int(rows[members[0]]), int(rows[other])) for members in films.values() for other in members[1:]]
+def _links(values: pd.Series) -> list[tuple[int, int]]:
+    """Links from the first row of each value to the others; an empty value links nothing."""
+    rows = values.groupby(values).indices.items()
+    return [(int(members[0]), int(other)) for value, members in rows if value != "" for other in members[1:]]
 
 
 def inspect_groups(table: pd.DataFrame, images: np.ndarray, manifest: pd.DataFrame) -> pd.DataFrame:
     """Groups of three or more images, weakest first: does every member resemble every other?
 
-    A chain A-B-C could join knees that A and C do not share. Returns group, files, conflict, weakest_pair
-    (the similarity of the two least alike members; all are registered here) and verdict (`consistent`,
-    `chained`: some pair is as unlike as two different knees, `large`: more than LARGE_GROUP files, look by eye).
+    A chain A-B-C may join different knees A and C. Returns group, files, conflict, weakest_pair (similarity of the
+    two least alike members; all pairs are registered here) and verdict (`consistent`; `chained`: some pair is as
+    unlike as two different knees; `large`: more than LARGE_GROUP files, to be inspected by eye).
     """
     rows = candidates_of(manifest).set_index("image_id")
     found = []
@@ -104,10 +96,7 @@ def inspect_groups(table: pd.DataFrame, images: np.ndarray, manifest: pd.DataFra
 
 
 def counts(manifest: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
-    """Files, distinct knees, copies and conflicts, one column per class and one for all.
-
-    A group with both labels counts as a knee of each class and once under `all`.
-    """
+    """Files, distinct knees, copies and conflicts by class and in all; a group of both labels counts in each class."""
     joined = table.merge(manifest[["image_id", "class_name"]], on="image_id")
     sizes = joined.groupby("group")["image_id"].transform("size")
 
@@ -131,79 +120,65 @@ def counts(manifest: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
 def flow(manifest: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     """From the files found to the knees analysed: step, files, knees (empty where not counted), main.
 
-    `main` marks what remains after the steps before it; the other rows are what was taken out or is a copy. Where the
-    set has films of osteopenia, a row says what the study's rule makes of them.
+    `main` marks what remains; the other rows count what was removed or is a copy. For a set with films of osteopenia
+    one row gives the study's rule for them.
     """
     joined = table.merge(manifest[["image_id", "sha256"]], on="image_id")
     conflict = joined["conflict"] == 1
     exact = len(joined) - joined["sha256"].nunique()
     knees = joined["group"].nunique()
-    excluded = int((manifest["status"] == "excluded").sum())
+    excluded, usable = int((manifest["status"] == "excluded").sum()), manifest[manifest["status"] == "ok"]
     steps = [
         ("found", len(manifest), pd.NA, True),
         ("excluded: of another class", excluded, pd.NA, False),
+        *_osteopenia(manifest[manifest["status"] == "excluded"], "of these, osteopenia by the study's rule"),
         ("quarantined: cannot be read or used", len(manifest) - excluded - len(joined), pd.NA, False),
         ("readable and labelled", len(joined), knees, True),
+        *_osteopenia(usable, "of these, osteopenia, counted as {} by the study's rule"),
         ("of these, further files with the same bytes", exact, pd.NA, False),
         ("of these, further near copies", len(joined) - exact - knees, pd.NA, False),
-        (
-            "left out: the same knee under both labels",
-            int(conflict.sum()),
-            joined[conflict]["group"].nunique(),
-            False,
-        ),
+        ("left out: the same knee under both labels", int(conflict.sum()), joined[conflict]["group"].nunique(), False),
         ("analysed under grouped", int((~conflict).sum()), joined[~conflict]["group"].nunique(), True),
     ]
-    steps[2:2] = _osteopenia(manifest[manifest["status"] == "excluded"], "of these, osteopenia by the study's rule")
-    kept = manifest[manifest["status"] == "ok"]
-    place = next(number for number, step in enumerate(steps) if step[0].startswith("of these, further"))
-    steps[place:place] = _osteopenia(kept, "of these, osteopenia, counted as {} by the study's rule")
     return pd.DataFrame(steps, columns=["step", "files", "knees", "main"]).astype({"knees": "Int64"})
 
 
-def _osteopenia(files: pd.DataFrame, words: str) -> list[tuple]:
+def _osteopenia(files: pd.DataFrame, text: str) -> list[tuple]:
     """A step that counts the films of osteopenia among `files`; none where there are none."""
-    between = files[files["class_name"] == OSTEOPENIA]
-    if between.empty:
+    films = files[files["class_name"] == OSTEOPENIA]
+    if films.empty:
         return []
-    label = between["label"].iloc[0]
+    label = films["label"].iloc[0]
     known = [name for name, number in LABELS.items() if number == label] if pd.notna(label) else []
-    return [(words.format(*known), len(between), pd.NA, False)]
+    return [(text.format(*known), len(films), pd.NA, False)]
 
 
 def examples(table: pd.DataFrame, seed: int, n_groups: int = 6) -> pd.DataFrame:
-    """Two files of each of a few groups, conflicts first, then altered copies, drawn by `seed`.
-
-    Returns rows of the audit table, the two files of a group one after the other; empty without copies.
-    """
+    """Rows of the audit table: two files of each of a few random groups, conflicts first, then altered copies."""
     copied = table[table["relation"] != "unique"]
-    order = {"perceptual": 1, "pixel": 2, "exact": 3}
-    rank = copied["relation"].map(order).where(copied["conflict"] == 0, 0)
+    rank = copied["relation"].map({"perceptual": 1, "pixel": 2, "exact": 3}).where(copied["conflict"] == 0, 0)
     shuffled = copied.assign(rank=rank).sample(frac=1, random_state=seed)
     chosen = shuffled.groupby("group")["rank"].min().sort_values(kind="stable").index[:n_groups]
-    # Names begin with the class, so the first and the last of a conflict stand under different labels.
+    # Names begin with the class, so the first and the last film of a conflict differ in label.
     members = copied.sort_values("image_id").groupby("group")
     pairs = pd.concat([members.head(1), members.tail(1)]).sort_values("image_id").set_index("group")
     return pairs.loc[chosen].reset_index() if len(chosen) else copied
 
 
 def leaks(table: pd.DataFrame, sides: pd.Series) -> pd.DataFrame:
-    """Groups that lie on more than one side of a split: group, files, sides, and image_ids, largest first.
+    """Groups on more than one side of a split: group, files, sides, and image_ids, largest first.
 
-    `sides` is indexed by image_id (train, test, a fold's number, a set's name). Raises ValueError where an audited
-    image has no side.
+    `sides` (such as train and test) is indexed by image_id. Raises ValueError where an audited image has no side.
     """
     named = table.assign(side=table["image_id"].map(sides.astype(str)))
-    if named["side"].isna().any():
-        lacking = named.loc[named["side"].isna(), "image_id"]
-        raise ValueError(
-            f"the split says nothing of {len(lacking)} images, such as {lacking.iloc[0]}; expected one row each"
-        )
+    lacking = named.loc[named["side"].isna(), "image_id"]
+    if len(lacking):
+        raise ValueError(f"the split lacks {len(lacking)} images, such as {lacking.iloc[0]}; expected one row each")
     groups = named.groupby("group").agg(
         files=("image_id", "size"),
         n_sides=("side", "nunique"),
         sides=("side", lambda side: ", ".join(sorted(set(side)))),
         image_ids=("image_id", " ".join),
     )
-    torn = groups[groups["n_sides"] > 1].drop(columns="n_sides")
-    return torn.sort_values("files", ascending=False, kind="stable").reset_index()
+    leaking = groups[groups["n_sides"] > 1].drop(columns="n_sides")
+    return leaking.sort_values("files", ascending=False, kind="stable").reset_index()

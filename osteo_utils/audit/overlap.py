@@ -1,7 +1,6 @@
-"""Which films of an external set show a knee of the study itself, so that they are reported and never scored.
+"""Which films of an external set show a knee of the study, so that they are reported and never scored.
 
-The study's own films are audited by themselves. Its groups, folds and fits are therefore the same whether it has an
-external set or not; an external film can only take itself out.
+The study's own films are audited separately, so an external set cannot change the study's groups, folds or fits.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import pandas as pd
 from osteo_utils.audit import copies, groups
 from osteo_utils.images.manifest import develop, usable
 
-# How an external film shows a knee of the study, surest first; `chained` is by way of other external films.
+# How an external film shows a knee of the study, surest first; `chained` means through other external films.
 RELATIONS = ("exact", "pixel", "perceptual", "patient", "chained")
 COLUMNS = ("image_id", "group", "develop_image", "relation", "distance", "same_label")
 
@@ -20,12 +19,11 @@ COLUMNS = ("image_id", "group", "develop_image", "relation", "distance", "same_l
 def extend(images: np.ndarray, manifest: pd.DataFrame, table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The audit of the study with its external films added, and the external films that show a knee of the study.
 
-    `images` is the store, uint8 (n, 512, 512), `manifest` that of both roles, `table` the audit of the develop films
-    alone, whose rows come first and unchanged. An external film has the group of the study whose knee it shows, else
-    a number above all of the study's. The second table has a row per overlapping film: image_id, group, develop_image
-    (the film of the study that shows the knee), relation (one of RELATIONS), distance (1 − similarity, empty where no
-    likeness was measured) and same_label (1 where both sets give the label alike). Without external films `table` is
-    returned as it is, with an empty second table.
+    `images` is the store, uint8 (n, 512, 512), `manifest` has both roles, `table` is the audit of the develop films,
+    whose rows come first and unchanged. An external film has the study's group of its knee, or a number above all of
+    the study's. The second table has a row per overlapping film: image_id, group, develop_image (the matching film of
+    the study), relation (one of RELATIONS), distance (1 − similarity, empty where it was not measured) and same_label
+    (1 where both sets agree). It is empty without external films.
     """
     if usable(manifest, "external").empty:
         return table, pd.DataFrame(columns=list(COLUMNS))
@@ -47,13 +45,10 @@ def extend(images: np.ndarray, manifest: pd.DataFrame, table: pd.DataFrame) -> t
 def to_score(manifest: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     """The external films that may be scored, in the order of the store: columns of the manifest, group, conflict.
 
-    `table` is the extended audit. Left out are films in a group that also holds a film of the study, and, as under
-    `grouped`, those of a knee that the external set has under both labels. Raises ValueError where the audit does
-    not know a film.
+    Leaves out the study's groups and, as `grouped` does, knees with both labels. `table` is the extended audit.
     """
-    films = usable(manifest, "external").merge(
-        table[["image_id", "group", "conflict"]], on="image_id", how="left", validate="one_to_one"
-    )
+    audited = table[["image_id", "group", "conflict"]]
+    films = usable(manifest, "external").merge(audited, on="image_id", how="left", validate="one_to_one")
     if (unknown := films["group"].isna()).any():
         raise ValueError(f"audit.csv has no row for {films.loc[unknown, 'image_id'].iloc[0]}; run 02_eda again")
     films = films.astype({"group": int, "conflict": int})
@@ -62,11 +57,10 @@ def to_score(manifest: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def counts(manifest: pd.DataFrame, table: pd.DataFrame, shared: pd.DataFrame) -> dict[str, int]:
-    """What of the external set can be scored, and why not the rest; empty without an external set.
+    """How much of the external set can be scored, and why not the rest; empty without an external set.
 
-    `table` and `shared` as `extend` returns them. files, groups and patients (0 where none is named) of the usable
-    films; overlap_files, those by relation, and those whose label the study's film contradicts; conflict_files;
-    scored_files and scored_groups.
+    `table` and `shared` as `extend` returns them. Counts files, groups and patients (0 where none is known) of the
+    usable films, overlapping files in all, by relation and with another label, conflicts, and what can be scored.
     """
     films = usable(manifest, "external").merge(table[["image_id", "group", "conflict"]], on="image_id")
     if films.empty:
@@ -88,8 +82,8 @@ def counts(manifest: pd.DataFrame, table: pd.DataFrame, shared: pd.DataFrame) ->
 
 
 def _matched(theirs: pd.DataFrame, own: pd.DataFrame, pairs: pd.DataFrame, pixels: pd.Series) -> pd.DataFrame:
-    """For each external film the film of the study that it matches best: the columns of the overlap but group."""
-    # Films of the same pixels were compared once, under one of their names.
+    """For each external film its best match in the study: the columns of the overlap except group."""
+    # Films with the same pixels were compared once, under one of their names.
     ends = zip(pairs["first"].map(pixels), pairs["second"].map(pixels), strict=True)
     similarity: dict[frozenset[str], float] = {}
     for end, value in zip(map(frozenset, ends), pairs["similarity"], strict=True):

@@ -1,8 +1,8 @@
-"""How alike two radiographs are once one is laid over the other.
+"""How alike two radiographs are after registration.
 
-A copy of a radiograph may be rescaled, squeezed, cropped, shifted, mirrored, slightly turned, or changed in
-brightness. A pair of portraits is therefore registered by an affine warp, and then compared in the finest detail that
-both files hold. Two different knees may agree in outline, but not in detail.
+A copy may be rescaled, squeezed, cropped, shifted, slightly rotated, or changed in brightness. A pair of thumbnails is
+therefore registered by an affine warp, and then compared in the finest detail that both files have. Two different
+knees may agree in outline, but not in detail.
 """
 
 from __future__ import annotations
@@ -20,17 +20,16 @@ from osteo_utils.audit.thumbnails import HEIGHT, WIDTH, local_contrast
 _SCALES = (0.59, 0.71, 0.84, 1.0, 1.19, 1.41, 1.68)
 _STEPS = [(tall, broad) for tall in _SCALES for broad in _SCALES if 0.5 < tall / broad < 2]
 _SHIFTS = (HEIGHT // 4 * 3 // 2, WIDTH // 4 * 3 // 2)
-_MIN_OVERLAP = 0.5
-# Pixels of the finer of two files that the finest band spans; below lies noise of compression.
+_MIN_OVERLAP, _FLOOR = 0.5, 0.72
+# Width of the finest band in pixels of the coarser file; anything finer is noise of compression.
 _FINEST = 0.8
-# Copies agree at least this far in a band half as fine as the finest; most different knees do not, and are spared
-# the finest.
+# Copies agree at least this far in a band half as fine as the finest. Most different knees do not, and skip the finest.
 _HALF_FINE = 0.65
 
 
 @dataclass(frozen=True)
 class Target:
-    """A leg picture (h, w) that others are laid over, flat, with its slopes along the six numbers of a warp."""
+    """The fixed image (h, w) of a registration, flat, with its gradient along the six parameters of a warp."""
 
     flat: np.ndarray
     jacobian: np.ndarray
@@ -38,7 +37,7 @@ class Target:
 
 
 def target(picture: np.ndarray) -> Target:
-    """What `register` needs of its fixed leg picture (128, 64), worked out once for many moving ones."""
+    """Fixed image (128, 64) for `register`, computed once for many moving images."""
     picture = np.asarray(picture, np.float32)
     half = target(_halved(picture)) if len(picture) == HEIGHT else None
     grid = _grid(*picture.shape)
@@ -47,12 +46,11 @@ def target(picture: np.ndarray) -> Target:
 
 
 def search(fixed: np.ndarray, moving: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Scale and shift by Fourier correlation: one picture against many.
+    """Scale and shift by Fourier correlation: one image against many.
 
-    `fixed` (32, 16) and `moving` (m, 32, 16) are coarse leg pictures. Returns warps (m, 2, 3) from the fixed to
-    each moving picture, in pixels of the full leg picture, and the correlation (m,) at each one's peak. It is
-    normalised over the overlap (Padfield, IEEE Trans. Image Process. 2012), which is at least 40 % of the
-    smaller picture; so a part finds its place in the whole.
+    `fixed` (32, 16) and `moving` (m, 32, 16) are coarse images of legs. Returns warps (m, 2, 3) from the fixed to each
+    moving image, in pixels of the full image, and the peak correlation (m,). It is normalised over the overlap
+    (Padfield, IEEE Trans. Image Process. 2012), at least 40 % of the smaller image, so a part is found in the whole.
     """
     height = len(fixed)
     window, masks, enough = _overlaps()
@@ -77,7 +75,7 @@ def search(fixed: np.ndarray, moving: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 @cache
 def _scalings() -> tuple[np.ndarray, np.ndarray]:
-    """Linear interpolation of every step of `search`: matrices (steps, 32, 32) for rows and (steps, 16, 16) for columns."""
+    """Linear interpolation at every scale: matrices (steps, 32, 32) for rows and (steps, 16, 16) for columns."""
 
     def matrix(size: int, scale: float) -> np.ndarray:
         places = scale * (np.arange(size) - (size - 1) / 2) + (size - 1) / 2
@@ -91,9 +89,9 @@ def _scalings() -> tuple[np.ndarray, np.ndarray]:
 
 @cache
 def _overlaps() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What `search` needs of all pictures: spectra of window and masks, and which shifts overlap enough."""
+    """Spectra of window and masks for `search`, and which shifts overlap enough."""
     down, across = _scalings()
-    # Where each scaled picture shows the original, which is where its weights add up to one.
+    # A scaled image shows the original where its weights add up to one.
     mask = (down.sum(axis=2)[:, :, None] * across.sum(axis=1)[:, None] > 0.999).astype(np.float32)
     masks = np.conj(fft.rfft2(mask, _SHIFTS))
     window = fft.rfft2(np.ones(mask.shape[1:], np.float32), _SHIFTS)
@@ -101,21 +99,19 @@ def _overlaps() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return window, masks, overlap >= 0.4 * mask.sum(axis=(1, 2), keepdims=True)
 
 
-def register(
-    fixed: Target, moving: np.ndarray, starts: Sequence[np.ndarray], floor: float = 0.72
-) -> tuple[np.ndarray, float]:
-    """The affine warp (2, 3) that lays one leg picture (128, 64) over another, and their correlation under it.
+def register(fixed: Target, moving: np.ndarray, starts: Sequence[np.ndarray]) -> tuple[np.ndarray, float]:
+    """The affine warp (2, 3) that registers one leg (128, 64) with another, and their correlation.
 
-    From the best of the `starts`, a warp of `search` and then guesses such as `frame_start`, the fit is refined with
-    Gauss-Newton steps (inverse compositional: Baker and Matthews, IJCV 2004), first at half size. Only the
-    overlap counts; a fit that keeps less than half of the picture, or turns or stretches it beyond what a copy
-    shows, is void. Below `floor` at half size the pair is given up.
+    Refines the best of `starts` (a warp of `search`, then guesses such as `frame_start`) by Gauss-Newton steps
+    (inverse compositional: Baker and Matthews, IJCV 2004), first at half size. Only the overlap counts. A fit with an
+    overlap below one half, or with more rotation or stretch than a copy has, is void. Registration stops at half size
+    where the correlation is below 0.72.
     """
     moving = np.asarray(moving, np.float32)
     warp, score = np.eye(2, 3), _pearson(fixed.flat, moving.ravel())
     if score < 0.97:
         small = _halved(moving)
-        # A guess that does not match at all before the first step is not worth three.
+        # A guess that does not match at all after one step is not worth three.
         halves = [start * (1, 1, 0.5) for start in starts]
         tried = [
             _refine(fixed.half, small, half, steps=3)
@@ -123,9 +119,9 @@ def register(
             if number == 0 or _refine(fixed.half, small, half, steps=1)[1] > 0.25
         ]
         coarse_warp, reached = max(tried, key=lambda fit: fit[1], default=(warp, -1.0))
-        if reached >= floor - 0.2:
+        if reached >= _FLOOR - 0.2:
             coarse_warp, reached = _refine(fixed.half, small, coarse_warp, steps=10)
-        if reached < max(floor, score):
+        if reached < max(_FLOOR, score):
             return warp, max(score, reached)
         warp = coarse_warp * (1, 1, 2)
     refined, reached = _refine(fixed, moving, warp, steps=7)
@@ -135,26 +131,26 @@ def register(
 def detail(
     fixed: np.ndarray, moving: np.ndarray, warp: np.ndarray, pixels: np.ndarray, moving_pixels: np.ndarray
 ) -> float:
-    """Correlation, −1 to 1, of the finest detail that both of two registered films hold.
+    """Correlation, −1 to 1, of the finest detail that both of two registered films have.
 
-    `fixed` and `moving` are grey leg pictures (256, 128), `warp` as from `register`, `pixels` how many pixels
-    of each file made the picture, down and across. Two knees may agree in outline; in trabeculae, cortex and
-    noise only copies do. Where one film is blurred in spite of its pixels, a coarser band is used. Films that do not
-    even agree in a band half as fine get their correlation in that band, at most 0.65.
+    `fixed` and `moving` are grey images of legs (256, 128), `warp` as from `register`, `pixels` their size in pixels of
+    the file, down and across. Two knees may agree in outline; only copies agree in trabeculae, cortex and noise. A
+    coarser band is used where one film is blurred. Films that disagree in a band half as fine get their correlation
+    in that band, at most 0.65.
     """
     fixed, moving = (np.asarray(picture, np.float32) for picture in (fixed, moving))
     pitch = np.maximum(fixed.shape / pixels, fixed.shape / moving_pixels / warp[[0, 1], [0, 1]])
     finest = np.maximum(_FINEST, _FINEST * pitch)
-    halves = _laid_over(_halved(fixed), _halved(moving), warp)
+    halves = _registered(_halved(fixed), _halved(moving), warp)
     if halves is None:
         return -1.0
     rough = _agreement([_band(picture, finest * 0.75) for picture in halves[:2]], halves[2], 1.5)
     if rough < _HALF_FINE:
         return rough
-    own, other, inner = _laid_over(fixed, moving, warp * (1, 1, 2))
+    own, other, inner = _registered(fixed, moving, warp * (1, 1, 2))
     for coarser in (1.0, 1.5, 2.2, 3.2):
         bands = [_band(picture, finest * coarser) for picture in (own, other)]
-        # The band around it is smooth enough to be taken at half size.
+        # The next coarser band is smooth enough for half size.
         shares = [
             np.std(band[inner]) / max(float(np.std(_band(half, finest * coarser * 1.5)[halves[2]])), 1e-6)
             for band, half in zip(bands, halves[:2], strict=True)
@@ -164,55 +160,50 @@ def detail(
     return _agreement(bands, inner, 3)
 
 
-def _laid_over(
+def _registered(
     fixed: np.ndarray, moving: np.ndarray, warp: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """Both pictures in the fixed one's place, and where both are well inside; None where that is too little."""
+    """Both images on the fixed one's grid, and where both are well inside; None where that is too little."""
     inside = _inside(fixed.shape, warp)
     inner = ndimage.binary_erosion(inside, iterations=3 * len(fixed) // (2 * HEIGHT) or 1, border_value=1)
     if inner.mean() < 0.4:
         return None
-    # Outside the overlap each picture goes on at its mean, so that the filters see no step there.
-    return *(np.where(inside, seen, seen[inside].mean()) for seen in (fixed, _seen(moving, warp))), inner
+    # Outside the overlap each image continues at its mean, so that the filters see no step.
+    return *(np.where(inside, seen, seen[inside].mean()) for seen in (fixed, _warped(moving, warp))), inner
 
 
 def _agreement(bands: Sequence[np.ndarray], inner: np.ndarray, around: float) -> float:
-    """Correlation of two bands over their local strength."""
+    """Correlation of two bands, normalised by their local amplitude."""
     first, second = (band / (np.sqrt(ndimage.gaussian_filter(band * band, around)) + 1.0) for band in bands)
     return _pearson(first[inner], second[inner])
 
 
-def levelled(
+def equalised(
     fixed: np.ndarray, moving: np.ndarray, warp: np.ndarray, pixels: np.ndarray, moving_pixels: np.ndarray
 ) -> float:
-    """How alike two films are whose grey levels were bent, such as by another gamma: −1 to 1.
+    """Similarity, −1 to 1, of two films that may differ in gamma; arguments as for `detail`.
 
-    Arguments as for `detail`. Each grey level is replaced by its rank in the overlap, which no rising curve changes;
-    then the pair is registered again from `warp`. Returns the lower of outline and detail. Different knees get less
-    alike by it, not more.
+    Replaces each grey level by its rank in the overlap, which no monotone curve changes, and registers the pair again
+    from `warp`. Returns the lower of outline and detail. Different knees become less alike by it, not more.
     """
     fixed, moving = (np.asarray(picture, np.float32) for picture in (fixed, moving))
-    back = np.linalg.inv(np.vstack([warp * (1, 1, 2), (0, 0, 1)]))[:2]
-    ranked = [
-        _ranked(picture, _inside(picture.shape, way)) for picture, way in ((fixed, warp * (1, 1, 2)), (moving, back))
-    ]
+    there = warp * (1, 1, 2)
+    back = np.linalg.inv(np.vstack([there, (0, 0, 1)]))[:2]
+    ranked = [_ranked(picture, _inside(picture.shape, way)) for picture, way in ((fixed, there), (moving, back))]
     legs = [local_contrast(_halved(picture)) for picture in ranked]
     warp, outline = register(target(legs[0]), legs[1], [warp])
     return min(outline, detail(*ranked, warp, pixels, moving_pixels))
 
 
 def _ranked(picture: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Grey levels as their rank among those inside, 0 to 255; outside as the nearest of them."""
+    """Rank of each grey level among those inside, 0 to 255."""
     known = np.sort(picture[inside])
     low, high = (np.searchsorted(known, picture, side) for side in ("left", "right"))
     return ((low + high) * (127.5 / max(len(known), 1))).astype(np.float32)
 
 
 def frame_start(fixed_box: np.ndarray, moving_box: np.ndarray) -> np.ndarray:
-    """The warp (2, 3) between two leg pictures that holds when both frames show the same field.
-
-    Boxes as in `Portraits.boxes`; mirror the moving one first where the moving picture is mirrored.
-    """
+    """The warp (2, 3) between two legs whose frames show the same field; boxes as in `Thumbnails.boxes`."""
     warp = np.zeros((2, 3))
     for axis, (low, high, size) in enumerate(((1, 3, HEIGHT), (0, 2, WIDTH))):
         moving_size = moving_box[high] - moving_box[low]
@@ -243,26 +234,26 @@ def _grid(height: int, width: int) -> np.ndarray:
     return np.stack(rows)
 
 
-def _seen(picture: np.ndarray, warp: np.ndarray) -> np.ndarray:
-    """The picture (h, w) float32 seen through the warp, about its middle; 0 far outside."""
+def _warped(picture: np.ndarray, warp: np.ndarray) -> np.ndarray:
+    """The image (h, w) float32 warped about its centre; 0 outside."""
     middle = np.array(picture.shape) / 2
     offset = middle + warp[:, 2] - warp[:, :2] @ middle
     (down, down_x), (across_y, across) = warp[:, :2]
-    # Pillow wants the place in the source as (x, y) and is several times faster than spline interpolation.
+    # Pillow takes the source position as (x, y), and is several times faster than spline interpolation.
     numbers = (across, across_y, offset[1], down_x, down, offset[0])
     image = Image.fromarray(picture)
     return np.asarray(image.transform(image.size, Image.Transform.AFFINE, numbers, Image.Resampling.BILINEAR))
 
 
 def _inside(shape: tuple[int, int], warp: np.ndarray) -> np.ndarray:
-    """Which pixels of the warped picture come from inside of the picture: bool (h, w)."""
+    """Which pixels of the warped image come from inside the image: bool (h, w)."""
     height, width = shape
     y, x = np.abs(warp.astype(np.float32) @ _grid(height, width))
     return ((y <= (height - 1) / 2) & (x <= (width - 1) / 2)).reshape(shape)
 
 
 def _refine(fixed: Target, moving: np.ndarray, warp: np.ndarray, steps: int) -> tuple[np.ndarray, float]:
-    """Gauss-Newton on the six numbers of the warp; returns the best warp seen and its correlation."""
+    """Gauss-Newton on the six parameters of the warp; returns the best warp and its correlation."""
     full = np.vstack([warp, (0, 0, 1)])
     best, kept = -1.0, warp
     for _ in range(steps):
@@ -271,7 +262,7 @@ def _refine(fixed: Target, moving: np.ndarray, warp: np.ndarray, steps: int) -> 
         if count < _MIN_OVERLAP * len(inside) or not _plausible(full):
             break
         weight = inside.astype(np.float32)
-        a, b = fixed.flat * weight, _seen(moving, full[:2]).ravel() * weight
+        a, b = fixed.flat * weight, _warped(moving, full[:2]).ravel() * weight
         a -= weight * (a.sum() / count)
         b -= weight * (b.sum() / count)
         strength_a, strength_b = float(a @ a), float(b @ b)

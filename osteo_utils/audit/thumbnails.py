@@ -1,7 +1,7 @@
-"""Small pictures of films, by which copies are found: drawn once, kept in files, read as they are needed.
+"""Thumbnails of films, by which copies are found: computed once, stored in files, read as needed.
 
-Each film is reduced to pictures of its leg in local contrast, which neither brightness nor contrast changes. A film
-of two legs counts as two, so that one leg cut from it is found as well.
+A thumbnail shows a leg in local contrast, which changes of brightness and contrast do not affect. A film of two legs
+has two thumbnails, so that a copy of one leg is found as well.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from osteo_utils.images.image_store import film
 HEIGHT, WIDTH = 128, 64
 _SIDE = 96
 _WHITE = 240
-# Films whose pictures are drawn in one go: what a process holds at a time.
+# Films per task, which bounds the memory of a process.
 _BLOCK = 128
 _KINDS = {
     "coarse": ((2, HEIGHT // 4, WIDTH // 4), np.float16),
@@ -40,13 +40,13 @@ _KINDS = {
 
 @dataclass(frozen=True)
 class Thumbnails:
-    """Small pictures of n legs.
+    """Thumbnails of n legs.
 
-    `coarse` (n, 2, 32, 16) float16, local contrast of frame and leg, finds candidates, and `quarter`
-    is the same after a quarter turn against the clock; `leg` (n, 128, 64) float16, local contrast, registers them;
-    `grey` (n, 256, 128) uint8, the leg, decides. `boxes` (n, 4) holds the leg box as left, top, right, bottom in
-    shares of the frame, `pixels` (n, 2) its height and width in pixels of the file, `owner` (n,) the row of the film
-    and `part` (n,) which of its legs this is.
+    Local contrast of frame and leg, `coarse` (n, 2, 32, 16) float16, finds candidates; `quarter` is the same after a
+    quarter turn anticlockwise. Local contrast of the leg, `leg` (n, 128, 64) float16, serves registration; its grey
+    levels, `grey` (n, 256, 128) uint8, decide. `boxes` (n, 4): left, top, right, bottom of the leg as shares of the
+    frame; `pixels` (n, 2): its height and width in pixels of the file; `owner` (n,): row of the film; `part` (n,):
+    which of its legs this is.
     """
 
     coarse: np.ndarray
@@ -60,59 +60,49 @@ class Thumbnails:
 
 
 def thumbnails(legs: Sequence[tuple[np.ndarray, tuple[int, int]]]) -> Thumbnails:
-    """Reduce legs, each a grey uint8 picture (h, w) and its height and width in pixels of the file."""
-    drawn = {name: np.zeros((len(legs), *shape), kind) for name, (shape, kind) in _KINDS.items()}
+    """Thumbnails of legs, each a grey uint8 image (h, w) and its height and width in pixels of the file."""
+    made = {name: np.zeros((len(legs), *shape), kind) for name, (shape, kind) in _KINDS.items()}
     for index, (picture, size) in enumerate(legs):
         height, width = picture.shape
         left, top, right, bottom = box = leg_box(picture)
-        drawn["grey"][index] = _cut(picture, box, (2 * WIDTH, 2 * HEIGHT))
-        drawn["leg"][index] = local_contrast(_cut(picture, box, (WIDTH, HEIGHT)))
-        drawn["coarse"][index] = _coarse(picture, box)
+        made["grey"][index] = _cut(picture, box, (2 * WIDTH, 2 * HEIGHT))
+        made["leg"][index] = local_contrast(_cut(picture, box, (WIDTH, HEIGHT)))
+        made["coarse"][index] = _coarse(picture, box)
         turned = np.ascontiguousarray(np.rot90(picture))
-        drawn["quarter"][index] = _coarse(turned, leg_box(turned))
-        drawn["boxes"][index] = left / width, top / height, right / width, bottom / height
-        drawn["pixels"][index] = (bottom - top) / height * size[0], (right - left) / width * size[1]
-        drawn["owner"][index] = index
-    return Thumbnails(**drawn)
+        made["quarter"][index] = _coarse(turned, leg_box(turned))
+        made["boxes"][index] = left / width, top / height, right / width, bottom / height
+        made["pixels"][index] = (bottom - top) / height * size[0], (right - left) / width * size[1]
+        made["owner"][index] = index
+    return Thumbnails(**made)
 
 
 def of_store(images: np.ndarray, table: pd.DataFrame, folder: Path, workers: int) -> Thumbnails:
-    """Portraits of every leg of the films of a table, kept in files of `folder` (54 KB a leg) and memory-mapped.
+    """Memory-mapped thumbnails of every leg of the films of a manifest `table`; `owner` is a row of `table`.
 
-    `images` is the store, `table` the rows of its manifest. `owner` counts the rows of `table` from 0.
+    `images` is the store. The files lie in `folder` (54 KB a leg).
     """
     blocks = [table.iloc[start : start + _BLOCK] for start in range(0, len(table), _BLOCK)]
     tasks = (delayed(_of_block)(images, block, number * _BLOCK) for number, block in enumerate(blocks))
     with ExitStack() as stack:
         files = {name: stack.enter_context((folder / name).open("wb")) for name in _KINDS}
-        for drawn in Parallel(n_jobs=workers, return_as="generator")(tasks):
+        for block in Parallel(n_jobs=workers, return_as="generator")(tasks):
             for name, file in files.items():
-                getattr(drawn, name).tofile(file)
-    kept = {}
-    for name, (shape, kind) in _KINDS.items():
-        flat = np.memmap(folder / name, kind, "r")
-        kept[name] = flat.reshape(-1, *shape) if shape else flat
-    return Thumbnails(**kept)
+                getattr(block, name).tofile(file)
+    stored = {name: np.memmap(folder / name, kind, "r").reshape(-1, *shape) for name, (shape, kind) in _KINDS.items()}
+    return Thumbnails(**stored)
 
 
 def legs_of(images: np.ndarray, row: object) -> list[tuple[np.ndarray, tuple[int, int]]]:
-    """The legs of one film of the store, left to right: grey pictures, and height and width in the file's pixels."""
+    """The legs of a film of the store, left to right: grey images, and height and width in pixels of the file."""
     whole = film(images, row)
     return [
-        (
-            whole[:, columns],
-            (row.height, max(1, round(row.width * (columns.stop - columns.start) / whole.shape[1]))),
-        )
+        (whole[:, columns], (row.height, max(1, round(row.width * (columns.stop - columns.start) / whole.shape[1]))))
         for columns in legs(whole)
     ]
 
 
-def let_go(array: np.ndarray) -> None:
-    """Give the pages of a read-only memory-mapped array back; they are read again when they are needed.
-
-    Pages of a file once read count as this process's memory until something else asks for it; a store may be larger
-    than memory. Does nothing to other arrays.
-    """
+def release_pages(array: np.ndarray) -> None:
+    """Release the memory of a read-only memory-mapped array, which is read again when needed; ignores other arrays."""
     if isinstance(array, np.memmap) and array.mode == "r" and hasattr(mmap, "MADV_DONTNEED"):
         base = array.base
         while isinstance(base, np.ndarray):
@@ -127,37 +117,33 @@ def _of_block(images: np.ndarray, block: pd.DataFrame, start: int) -> Thumbnails
         for number, row in enumerate(block.itertuples())
         for part, leg in enumerate(legs_of(images, row))
     ]
-    drawn = thumbnails([leg for leg, _, _ in found])
-    drawn.owner[:] = [owner for _, owner, _ in found]
-    drawn.part[:] = [part for _, _, part in found]
-    let_go(images)
-    return drawn
+    made = thumbnails([leg for leg, _, _ in found])
+    made.owner[:] = [owner for _, owner, _ in found]
+    made.part[:] = [part for _, _, part in found]
+    release_pages(images)
+    return made
 
 
 def leg_box(film: np.ndarray) -> tuple[float, float, float, float]:
-    """The box (left, top, right, bottom), in pixels, of the largest bright object of a film (h, w).
-
-    Returns the whole film when nothing stands out, such as on an empty one.
-    """
+    """Box (left, top, right, bottom), in pixels, of the largest bright object of a film (h, w), else the whole film."""
     height, width = film.shape
-    side = _SIDE
+    whole = 0.0, 0.0, float(width), float(height)
     bright, labels, count = _bright_objects(film)
     if count == 0:
-        return 0.0, 0.0, float(width), float(height)
+        return whole
     largest = labels == 1 + np.argmax(ndimage.sum_labels(bright, labels, range(1, count + 1)))
     rows = np.flatnonzero(largest.mean(axis=1) > 0.04)
     columns = np.flatnonzero(largest.mean(axis=0) > 0.08)
     if len(rows) < 8 or len(columns) < 8:
-        return 0.0, 0.0, float(width), float(height)
-    x, y = width / side, height / side
+        return whole
+    x, y = width / _SIDE, height / _SIDE
     return columns[0] * x, rows[0] * y, (columns[-1] + 1) * x, (rows[-1] + 1) * y
 
 
 def legs(film: np.ndarray) -> list[slice]:
-    """The columns of each leg of a film (h, w): one slice, or two where it shows two legs side by side.
+    """Columns of each leg of a film (h, w): one slice, or two where it shows two legs side by side.
 
-    Two legs are bright objects, both at least half as high as the film and the smaller at least 40 % of the larger,
-    whose columns do not overlap.
+    Two legs are bright objects without common columns, at least half as high as the film and 40 % as large as the other.
     """
     width = film.shape[1]
     _, labels, count = _bright_objects(film)
@@ -175,16 +161,16 @@ def legs(film: np.ndarray) -> list[slice]:
 
 
 def _bright_objects(film: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
-    """What is not background, at 96 by 96: a mask, its connected pieces and their number."""
-    picture = Image.fromarray(np.ascontiguousarray(film))
-    small = np.asarray(picture.resize((_SIDE, _SIDE), Image.Resampling.BOX), dtype=np.float32)
+    """Foreground at 96 by 96: a mask, its connected components and their number."""
+    resized = Image.fromarray(np.ascontiguousarray(film)).resize((_SIDE, _SIDE), Image.Resampling.BOX)
+    small = np.asarray(resized, dtype=np.float32)
     small = ndimage.median_filter(small, 3)
     dark = np.percentile(small, 2)
-    # A white strip along an edge is no leg, and would be cut off from a cropped copy.
+    # A white strip along an edge is no leg, and a cropped copy would lack it.
     for turn in range(4):
         edge = np.rot90(small, turn)
         edge[: np.argmin(edge.min(axis=1) > _WHITE)] = dark
-    # Half of Otsu's level above the background: Otsu alone keeps bone and loses the soft tissue.
+    # Half of Otsu's threshold above the background: Otsu alone keeps bone and loses soft tissue.
     bright = small > dark + 0.5 * (threshold_otsu(small) - dark)
     return bright, *ndimage.label(bright)
 
@@ -196,17 +182,15 @@ def _coarse(film: np.ndarray, leg: tuple[float, float, float, float]) -> np.ndar
 
 
 def _cut(film: np.ndarray, box: tuple[float, ...], size: tuple[int, int]) -> np.ndarray:
-    """A box of a film at (width, height), its grey levels stretched: the same for a flatter copy."""
-    small = Image.fromarray(np.ascontiguousarray(film)).resize(
-        size, Image.Resampling.BICUBIC, box=tuple(map(float, box))
-    )
-    picture = np.asarray(small, dtype=np.float32)
+    """A box of a film resized to (width, height), with stretched grey levels, so that low contrast does not matter."""
+    image = Image.fromarray(np.ascontiguousarray(film))
+    picture = np.asarray(image.resize(size, Image.Resampling.BICUBIC, box=tuple(map(float, box))), dtype=np.float32)
     low, high = np.percentile(picture, (1, 99))
     return np.clip((picture - low) * (255 / max(high - low, 1)), 0, 255)
 
 
 def local_contrast(picture: np.ndarray) -> np.ndarray:
-    """Difference of Gaussians over its local strength."""
+    """Difference of Gaussians, normalised by its local amplitude."""
     pixel = len(picture) / HEIGHT
     around = max(6.0 * pixel, 2.0)
     fine = ndimage.gaussian_filter(picture, max(pixel, 0.5))

@@ -33,7 +33,7 @@ def store_masks(masks: Iterator[np.ndarray], manifest: pd.DataFrame, path: Path)
     is bone (1 in the store). Raises ValueError where a size or the number differs from the manifest's.
     """
     chosen = usable(manifest)
-    with image_store.Writer.opened(path, len(chosen)) as writer:
+    with image_store.writer(path, len(chosen)) as append:
         for film, mask in zip(chosen.itertuples(), masks, strict=True):
             if mask.shape != (film.height, film.width):
                 raise ValueError(
@@ -45,7 +45,7 @@ def store_masks(masks: Iterator[np.ndarray], manifest: pd.DataFrame, path: Path)
             )
             stored = np.zeros((STORE_SIDE, STORE_SIDE), np.uint8)
             stored[box.top : box.top + box.height, box.left : box.left + box.width] = np.asarray(small)
-            writer.append(stored)
+            append(stored)
     return len(chosen)
 
 

@@ -1,4 +1,4 @@
-"""Decode one radiograph file into a grey image; what makes a file unusable."""
+"""Decode a radiograph file into a grey image, or say why it is unusable."""
 
 from __future__ import annotations
 
@@ -17,33 +17,25 @@ MAX_PIXELS = 64_000_000
 MAX_BYTES = 1_000_000_000
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP")
 SUFFIXES = {
-    ".jpg": "JPEG",
-    ".jpeg": "JPEG",
-    ".jpe": "JPEG",
-    ".jfif": "JPEG",
-    ".png": "PNG",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-    ".bmp": "BMP",
-    ".gif": "GIF",
-    ".webp": "WEBP",
-    ".dcm": "DICOM",
-    ".dicom": "DICOM",
+    **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), "JPEG"),
+    **dict.fromkeys((".tif", ".tiff"), "TIFF"),
+    **dict.fromkeys((".dcm", ".dicom"), "DICOM"),
+    **{".png": "PNG", ".bmp": "BMP", ".gif": "GIF", ".webp": "WEBP"},
 }
-# A file named .dcm without the DICOM mark may be an image under a wrong name, or old DICOM without a preamble.
+# A .dcm file without the DICOM marker may be another image with a wrong name, or old DICOM without a preamble.
 IMAGE_STARTS = (b"\x89PNG", b"\xff\xd8", b"II*\0", b"MM\0*", b"BM", b"GIF8", b"RIFF")
 
 
 class Unusable(ValueError):
-    """A file that cannot serve as a radiograph; the text says why, for the quarantine list."""
+    """A file that cannot serve as a radiograph; the message is the reason in the manifest."""
 
 
 @dataclass(frozen=True)
 class Radiograph:
-    """One decoded film: grey `pixels`, uint8 (height, width), bright where the film shows dense matter.
+    """One decoded film: grey `pixels`, uint8 (height, width), bright where tissue is dense.
 
-    `mode` and `format` describe the file (`RGB`, `MONOCHROME1`; `JPEG`, `DICOM`), `bytes` and `sha256` its
-    content; `note` names an oddity that does not stand in the way, such as a wrong extension.
+    `mode` and `format` describe the file (`RGB`, `MONOCHROME1`; `JPEG`, `DICOM`), `bytes` and `sha256` its content.
+    `note` names a harmless oddity, such as a wrong extension.
     """
 
     pixels: np.ndarray = field(repr=False)
@@ -63,13 +55,12 @@ class Radiograph:
 
     @property
     def pixel_sha256(self) -> str:
-        """SHA-256 of the shape and the grey pixels: equal for two files that show the same picture."""
+        """SHA-256 of shape and grey pixels: equal for two files of the same image."""
         shape = f"{self.height}x{self.width}:".encode()
         return hashlib.sha256(shape + np.ascontiguousarray(self.pixels).tobytes()).hexdigest()
 
 
-def read_bytes(path: Path) -> bytes:
-    """Content of a file; raises Unusable where it cannot be read, is empty or far too large."""
+def _read_bytes(path: Path) -> bytes:
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:
@@ -84,20 +75,18 @@ def read_bytes(path: Path) -> bytes:
     return data
 
 
-def decode(path: Path | str) -> Radiograph:
-    """Decode a JPEG, PNG, TIFF, BMP, GIF, WebP or DICOM file; raises Unusable with the reason."""
-    path = Path(path)
-    return decode_bytes(read_bytes(path), path.suffix)
+def decode(path: Path) -> Radiograph:
+    """Decode a file as `decode_bytes` does; raises Unusable where it cannot be read, is empty or far too large."""
+    return decode_bytes(_read_bytes(path), path.suffix)
 
 
 def decode_bytes(data: bytes, suffix: str = "") -> Radiograph:
-    """Decode the content of a file whose name ends in `suffix`; raises Unusable with the reason.
+    """Decode a JPEG, PNG, TIFF, BMP, GIF, WebP or DICOM file; raises Unusable with the reason.
 
-    Alpha is laid over black, colour becomes luminance, EXIF orientation is applied. More than 8 bits are
-    scaled by the full range of the smallest usual bit depth (8, 10, 12, 14, 16) that holds the brightest
-    pixel, since image files do not record how many bits the detector used. DICOM goes through its modality
-    and display transforms (PS3.3 C.11.1, C.11.2) and is inverted where the photometric interpretation is
-    MONOCHROME1.
+    Transparency is composited over black, colour becomes luminance, EXIF orientation is applied. Image files do not
+    record the detector's bit depth, so more than 8 bits are scaled by the full range of the smallest usual depth (8,
+    10, 12, 14, 16) that holds the brightest pixel. DICOM passes its modality and VOI transforms (PS3.3 C.11.1,
+    C.11.2) and is inverted for MONOCHROME1.
     """
     named = SUFFIXES.get(suffix.lower(), "")
     is_dicom = data[128:132] == b"DICM" or (named == "DICOM" and not data.startswith(IMAGE_STARTS))
@@ -105,7 +94,7 @@ def decode_bytes(data: bytes, suffix: str = "") -> Radiograph:
         pixels, mode, kind = _decode_dicom(data) if is_dicom else _decode_image(data)
     except Unusable:
         raise
-    # Damaged files make the decoding libraries fail in every possible way; each is a reason, none a crash.
+    # Damaged files make the decoders fail in every possible way; each is a reason, not a crash.
     except Exception as error:
         raise Unusable(f"damaged or truncated: {error or type(error).__name__}") from error
     height, width = pixels.shape
@@ -126,7 +115,7 @@ def _decode_image(data: bytes) -> tuple[np.ndarray, str, str]:
         raise Unusable(f"too many pixels: expected at most {MAX_PIXELS}") from None
     _refuse_huge(image.width, image.height)
     mode, kind = image.mode, image.format
-    # A phone's MPO file is a JPEG with a preview behind it; anywhere else a second frame is a second picture.
+    # A phone's MPO file is a JPEG with a preview; in any other format a second frame is a second image.
     if kind != "MPO" and (frames := getattr(image, "n_frames", 1)) > 1:
         raise Unusable(f"{frames} pictures in one file: expected one")
     image.load()
@@ -175,7 +164,7 @@ def _decode_dicom(data: bytes) -> tuple[np.ndarray, str, str]:
 
 
 def _windowed(values: np.ndarray, header: pydicom.Dataset) -> np.ndarray:
-    """Display values in 0..1 after the first VOI transform of the file (PS3.3 C.11.2.1)."""
+    """Display values in 0..1 after the file's first VOI transform (PS3.3 C.11.2.1)."""
     if header.get("VOILUTSequence"):
         bits = int(header.VOILUTSequence[0].LUTDescriptor[2])
         return np.clip(apply_voi_lut(values.astype(np.int64), header) / (2**bits - 1), 0, 1)

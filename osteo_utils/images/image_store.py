@@ -1,12 +1,13 @@
-"""The image store: films as uint8 (n, 512, 512) in one file, into which the rows of a manifest point."""
+"""The image store: films as uint8 (n, 512, 512) in one file, indexed by the `row` of a manifest."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain, count
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,10 +16,11 @@ from PIL import Image
 from osteo_utils.study import results
 
 STORE_SIDE = 512
+Append = Callable[[np.ndarray], int]
 
 
 class Box(NamedTuple):
-    """Where a film lies in its stored square, in pixels of the store."""
+    """Place of a film in its stored square, in pixels of the store."""
 
     top: int
     left: int
@@ -27,10 +29,7 @@ class Box(NamedTuple):
 
 
 def to_store(pixels: np.ndarray) -> tuple[np.ndarray, float, int, int]:
-    """Fit a film, uint8 (h, w), into the stored square: (uint8 (512, 512), scale, pad_left, pad_top).
-
-    The aspect is kept, the rest is 0. Resampling is Lanczos with a support that grows when shrinking.
-    """
+    """Fit a film, uint8 (h, w), into the stored square by Lanczos: (uint8 (512, 512), scale, pad_left, pad_top)."""
     height, width = pixels.shape
     box = content_box(width, height)
     stored = np.zeros((STORE_SIDE, STORE_SIDE), np.uint8)
@@ -40,7 +39,7 @@ def to_store(pixels: np.ndarray) -> tuple[np.ndarray, float, int, int]:
 
 
 def content_box(width: int, height: int) -> Box:
-    """Where a film of this size lies in the stored square; exact integers, so it needs no table."""
+    """Place in the stored square of a film of this size; integer arithmetic, so it need not be saved."""
     longest = max(width, height)
     new_width, new_height = (max(1, (2 * side * STORE_SIDE + longest) // (2 * longest)) for side in (width, height))
     return Box((STORE_SIDE - new_height) // 2, (STORE_SIDE - new_width) // 2, new_height, new_width)
@@ -56,40 +55,32 @@ def load(path: Path, manifest: pd.DataFrame) -> np.ndarray:
     images = np.load(path, mmap_mode="r")
     expected = (int((manifest["status"] == "ok").sum()), STORE_SIDE, STORE_SIDE)
     if images.shape != expected or images.dtype != np.uint8:
-        raise ValueError(
-            f"{path}: found {images.dtype} {images.shape}, expected uint8 {expected} as in the manifest; "
-            "run notebook 01_data_download again"
-        )
+        found = f"found {images.dtype} {images.shape}, expected uint8 {expected} as in the manifest"
+        raise ValueError(f"{path}: {found}; run notebook 01_data_download again")
     return images
 
 
 def join(paths: Sequence[Path], path: Path) -> Path:
-    """Write the films of several stores after one another as one store; returns its path.
-
-    They go from file to file, as two sets may be larger than memory. Raises OSError where the disk is full.
-    """
+    """Concatenate several stores, film by film to save memory; returns `path`, or raises OSError on a full disk."""
     parts = [np.load(part, mmap_mode="r") for part in paths]
-    with Writer.opened(path, sum(map(len, parts))) as writer:
-        for place, part in zip(paths, parts, strict=True):
-            with place.open("rb") as source:
-                source.seek(part.offset)
-                shutil.copyfileobj(source, writer.stream, 1 << 20)
-            writer.count += len(part)
+    with writer(path, sum(map(len, parts))) as append:
+        for square in chain.from_iterable(parts):
+            append(square)
     return path
 
 
 def film(store: np.ndarray, row: Any) -> np.ndarray:
-    """One film of the image store without its padding; `row` has the manifest's width, height and row."""
+    """One film of the store without its padding; `row` has the manifest's width, height and row."""
     box = content_box(int(row.width), int(row.height))
     return np.asarray(store[int(row.row), box.top : box.top + box.height, box.left : box.left + box.width])
 
 
-def grey_levels(store: np.ndarray, images: pd.DataFrame, bins: int = 64) -> pd.DataFrame:
-    """How bright the films of each class are: class_name, level (0 to 255), share, low, high.
+def grey_levels(store: np.ndarray, images: pd.DataFrame) -> pd.DataFrame:
+    """Histogram of the films of each class: class_name, level (0 to 255), share, low, high.
 
     `share` is the median over films of the share of pixels in a bin, `low` and `high` its quartiles.
     """
-    edges = np.linspace(0, 256, bins + 1)
+    edges = np.linspace(0, 256, 65)
     shares = np.array([np.histogram(film(store, row), edges)[0] for row in images.itertuples()], float)
     shares /= shares.sum(axis=1, keepdims=True)
     parts = []
@@ -100,45 +91,36 @@ def grey_levels(store: np.ndarray, images: pd.DataFrame, bins: int = 64) -> pd.D
     return pd.concat(parts, ignore_index=True)
 
 
-class Writer:
-    """Appends squares to an .npy file whose length is known only at the end."""
+@contextmanager
+def writer(path: Path | None, most: int) -> Iterator[Append]:
+    """A function that appends a stored square to a new store of unknown length and returns its row.
 
-    def __init__(self, stream: BinaryIO | None) -> None:
-        self.stream, self.count = stream, 0
-        self.start = self._header()
+    The store appears at `path` only when complete; where `path` is None, rows are counted and nothing is written.
+    Raises OSError where `most` squares would not fit on the disk.
+    """
+    rows = count()
+    if path is None:
+        yield lambda square: next(rows)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    needed, free = most * STORE_SIDE**2, shutil.disk_usage(path.parent).free
+    if needed > free:
+        space = f"the store may need {needed / 1e9:.2f} GB, {free / 1e9:.2f} GB are free"
+        raise OSError(f"{path}: {space}; make room, or set OSTEO_HOME to a folder on a larger disk")
+    with results.atomic_path(path) as temporary, temporary.open("wb") as stream:
 
-    @classmethod
-    @contextmanager
-    def opened(cls, path: Path | None, most: int) -> Iterator[Writer]:
-        """Writer to `path`, renamed from a temporary name when whole; to nowhere when `path` is None."""
-        if path is None:
-            yield cls(None)
-            return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        needed, free = most * STORE_SIDE**2, shutil.disk_usage(path.parent).free
-        if needed > free:
-            raise OSError(
-                f"{path}: the store may need {needed / 1e9:.2f} GB, {free / 1e9:.2f} GB are free; "
-                "make room, or set OSTEO_HOME to a folder on a larger disk"
-            )
-        with results.atomic_path(path) as temporary, temporary.open("wb") as stream:
-            writer = cls(stream)
-            yield writer
-            stream.seek(0)
-            if writer._header() != writer.start:
-                raise RuntimeError(f"{path}: the header of the store changed its length; report this as a fault")
+        def write_header(length: int) -> int:
+            shape = (length, STORE_SIDE, STORE_SIDE)
+            np.lib.format.write_array_header_1_0(stream, {"descr": "|u1", "fortran_order": False, "shape": shape})
+            return stream.tell()
 
-    def append(self, square: np.ndarray) -> int:
-        """Write one square; returns its row."""
-        if self.stream:
-            self.stream.write(square.tobytes())
-        self.count += 1
-        return self.count - 1
+        def append(square: np.ndarray) -> int:
+            stream.write(square.tobytes())
+            return next(rows)
 
-    def _header(self) -> int:
-        # NumPy leaves room in the header for any first length, so it can be written again at the end.
-        shape = (self.count, STORE_SIDE, STORE_SIDE)
-        if not self.stream:
-            return 0
-        np.lib.format.write_array_header_1_0(self.stream, {"descr": "|u1", "fortran_order": False, "shape": shape})
-        return self.stream.tell()
+        start = write_header(0)
+        yield append
+        # NumPy pads the header for any length of the first axis, so it can be rewritten at the end.
+        stream.seek(0)
+        if write_header(next(rows)) != start:
+            raise RuntimeError(f"{path}: the header of the store changed its length; please report this bug")

@@ -1,4 +1,4 @@
-"""From path lengths to a picture: attenuation, texture, detector and display of two scanners, and what lies beside the leg."""
+"""From path lengths to an image: attenuation, texture, detector and display of two scanners, markers and collimation."""
 
 from dataclasses import dataclass
 
@@ -22,13 +22,13 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class Scanner:
-    """How one kind of machine records and shows a film: ranges from which each film draws.
+    """How one kind of machine records and displays a film: the ranges from which each film draws.
 
-    photons: log10 of those behind the leg per 0.3 mm pixel; blur: mm (sigma, the archive's resampling
-    included); scatter: scattered over primary; edges: strength of the enhancement, edge_scale: mm; levelling: how
-    much of the leg's thickness is left in the picture; soft: how soft tissue is spread between black and bone (1: evenly,
-    below 1: more of it dark); bone, spread: centre and standard deviation of bone's grey values (0..1); black: grey value
-    of what no ray reached.
+    photons: log10 of the count behind the leg per 0.3 mm pixel; blur: sigma in mm, including resampling in the
+    archive; scatter: scattered over primary; edges, edge_scale: strength and scale (mm) of edge enhancement;
+    levelling: share of the leg's thickness left in the image; soft: spread of soft tissue between black and bone
+    (1: even, below 1: more of it dark); bone, spread: mean and standard deviation of bone's grey values (0..1);
+    black: grey value of unexposed areas.
     """
 
     photons: Range
@@ -63,10 +63,9 @@ SITES = tuple(SCANNERS)
 def texture(shape: tuple[int, int], pixel: float, spacing: float, cross: float, hurst: float, seed: int) -> Array:
     """Trabecular texture: an anisotropic Gaussian random field of unit variance, float32 of `shape`.
 
-    `pixel` and `spacing` in mm: the projected distance between struts. `cross`: power of the transverse
-    struts relative to the vertical ones (0..1). `hurst` (0..1): the spectrum falls as the frequency to the
-    power -2(hurst + 1), as in fractional Brownian motion. Structure finer than two pixels is lost, as on a
-    film, so the variance on a coarse film is below one.
+    `pixel`: mm; `spacing`: projected distance between struts, mm; `cross`: power of transverse relative to vertical
+    struts (0..1). `hurst` (0..1): the spectrum falls as frequency to the power -2(hurst + 1), as in fractional
+    Brownian motion. Structure finer than two pixels is lost, so the variance on a coarse film is below one.
     """
     rng = np.random.default_rng(seed)
     noise = fft.rfft2(rng.standard_normal(shape, dtype=np.float32))
@@ -76,7 +75,7 @@ def texture(shape: tuple[int, int], pixel: float, spacing: float, cross: float, 
     band, spread = 0.35 * peak, 0.36 * peak
 
     def struts(normal: Array, parallel: Array) -> Array:
-        """Power of struts that repeat along `normal` and run along `parallel`; a separable bump."""
+        """Power of struts that repeat along `normal` and run along `parallel`."""
         ring = np.exp(-0.5 * ((np.abs(normal) - peak) / band) ** 2)
         return ring * np.exp(-0.5 * (parallel / spread) ** 2)
 
@@ -88,11 +87,12 @@ def texture(shape: tuple[int, int], pixel: float, spacing: float, cross: float, 
     return field.astype(np.float32)
 
 
-def muscle_field(shape: tuple[int, int], rng: np.random.Generator, waves: tuple[int, int] = (7, 15)) -> Array:
-    """Uneven soft tissue, drawn out along the leg: cosines over the film, unit variance, float32 of `shape`."""
+def muscle_field(shape: tuple[int, int], rng: np.random.Generator) -> Array:
+    """Uneven soft tissue, elongated along the leg: cosines over the film, unit variance, float32 of `shape`."""
+    waves = (7, 15)
     strength = rng.standard_normal(waves) / (1 + np.add.outer(1.3 * np.arange(waves[0]), 0.6 * np.arange(waves[1])))
     strength[0, 0] = 0
-    # Over a whole film the cosines are orthogonal, so the variance is known without the picture.
+    # The cosines are orthogonal over a whole film, so their variance is known without the image.
     halves = np.where(np.arange(waves[0]) == 0, 1, 0.5)[:, None] * np.where(np.arange(waves[1]) == 0, 1, 0.5)
     strength *= halves / np.sqrt((strength**2 * halves).sum())
     return fft.idctn(strength.astype(np.float32), s=shape, norm="forward")
@@ -101,11 +101,11 @@ def muscle_field(shape: tuple[int, int], rng: np.random.Generator, waves: tuple[
 def attenuate(
     tissue: Tissue, grain: Array, contrast: float, fraction: float, mineral: float, muscle: Array
 ) -> tuple[Array, Array]:
-    """Line integrals of attenuation of soft tissue, and what bone adds to it (60 keV, Beer and Lambert).
+    """Line integrals of attenuation: soft tissue, and what bone adds to it (60 keV, Beer and Lambert).
 
-    `fraction`: share of the spongy bone's volume that is bone, the rest attenuates as soft tissue does;
-    `grain`: unit texture, `contrast` its strength relative to the spongy bone's mean; `mineral`: how the
-    cortex attenuates relative to the table; `muscle`: relative deviation of the muscle's path.
+    `fraction`: bone volume fraction of spongy bone; the rest attenuates like soft tissue. `grain`: unit texture;
+    `contrast`: its strength relative to the spongy bone's mean. `mineral`: attenuation of the cortex relative to the
+    tabulated value. `muscle`: relative deviation of the muscle's path.
     """
     core = np.float32(fraction) * np.maximum(tissue.spongy * (1 + np.float32(contrast) * grain), 0)
     bone = np.float32(CORTICAL - SOFT) * (np.float32(mineral) * tissue.cortical + core)
@@ -113,26 +113,26 @@ def attenuate(
     return soft, bone
 
 
-def _scattered(primary: Array, pixel: float) -> Array:
-    """The primary image under a blur of 25 mm, worked out on an eighth of the pixels."""
-    picture = Image.fromarray(primary)
-    coarse = gaussian_filter(np.asarray(picture.reduce(8)), 25 / (8 * pixel), mode="nearest", truncate=3.0)
-    place = (0, 0, picture.width / 8, picture.height / 8)
-    return np.asarray(Image.fromarray(coarse).resize(picture.size, Image.Resampling.BILINEAR, box=place))
+def _blurred(primary: Array, pixel: float) -> Array:
+    """The primary image blurred by 25 mm, computed at an eighth of the resolution."""
+    image = Image.fromarray(primary)
+    coarse = gaussian_filter(np.asarray(image.reduce(8)), 25 / (8 * pixel), mode="nearest", truncate=3.0)
+    box = (0, 0, image.width / 8, image.height / 8)
+    return np.asarray(Image.fromarray(coarse).resize(image.size, Image.Resampling.BILINEAR, box=box))
 
 
 def detect(
     soft: Array, bone: Array, leg: NDArray[np.bool_], pixel: float, scanner: Scanner, rng: np.random.Generator
 ) -> tuple[Array, Array]:
-    """What the detector reports in units of attenuation: the leg's thickness, and bone over it.
+    """The detector's signal in units of attenuation: the leg's thickness, and the bone above it.
 
-    Scatter is a wide blur of the primary image; quantum noise follows the square root of the photons;
-    the blur of the detector acts on both; electronic noise comes last. The exposure ends when the mean
-    behind the `leg` has reached its dose, so a thick leg is no noisier than a thin one.
+    Scatter is a wide blur of the primary image. Quantum noise follows the square root of the photon count; detector
+    blur acts on both; electronic noise comes last. Exposure ends when the mean behind the `leg` reaches its dose, so
+    a thick leg is no noisier than a thin one.
     """
     primary = np.exp(-soft - bone)
     share = np.float32(rng.uniform(*scanner.scatter))
-    scatter = share * _scattered(primary, pixel)
+    scatter = share * _blurred(primary, pixel)
     signal = primary + scatter
     behind = float(signal[leg].mean()) if leg.any() else float(signal.mean())
     photons = np.float32(10 ** rng.uniform(*scanner.photons) * (pixel / 0.3) ** 2 / behind)
@@ -152,30 +152,30 @@ def develop(
     scanner: Scanner,
     rng: np.random.Generator,
 ) -> Array:
-    """Grey levels in 0..1: thickness levelled, edges enhanced, and the film's histogram brought to a wanted one.
+    """Grey levels in 0..1: thickness levelled, edges enhanced, and the histogram matched to a target.
 
-    Digital machines find the exposed leg and lay their display curve by its histogram (Prokop and Schaefer-
-    Prokop, Eur Radiol 1997). The wanted histogram is a slanted one for soft tissue and a bell for bone, mixed by
-    `bone_share`, the share of bone's outline in the leg; its levels are drawn, so they know nothing of density.
-    The curve is one monotone function of the whole film: it moves grey levels, not structure.
+    Digital machines find the exposed leg and fit their display curve to its histogram (Prokop and Schaefer-Prokop,
+    Eur Radiol 1997). The target mixes a slanted histogram for soft tissue with a bell for bone by `bone_share`, the
+    bones' share of the leg's area. Its levels are random, so they do not depend on density. The curve is one
+    monotone function for the whole film: it changes grey levels, not structure.
     """
     shown = detail + np.float32(rng.uniform(*scanner.levelling)) * thickness
     scale = rng.uniform(*scanner.edge_scale) / pixel
     shown += np.float32(rng.uniform(*scanner.edges)) * (shown - gaussian_filter(shown, scale, truncate=2.5))
     share = np.concatenate([[0.002, 0.01, 0.025], np.arange(0.05, 0.96, 0.05), [0.975, 0.99, 0.998, 1.0]])
     knots = np.quantile(shown[::2, ::2][leg[::2, ::2]], share)
-    wanted = np.interp(share, *_tones(bone_share, scanner, rng))
+    tones = np.interp(share, *_target_histogram(bone_share, scanner, rng))
     start = min(0.0, knots[0] - 0.2)
-    table = np.interp(np.linspace(start, knots[-1], 4096), [start, *knots], [0.0, *wanted]).astype(np.float32)
+    table = np.interp(np.linspace(start, knots[-1], 4096), [start, *knots], [0.0, *tones]).astype(np.float32)
     place = (shown - np.float32(start)) * np.float32(4095 / (knots[-1] - start))
     return np.take(table, np.clip(place, 0, 4095).astype(np.int32))
 
 
-def _tones(bone_share: float, scanner: Scanner, rng: np.random.Generator) -> tuple[NDArray, NDArray]:
-    """The wanted histogram of the leg: share of pixels at or below each grey level, and these levels."""
+def _target_histogram(bone_share: float, scanner: Scanner, rng: np.random.Generator) -> tuple[NDArray, NDArray]:
+    """Target histogram of the leg: share of pixels at or below each grey level, and these levels."""
     grey = np.linspace(0, 1, 257)
     lowest, centre = rng.uniform(0.02, 0.07), rng.uniform(*scanner.bone)
-    # Soft tissue reaches up to bone: a gap between the two would stretch noise to black and white.
+    # Soft tissue reaches up to bone: a gap between them would amplify noise to black and white.
     soft = np.clip((grey - lowest) / (centre - lowest), 0, 1) ** rng.uniform(*scanner.soft)
     bone = ndtr((grey - centre) / rng.uniform(*scanner.spread))
     mixed = (1 - bone_share) * soft + bone_share * bone
@@ -195,14 +195,13 @@ def aperture(shape: tuple[int, int], layout: str, pixel: float, rng: np.random.G
     else:
         top, bottom = rng.choice([-9.0, 0.012 * height], 2) + rng.uniform(0, 0.012, 2) * height
         left, right = -9.0, rng.choice([-9.0, 0.02 * width])
-    inside = np.minimum(
-        np.minimum(rows - top, height - bottom - rows), np.minimum(columns - left, width - right - columns)
-    )
+    across, down = np.minimum(columns - left, width - right - columns), np.minimum(rows - top, height - bottom - rows)
+    inside = np.minimum(down, across)
     return np.clip(inside * np.float32(pixel / rng.uniform(0.6, 2.0)) + 0.5, 0, 1)
 
 
 def stitch(grey: Array, parts: NDArray[np.uint8], rng: np.random.Generator) -> tuple[Array, NDArray[np.uint8]]:
-    """A film put together from two exposures: below the seam the leg is a little shifted and lighter or darker."""
+    """A film stitched from two exposures: below the seam the leg is slightly shifted, and lighter or darker."""
     row = round(rng.uniform(0.55, 0.75) * len(grey))
     shift = int(rng.integers(-1, 2))
     grey, parts = grey.copy(), parts.copy()
@@ -238,17 +237,16 @@ def mark(grey: Array, side: str, layout: str, rng: np.random.Generator) -> None:
     size = max(7, round(rng.uniform(0.024, 0.04) * height))
     patch = Image.new("L", (size, round(size * 1.2)), 0)
     pen = ImageDraw.Draw(patch)
-    font = ImageFont.load_default(size=size)
-    middle = (patch.width / 2, patch.height / 2)
     if kind == "plate":
         plate, letter = int(rng.integers(150, 235)), int(rng.integers(30, 90))
         if rng.random() < 0.35:
             plate, letter = int(rng.integers(25, 70)), int(rng.integers(150, 235))
         pen.rectangle((0, 0, patch.width, patch.height), fill=plate, outline=(plate + letter) // 2)
-        pen.text(middle, side, fill=letter, font=font, anchor="mm")
     else:
-        pen.text(middle, side, fill=int(rng.integers(200, 250)), font=font, anchor="mm")
-    # A marker lies beside the leg: of a few places near the edges the darkest is taken.
+        letter = int(rng.integers(200, 250))
+    centre, font = (patch.width / 2, patch.height / 2), ImageFont.load_default(size=size)
+    pen.text(centre, side, fill=letter, font=font, anchor="mm")
+    # A marker lies beside the leg: take the darkest of a few places near the edges.
     tops = np.rint(rng.uniform(0.06, 0.7, 8) * height).astype(int)
     margin = round(rng.uniform(0.02, 0.09) * width)
     places = [(top, left) for top in tops for left in (margin, width - patch.width - margin)]
@@ -257,7 +255,7 @@ def mark(grey: Array, side: str, layout: str, rng: np.random.Generator) -> None:
 
 
 def tag(grey: Array, rng: np.random.Generator) -> None:
-    """Draw a lead ball, as used for scale, in a lower corner."""
+    """Draw a lead ball, a scale marker, in a lower corner."""
     height, width = grey.shape
     size = max(6, round(rng.uniform(0.06, 0.075) * height))
     patch = Image.new("L", (size, size), 0)
@@ -267,7 +265,7 @@ def tag(grey: Array, rng: np.random.Generator) -> None:
 
 
 def frame(grey: Array, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Bright strips along an edge, as left by a film digitiser; drawn in place, returns where they are."""
+    """Draw the bright strips that a film digitiser leaves along an edge; returns where they are."""
     strip = np.zeros(grey.shape, bool)
     chance = rng.random()
     if chance < 0.3:

@@ -1,8 +1,8 @@
 """Anatomy of the synthetic knee: outlines, and how much of which tissue each ray crosses.
 
 Frame: millimetres, origin in the middle of the joint, x towards the lateral side, y towards the foot.
-Every bone is a smooth outline and a depth along the ray. Dimensions are those of an average adult knee,
-read off as round numbers; they are not taken from one published series.
+Every bone is a smooth outline and a depth along the ray. The dimensions are round numbers for an average adult
+knee; they do not come from one published series.
 """
 
 from dataclasses import dataclass
@@ -18,16 +18,16 @@ from osteo_utils.phantom.shapes import (
     Array,
     along,
     at,
+    between,
     both,
     bump,
-    chord,
     look,
     ridge,
+    rotated,
     shell,
-    side,
-    turned,
     uneven,
     wander,
+    whole_and_core,
 )
 
 FEMUR, TIBIA, FIBULA, PATELLA = 1, 2, 4, 8
@@ -35,7 +35,7 @@ FEMUR, TIBIA, FIBULA, PATELLA = 1, 2, 4, 8
 
 @dataclass(frozen=True)
 class Build:
-    """What differs from knee to knee. Millimetres, degrees and factors; density acts on `cortex` alone."""
+    """What varies between knees, in millimetres, degrees and factors; density acts on `cortex` alone."""
 
     size: float
     girth: float
@@ -50,7 +50,7 @@ class Build:
 
 @dataclass(frozen=True)
 class Tissue:
-    """Path lengths in mm per pixel, and which bones a pixel shows (bit flags FEMUR, TIBIA, ...)."""
+    """Path length in mm at each pixel, and the bones that the pixel shows (bit flags FEMUR, TIBIA, ...)."""
 
     soft: Array
     fat: Array
@@ -60,7 +60,7 @@ class Tissue:
 
 
 def draw_build(rng: np.random.Generator, cortex: float) -> Build:
-    """One adult knee at random; `cortex` is its cortical thickness relative to a young adult's."""
+    """A random adult knee; `cortex` is its cortical thickness relative to a young adult's."""
     return Build(
         size=float(np.clip(rng.normal(1.0, 0.06), 0.85, 1.15)),
         girth=float(np.clip(rng.normal(1.0, 0.13), 0.8, 1.4)),
@@ -83,28 +83,8 @@ def _scar(level: Array, across: Array, place: float, bow: float, rng: np.random.
 
 def _femur(x: Array, y: Array, build: Build, rng: np.random.Generator) -> tuple[Array, Array, Array]:
     shaft = [(-400, 17), (-200, 15), (-150, 14.6), (-115, 15.4), (-92, 17), (-75, 19.6)]
-    inner = [
-        *shaft,
-        (-63, 23.5),
-        (-54, 29),
-        (-48, 35.5),
-        (-42, 40.5),
-        (-35, 42),
-        (-20, 41),
-        (-9, 38),
-        (4, 32),
-    ]
-    outer = [
-        *shaft,
-        (-64, 22.5),
-        (-55, 27),
-        (-47, 33),
-        (-39, 38.5),
-        (-30, 40.2),
-        (-16, 39.6),
-        (-6, 37),
-        (6, 31),
-    ]
+    inner = [*shaft, (-63, 23.5), (-54, 29), (-48, 35.5), (-42, 40.5), (-35, 42), (-20, 41), (-9, 38), (4, 32)]
+    outer = [*shaft, (-64, 22.5), (-55, 27), (-47, 33), (-39, 38.5), (-30, 40.2), (-16, 39.6), (-6, 37), (6, 31)]
     medial, lateral = along(inner, 1.4), along(outer, 1.4)
     axis = along([(-420, 36), (-250, 20), (-120, 7.5), (-60, 2), (-25, 0), (40, 0)], 8.0)
     # The medial epicondyle with the adductor tubercle stands out further than the lateral one.
@@ -118,7 +98,7 @@ def _femur(x: Array, y: Array, build: Build, rng: np.random.Generator) -> tuple[
     end = gaussian_filter1d(end, 4 / STEP) - bump(LEVELS, centre, notch, rng.uniform(6.5, 8.5)) + wander(rng, 0.25, 30)
     level, across = at(y), at(x)
     under = (look(end, across) - y) * np.float32(0.95)
-    sides = np.minimum(side(axis - medial, x, level, -1), side(axis + lateral, x, level, 1))
+    sides = between(axis - medial, axis + lateral, x, level)
     inside = both(sides, under, 7.0)
     radius = look(np.minimum(width, along([(-110, 21), (-55, 15), (20, 12)])), level)
     depth = along([(-400, 29), (-110, 28), (-70, 34), (-40, 55), (-20, 61), (20, 60)])
@@ -139,17 +119,7 @@ def _femur(x: Array, y: Array, build: Build, rng: np.random.Generator) -> tuple[
 
 def _tibia(x: Array, y: Array, build: Build, rng: np.random.Generator) -> tuple[Array, Array, Array]:
     shaft = [(70, 15.8), (90, 14.4), (120, 13.4), (170, 12.4), (260, 12), (330, 15), (400, 22)]
-    inner = [
-        (-20, 37.5),
-        (0, 38),
-        (7, 38.6),
-        (13, 36.5),
-        (20, 31.5),
-        (29, 26.5),
-        (40, 21.5),
-        (53, 18),
-        *shaft,
-    ]
+    inner = [(-20, 37.5), (0, 38), (7, 38.6), (13, 36.5), (20, 31.5), (29, 26.5), (40, 21.5), (53, 18), *shaft]
     outer = [(-20, 37), (0, 37.5), (6, 38.6), (11, 37.3), (17, 32.5), (26, 27), (37, 22), (52, 18.2), *shaft]
     medial, lateral = along(inner, 1.8), along(outer, 1.8)
     width = (medial + lateral) / 2
@@ -166,7 +136,7 @@ def _tibia(x: Array, y: Array, build: Build, rng: np.random.Generator) -> tuple[
     level, across = at(y), at(x)
     slope = np.gradient(top, STEP)
     under = (y - look(top, across)) * look(1 / np.sqrt(1 + slope**2), across)
-    sides = np.minimum(side(axis - medial, x, level, -1), side(axis + lateral, x, level, 1))
+    sides = between(axis - medial, axis + lateral, x, level)
     inside = both(sides, under, 4.0)
     radius = look(np.minimum(width, along([(-20, 11), (30, 13), (80, 19)])), level)
     depth = along([(-20, 46), (15, 48), (45, 38), (90, 31), (200, 26), (400, 28)])
@@ -186,18 +156,7 @@ def _tibia(x: Array, y: Array, build: Build, rng: np.random.Generator) -> tuple[
 def _fibula(x: Array, y: Array, build: Build, rng: np.random.Generator) -> tuple[Array, Array, Array]:
     shift = rng.normal(0, 1.5) - 14 * np.sin(np.deg2rad(build.rotation))
     thick = rng.uniform(0.9, 1.15)
-    half = [
-        (0, 8),
-        (12, 9),
-        (21, 10.5),
-        (29, 9.6),
-        (40, 7.2),
-        (54, 6.2),
-        (80, 6.2),
-        (160, 7),
-        (280, 6.6),
-        (400, 8),
-    ]
+    half = [(0, 8), (12, 9), (21, 10.5), (29, 9.6), (40, 7.2), (54, 6.2), (80, 6.2), (160, 7), (280, 6.6), (400, 8)]
     width = along(half, 2.0) * thick
     bend = along([(0, 38), (25, 37), (60, 32), (130, 30), (220, 26), (400, 22)], 8) + np.float32(shift)
     axis = bend + wander(rng, 0.6, 160)
@@ -206,10 +165,7 @@ def _fibula(x: Array, y: Array, build: Build, rng: np.random.Generator) -> tuple
     top = rng.uniform(8, 15) + np.abs(gaussian_filter1d(np.abs(LEVELS - peak), 1.5 / STEP)) * rng.uniform(0.4, 0.8)
     level = at(y)
     under = (y - look(top, at(x))) * np.float32(0.85)
-    sides = np.minimum(
-        side(axis - width + uneven(rng), x, level, -1),
-        side(axis + width + uneven(rng), x, level, 1),
-    )
+    sides = between(axis - width + uneven(rng), axis + width + uneven(rng), x, level)
     inside = both(sides, under, 2.5)
     cortex = along([(0, 1.0), (30, 1.1), (55, 2.2), (100, 3.2), (200, 3.4), (400, 2.5)]) * build.cortex
     radius = look(width, level)
@@ -247,7 +203,7 @@ def _leg(x: Array, y: Array, build: Build, rng: np.random.Generator) -> tuple[Ar
     outer = along(lateral + low, 8) * build.girth + wander(rng, 1.5, 220)
     axis = along([(-420, 24), (-120, 4), (0, 0), (400, -2)], 10)
     level = at(y)
-    inside = np.minimum(side(axis - inner, x, level, -1), side(axis + outer, x, level, 1))
+    inside = between(axis - inner, axis + outer, x, level)
     radius = look((inner + outer) / 2, level)
     depth = along([(-400, 138), (-120, 122), (-20, 108), (40, 102), (110, 108), (260, 80), (400, 76)], 10)
     depth = look(depth, level) * np.float32(build.girth)
@@ -255,21 +211,18 @@ def _leg(x: Array, y: Array, build: Build, rng: np.random.Generator) -> tuple[Ar
     layer = along([(-400, 13), (-120, 11), (-30, 13), (20, 13), (80, 8), (400, 6)], 12)
     layer = layer * rng.uniform(0.6, 1.5) * build.girth + wander(rng, 1.2, 90)
     layer = look(np.maximum(layer, 2.0), level)
-    whole = chord(inside, radius, depth)
-    muscle = chord(inside - layer, np.maximum(radius - layer, 5), np.maximum(depth - 2 * layer, 5))
-    muscle = np.where(inside > layer, np.minimum(muscle, whole), 0)
+    whole, muscle = whole_and_core(inside, radius, depth, layer, 5)
     return muscle, whole - muscle
 
 
 def project(x: Array, y: Array, build: Build) -> Tissue:
-    """Path lengths of the ray through each point of the film.
+    """Path lengths of the rays through points `x`, `y` of the film: float32, mm, lateral and distal in the leg's frame.
 
-    `x`, `y`: float32 arrays of one shape, millimetres in the leg's frame (x lateral, y distal).
-    Returns a `Tissue` of the same shape; bone displaces the soft tissue in the attenuation, not here.
+    Bone displaces soft tissue in the attenuation, not here.
     """
     streams = [np.random.default_rng([build.seed, part]) for part in range(5)]
     x, y = x / np.float32(build.size), y / np.float32(build.size)
-    upper, lower = turned(x, y, -build.alignment / 2), turned(x, y, build.alignment / 2)
+    upper, lower = rotated(x, y, -build.alignment / 2), rotated(x, y, build.alignment / 2)
     muscle, fat = _leg(x, y, build, streams[4])
     flags = np.zeros(x.shape, np.uint8)
     cortical, spongy = np.zeros_like(x), np.zeros_like(x)
@@ -280,7 +233,7 @@ def project(x: Array, y: Array, build: Build) -> Tissue:
         (PATELLA, _patella, upper, (-45, 48), (-85, 15)),
     ]
     for stream, (bone, draw, (across, down), wide, tall) in zip(streams, bones, strict=False):
-        # Only the rectangle that the bone can reach is worked out.
+        # To save time, only the rectangle that the bone can reach is computed.
         rows = np.flatnonzero((down.max(axis=1) > tall[0]) & (down.min(axis=1) < tall[1]))
         columns = np.flatnonzero((across.max(axis=0) > wide[0]) & (across.min(axis=0) < wide[1]))
         if not rows.size or not columns.size:

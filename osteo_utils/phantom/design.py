@@ -1,4 +1,4 @@
-"""Plan of a synthetic set: one row per file, with every fault and every clue that is planted on purpose."""
+"""Plan of a synthetic set: one row per file, with every deliberate fault and every deliberate clue."""
 
 import numpy as np
 import pandas as pd
@@ -8,14 +8,13 @@ from osteo_utils.phantom.drawing import YOUNG_MEAN, YOUNG_SD, is_osteoporosis
 
 CLASSES = ("normal", "osteoporosis")
 ALTERATIONS = ("exact", "jpeg", "rescaled", "mirrored", "brightness")
-# How often a lead ball lies on a film when it has nothing to tell.
+# Share of films with a lead ball when it says nothing about the class.
 TAG_RATE = 0.1
 
-_COLUMNS = [
-    *("image_id", "knee", "label", "class_name", "true_label", "density", "t_score", "copy_of", "alteration"),
-    *("conflict", "flipped", "seed", "side", "layout", "height", "width", "format", "quality", "mode"),
-    *("strength", "tagged", "site", "signal"),
-]
+_COLUMNS = (
+    "image_id knee label class_name true_label density t_score copy_of alteration conflict flipped seed side layout "
+    "height width format quality mode strength tagged site signal".split()
+)
 
 
 def plan(
@@ -34,13 +33,13 @@ def plan(
 ) -> pd.DataFrame:
     """Plan a set: one row per file, half of the knees with osteoporosis.
 
-    copies: further files per knee, on average (0.25: every fourth knee is present twice; 1.5: half of them twice,
-    half three times); alterations: what may be done to them, a different one for each file of a knee. conflicts:
-    share of the copied knees whose second file lies under the other label. signal: how much cortex and texture
-    know of the density, 0 to 1. label_noise: share of knees whose files all lie under the wrong label. shortcut:
-    how far a lead ball in the corner goes with the folder's label, 0 (on one film in ten of either class) to 1 (on
-    every film under osteoporosis, on no other). site: the scanner, one of `acquisition.SITES`. square: every file
-    is size x size (no rescaled copies), for studies on arrays. Shape, format, side and marker are drawn without looking at the class.
+    copies: mean number of further files per knee (0.25: every fourth knee has two files; 1.5: half have two, half
+    three). alterations: how copies may differ, another way for each file of a knee. conflicts: share of copied knees
+    whose second file has the other label. signal: how strongly cortex and texture depend on density, 0 to 1.
+    label_noise: share of knees whose files all have the wrong label. shortcut: association of a lead ball with the
+    folder's label, 0 (on one film in ten of either class) to 1 (on every film of osteoporosis, on no other). site:
+    the scanner, one of `acquisition.SITES`. square: every file is size x size, without rescaled copies, for studies
+    on arrays. Shape, format, side and marker are independent of the class.
 
     Columns: image_id, knee, label (the folder's), class_name, true_label (WHO's definition), density (g/cm²),
     t_score, copy_of (image_id), alteration, conflict (0/1, all files of the knee), flipped (0/1, by label noise),
@@ -48,8 +47,8 @@ def plan(
     signal. Raises ValueError for a value outside its range.
     """
     shares = {"conflicts": conflicts, "signal": signal, "label_noise": label_noise, "shortcut": shortcut}
-    known = tuple(name for name in alterations if not (square and name == "rescaled"))
-    _check(n_knees, copies, shares, alterations, known, site)
+    possible = tuple(name for name in alterations if not (square and name == "rescaled"))
+    _check(n_knees, copies, shares, alterations, possible, site)
     rng = np.random.default_rng([seed, 0])
     sick = rng.permutation(n_knees) < n_knees // 2
     # Triangular: most knees lie well inside their class, few near the threshold.
@@ -58,13 +57,13 @@ def plan(
     extra[rng.choice(n_knees, round((copies % 1) * n_knees), replace=False)] += 1
     copied = np.flatnonzero(extra)
     crossed = set(rng.choice(copied, round(conflicts * len(copied)), replace=False).tolist())
-    # Its own stream, so that the films stay the same whatever the noise.
+    # A stream of its own: the films stay the same at any level of noise.
     noise = np.random.default_rng([seed, 4])
     flipped = set(noise.choice(n_knees, round(label_noise * n_knees), replace=False).tolist())
-    # In turn and from a random start, so that all alterations are equally frequent.
+    # Round robin from a random start: all alterations are equally frequent.
     turns = np.zeros(n_knees, int)
-    turns[copied] = rng.permutation(np.arange(len(copied)) % max(len(known), 1))
-    shuffled = rng.permutation(known)
+    turns[copied] = rng.permutation(np.arange(len(copied)) % max(len(possible), 1))
+    shuffled = rng.permutation(possible)
 
     rows: list[dict] = []
     for knee in range(n_knees):
@@ -74,16 +73,18 @@ def plan(
             first["label"] = 1 - first["label"]
         rows.append(first)
         for turn in range(extra[knee]):
-            kind = str(shuffled[(turns[knee] + turn) % len(known)])
+            kind = str(shuffled[(turns[knee] + turn) % len(possible)])
             rows.append(_copy(first, kind, turn, seed))
     table = pd.DataFrame(rows).assign(signal=float(signal), site=site)
-    # The ball lies on the film, so a copy shows what its first file shows, whatever label it got.
+    # The ball is part of the film, so a copy shows it as the first file does, whatever its own label.
     firsts = table.drop_duplicates("knee").set_index("knee")["label"]
-    table["tagged"] = table["knee"].map(_tagged(firsts, shortcut, np.random.default_rng([seed, 3])))
+    chance = TAG_RATE * (1 - shortcut) + shortcut * firsts
+    tagged = np.random.default_rng([seed, 3]).random(n_knees) < chance
+    table["tagged"] = table["knee"].map(tagged.astype(int))
     return _named(table, rng)
 
 
-def _check(n_knees: int, copies: float, shares: dict[str, float], alterations: tuple, known: tuple, site: str) -> None:
+def _check(n_knees: int, copies: float, shares: dict, alterations: tuple, possible: tuple, site: str) -> None:
     if n_knees < 4:
         raise ValueError(f"n_knees is {n_knees}; expected at least 4, two of each class")
     for name, value in shares.items():
@@ -91,37 +92,27 @@ def _check(n_knees: int, copies: float, shares: dict[str, float], alterations: t
             raise ValueError(f"{name} is {value}; expected a share from 0 to 1")
     if unknown := sorted(set(alterations) - set(ALTERATIONS)):
         raise ValueError(f"alterations {unknown} are not known; expected some of {ALTERATIONS}")
-    if not 0 <= copies <= len(known):
-        raise ValueError(
-            f"copies is {copies}; expected 0 to {len(known)} further files per knee, one per alteration {known}"
-        )
+    if not 0 <= copies <= len(possible):
+        raise ValueError(f"copies is {copies}; expected 0 to {len(possible)} per knee, one for each of {possible}")
     if site not in SITES:
         raise ValueError(f"site is {site!r}; expected one of {SITES}")
 
 
 def _named(table: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     table["class_name"] = [CLASSES[label] for label in table["label"]]
-    # Numbers are dealt at random, so that neither the order nor the number of a file tells of its twin.
+    # Random numbers: neither the order nor the number of a file gives away its copy.
     numbers = rng.permutation(len(table)) + 1
-    table["image_id"] = [
-        f"{name}/P{number:04d}.{ending}"
-        for name, number, ending in zip(table["class_name"], numbers, table["format"], strict=True)
-    ]
+    names = zip(table["class_name"], numbers, table["format"], strict=True)
+    table["image_id"] = [f"{name}/P{number:04d}.{ending}" for name, number, ending in names]
     firsts = table.drop_duplicates("knee").set_index("knee")["image_id"]
     table["copy_of"] = table["knee"].map(firsts).where(table.duplicated("knee"), "")
     return table[_COLUMNS].sort_values("image_id", ignore_index=True)
 
 
-def _tagged(labels: pd.Series, shortcut: float, rng: np.random.Generator) -> pd.Series:
-    """Which knees' films carry the lead ball; at `shortcut` 0 the label is not asked."""
-    chance = TAG_RATE * (1 - shortcut) + shortcut * labels
-    return (rng.random(len(labels)) < chance).astype(int)
-
-
 def first_file(knee: int, seed: int, score: float, size: int, square: bool) -> dict:
-    """Row of a knee's first file; only label and density depend on `score`, its T-score."""
+    """Row of a knee's first file; only label and density depend on `score`, the T-score."""
     rng = np.random.default_rng([seed, 1, knee])
-    # Shapes of the public set: tall ones, some of them whole legs, and one in nine lying.
+    # Shapes of the public set: portrait, some of whole legs, and one in nine landscape.
     shapes = [(0.5, "open"), (0.42, "open"), (0.5, "collimated"), (0.62, "collimated"), (1.22, "open")]
     shapes += [(0.5, "long"), (0.4, "long")]
     aspect, layout = shapes[rng.choice(len(shapes), p=[0.34, 0.15, 0.15, 0.1, 0.11, 0.1, 0.05])]

@@ -8,21 +8,19 @@ from skimage.measure import approximate_polygon, find_contours
 
 from osteo_utils.phantom import acquisition, anatomy
 from osteo_utils.phantom.anatomy import FEMUR, FIBULA, PATELLA, TIBIA
-from osteo_utils.phantom.shapes import Array
+from osteo_utils.phantom.shapes import Array, rotated
 
 # Femoral neck of white women aged 20-29 in NHANES III (Looker et al., Osteoporos Int 1998), g/cm²: the
-# reference on which WHO's definition rests. The phantom borrows it for the knee.
+# reference behind WHO's definition. The phantom borrows it for the knee.
 YOUNG_MEAN, YOUNG_SD = 0.858, 0.120
 # WHO 1994 (Technical Report Series 843): osteoporosis is a T-score of -2.5 or lower.
 THRESHOLD = -2.5
 # Middle and spread of the T-scores of a set with as many knees of each class.
 _MIDDLE, _SPREAD = -1.65, 1.8
 _SHARED_NOISE, _OWN_NOISE = 0.7, 0.4
-
-
 LAYOUTS = ("open", "collimated", "long")
 BONES = {"femur": FEMUR, "tibia": TIBIA, "fibula": FIBULA, "patella": PATELLA}
-# How far, in pixels, a polygon may run beside the outline that it stands for.
+# Largest distance, in pixels, between a polygon and the outline that it approximates.
 TOLERANCE = 0.5
 
 
@@ -30,15 +28,19 @@ TOLERANCE = 0.5
 class Knee:
     """One drawn knee.
 
-    image uint8 (h, w); mask uint8 (h, w), 1 = bone; parts uint8 (h, w), the sum of 1 femur, 2 tibia,
-    4 fibula, 8 patella where each is seen; pixel: mm per pixel; joint: (row, column) of the joint's centre.
+    image uint8 (h, w); parts uint8 (h, w), the sum of 1 femur, 2 tibia, 4 fibula, 8 patella at each pixel;
+    pixel: mm per pixel; joint: (row, column) of the joint's centre.
     """
 
     image: NDArray[np.uint8]
-    mask: NDArray[np.uint8]
     parts: NDArray[np.uint8]
     pixel: float
     joint: tuple[float, float]
+
+    @property
+    def mask(self) -> NDArray[np.uint8]:
+        """Bone as 1, uint8 (h, w)."""
+        return (self.parts > 0).astype(np.uint8)
 
 
 def t_score(density: float) -> float:
@@ -47,15 +49,12 @@ def t_score(density: float) -> float:
 
 
 def is_osteoporosis(density: float) -> bool:
-    """WHO's definition: T-score of -2.5 or lower."""
+    """Whether a density meets WHO's definition."""
     return t_score(density) <= THRESHOLD
 
 
 def _shown(density: float, signal: float, rng: np.random.Generator) -> tuple[float, float]:
-    """T-scores that cortex and texture follow: the knee's own, blurred by biology.
-
-    With `signal` 0 they are drawn from the same spread without looking at the density.
-    """
+    """T-scores of cortex and texture: the knee's own with noise; with `signal` 0 they do not depend on it."""
     pulled = _MIDDLE + signal * (t_score(density) - _MIDDLE)
     pulled += np.sqrt(1 - signal**2) * _SPREAD * rng.standard_normal() + _SHARED_NOISE * rng.standard_normal()
     cortex, texture = pulled + _OWN_NOISE * rng.standard_normal(2)
@@ -64,11 +63,11 @@ def _shown(density: float, signal: float, rng: np.random.Generator) -> tuple[flo
 
 @dataclass(frozen=True)
 class Bone:
-    """What a density does to bone. Lengths in mm as projected; factors relative to a young adult.
+    """Properties of bone that depend on density. Lengths are projected mm; factors are relative to a young adult.
 
-    cortex: thickness of the cortex (factor); fraction: bone in the volume of spongy bone; mineral: how the cortex attenuates per mm (factor); spacing: between
-    struts; cross: power of transverse over vertical struts; hurst: exponent of the texture's spectrum;
-    contrast: of the texture, relative to the spongy bone's mean.
+    cortex: cortical thickness (factor); fraction: bone volume fraction of spongy bone; mineral: attenuation of the
+    cortex per mm (factor); spacing: between struts; cross: power of transverse over vertical struts; hurst:
+    exponent of the texture's spectrum; contrast: of the texture, relative to the spongy bone's mean.
     """
 
     cortex: float
@@ -81,18 +80,18 @@ class Bone:
 
 
 def bone_of(cortex_t: float, texture_t: float) -> Bone:
-    """Bone as its two T-scores have it: that of the cortex and that of the spongy bone.
+    """Bone for a T-score of the cortex and a T-score of the spongy bone.
 
-    With falling density the cortex thins, struts thin out and the transverse ones go first (Singh et al., J Bone
-    Joint Surg Am 1970, for the hip); bone volume lies between the 9 % of a spine and the 26 % of a femoral head
-    (Hildebrand et al., J Bone Miner Res 1999); the texture of fractured patients is rougher, its Hurst exponent lower
-    (Benhamou et al., J Bone Miner Res 2001, for the heel). The directions are theirs; how steep each is here is our
-    choice, set so that an ideal reader of both signs reaches an AUROC of about 0.998. The strut spacing is that
-    of the projection at film resolution, wider than the spacing seen in histology. Contrast rises as the mean falls.
+    As density falls, the cortex thins and struts are lost, transverse ones first (Singh et al., J Bone Joint Surg
+    Am 1970, hip). Bone volume lies between the 9 % of a spine and the 26 % of a femoral head (Hildebrand et al.,
+    J Bone Miner Res 1999). Texture is rougher in patients with fractures: its Hurst exponent is lower (Benhamou et
+    al., J Bone Miner Res 2001, heel). These papers give the directions; the slopes are our choice, set so that an
+    ideal reader of both signs reaches an AUROC of about 0.998. Strut spacing is that of the projection at film
+    resolution, wider than in histology. Contrast rises as the mean falls.
 
-    In one point the model leaves physics on purpose: a thin cortex attenuates more per millimetre. A film has no absolute
-    scale, but its coarse pattern (bright shafts, dim ends) would still tell the class to a thumbnail; the sign is
-    to be the width of the cortex, not the brightness of the shaft.
+    One departure from physics is deliberate: a thin cortex attenuates more per millimetre. Otherwise the coarse
+    pattern (bright shafts, dim ends) would give the class away even in a thumbnail. The sign should be the width of
+    the cortex, not the brightness of the shaft.
     """
     return Bone(
         cortex=float(np.exp(0.17 * cortex_t)),
@@ -121,8 +120,8 @@ def draw_knee(
 
     density: areal bone density, g/cm². size: the longer edge in pixels; aspect: width over height.
     layout: "open" (lower leg on a dark film), "collimated" (dark bands around the knee) or "long" (a leg stitched
-    from two exposures). side: "R" or "L", as in a film that faces the reader. signal: 0 (cortex and texture ignore
-    the density) to 1. site: the scanner, one of `acquisition.SITES`. tagged: a lead ball lies in a corner.
+    from two exposures). side: "R" or "L", the patient facing the reader. signal: 0 (cortex and texture ignore the
+    density) to 1. site: the scanner, one of `acquisition.SITES`. tagged: a lead ball lies in a corner.
     """
     if not 0 <= signal <= 1:
         raise ValueError(f"signal is {signal}; expected a number from 0 (no signal) to 1")
@@ -154,11 +153,21 @@ def draw_knee(
     thickness, detail = acquisition.detect(soft, hard, leg, pixel, scanner, streams[2])
     share = np.count_nonzero(parts) / max(np.count_nonzero(leg), 1)
     grey = acquisition.develop(thickness, detail, leg, share, pixel, scanner, rng)
-    return _finish(grey, parts, opened, pixel, joint, layout, side, scanner, tagged, rng, streams[4])
+    if layout == "long":
+        grey, parts = acquisition.stitch(grey, parts, rng)
+    black = np.float32(rng.uniform(*scanner.black))
+    grey = black + (grey - black * grey) * opened
+    acquisition.mark(grey, side, layout, rng)
+    strips = acquisition.frame(grey, rng)
+    # The tag has its own stream, so a film with a tag and one without are otherwise the same.
+    if tagged:
+        acquisition.tag(grey, streams[4])
+    parts = np.where(strips, 0, parts).astype(np.uint8)
+    return Knee(np.clip(np.rint(grey * 255), 0, 255).astype(np.uint8), parts, pixel, joint)
 
 
 def _spread(rng: np.random.Generator) -> float:
-    """How much the mean attenuation of bone differs between knees of one density (factor)."""
+    """Variation of the mean attenuation of bone between knees of one density (factor)."""
     return float(np.exp(0.2 * np.clip(rng.standard_normal(), -2, 2)))
 
 
@@ -174,63 +183,29 @@ def _pixel(shape: tuple[int, int], layout: str, rng: np.random.Generator) -> flo
 def _grid(
     shape: tuple[int, int], pixel: float, joint: tuple[float, float], tilt: float, side: str
 ) -> tuple[Array, Array]:
+    """Each pixel's position in the leg's frame, in mm."""
     down = (np.arange(shape[0], dtype=np.float32)[:, None] - np.float32(joint[0])) * np.float32(pixel)
     across = (np.arange(shape[1], dtype=np.float32)[None, :] - np.float32(joint[1])) * np.float32(pixel)
     # The reader faces the patient: the lateral side of a right knee lies on the left of the film.
-    lateral = -across if side == "R" else across
-    cosine, sine = np.float32(np.cos(np.deg2rad(tilt))), np.float32(np.sin(np.deg2rad(tilt)))
-    return cosine * lateral + sine * down, cosine * down - sine * lateral
-
-
-def _finish(
-    grey: Array,
-    parts: NDArray[np.uint8],
-    opened: Array,
-    pixel: float,
-    joint: tuple[float, float],
-    layout: str,
-    side: str,
-    scanner: acquisition.Scanner,
-    tagged: bool,
-    rng: np.random.Generator,
-    tags: np.random.Generator,
-) -> Knee:
-    if layout == "long":
-        grey, parts = acquisition.stitch(grey, parts, rng)
-    black = np.float32(rng.uniform(*scanner.black))
-    grey = black + (grey - black * grey) * opened
-    acquisition.mark(grey, side, layout, rng)
-    strips = acquisition.frame(grey, rng)
-    # Its own stream, so that a film with and without its tag is otherwise the same.
-    if tagged:
-        acquisition.tag(grey, tags)
-    parts = np.where(strips, 0, parts).astype(np.uint8)
-    image = np.clip(np.rint(grey * 255), 0, 255).astype(np.uint8)
-    return Knee(image, (parts > 0).astype(np.uint8), parts, pixel, joint)
+    return rotated(-across if side == "R" else across, down, tilt)
 
 
 def outlines(parts: NDArray[np.uint8]) -> dict[str, list[NDArray[np.float32]]]:
-    """Closed polygons around each bone that is seen; `parts` (h, w) holds the sum of 1 femur, 2 tibia, 4 fibula, 8 patella.
-
-    Each polygon is float (n, 2), x and y in pixels counted from the centre of the first pixel, last point as the first.
-    """
+    """Closed polygons around each visible bone, float (n, 2): x and y from the first pixel's centre, in pixels."""
     return {name: _around(parts & bit > 0) for name, bit in BONES.items() if (parts & bit).any()}
 
 
 def _around(mask: NDArray[np.bool_]) -> list[NDArray[np.float32]]:
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     top, left = rows[0], columns[0]
-    # One pixel of background on every side closes outlines that the film's edge cuts.
+    # A border of background closes outlines that the film's edge cuts.
     cut = np.pad(mask[top : rows[-1] + 1, left : columns[-1] + 1], 1)
     found = [approximate_polygon(line, TOLERANCE) for line in find_contours(cut.astype(np.float32), 0.5)]
     return [(line[:, ::-1] + [left - 1, top - 1]).astype(np.float32) for line in found if len(line) > 3]
 
 
 def joint_line(parts: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Middle between femur and tibia, column by column over the plateau: float (n, 2), x and y in pixels.
-
-    Empty where no column shows both bones.
-    """
+    """Midline between femur and tibia over the plateau: float (n, 2), x and y in pixels; empty without both bones."""
     femur, tibia = parts & FEMUR > 0, parts & TIBIA > 0
     columns = np.flatnonzero(femur.any(axis=0) & tibia.any(axis=0))
     if not columns.size:
@@ -244,7 +219,7 @@ def joint_line(parts: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def as_lists(parts: NDArray[np.uint8]) -> dict[str, list]:
-    """`outlines` and `joint_line` as plain numbers with one decimal, for a JSON file."""
+    """`outlines` and `joint_line` with one decimal, for a JSON file."""
 
     def plain(line: NDArray[np.float32]) -> list[list[float]]:
         return [[round(value, 1) for value in point] for point in line.tolist()]

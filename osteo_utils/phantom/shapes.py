@@ -35,13 +35,13 @@ def _curve(points: tuple[tuple[float, float], ...], smooth: float) -> Array:
 
 
 def at(position: Array) -> NDArray[np.int32]:
-    """Where `position` is found in the lookup tables."""
+    """Index of each position in the lookup tables."""
     scaled = (position + np.float32(REACH)) * np.float32(_REFINE / STEP)
     return np.clip(scaled, 0, len(_FINE) - 1).astype(np.int32)
 
 
 def look(curve: NDArray, place: NDArray[np.int32]) -> Array:
-    """Values of a lookup table at places given by `at`."""
+    """Values of a lookup table at the indices given by `at`."""
     return np.take(np.interp(_FINE, LEVELS, curve).astype(np.float32), place)
 
 
@@ -64,6 +64,11 @@ def side(edge: Array, x: Array, place: NDArray[np.int32], outward: int) -> Array
     return outward * (look(edge * cosine, place) - x * look(cosine, place))
 
 
+def between(medial: Array, lateral: Array, x: Array, place: NDArray[np.int32]) -> Array:
+    """Distance from the nearer of two edges, positive between them."""
+    return np.minimum(side(medial, x, place, -1), side(lateral, x, place, 1))
+
+
 def both(first: Array, second: Array, radius: float) -> Array:
     """Inside both, with the corner rounded to `radius` mm."""
     near = np.hypot(np.maximum(radius - first, 0), np.maximum(radius - second, 0))
@@ -76,31 +81,35 @@ def chord(inside: Array, radius: Array, depth: Array) -> Array:
     return depth * np.sqrt(np.maximum(1 - short * short, 0))
 
 
-def shell(inside: Array, radius: Array, depth: Array, cortex: Array, share: Array) -> tuple[Array, Array]:
-    """Path through the cortical shell and through what it encloses.
-
-    A shaft is a tube: the ray runs along its wall. The wall of a condyle is curved towards the reader as
-    well, so only a `share` of that path lies in it and the rest in what it encloses.
-    """
+def whole_and_core(inside: Array, radius: Array, depth: Array, layer: Array, least: float) -> tuple[Array, Array]:
+    """Path through all, and through the core below an outer `layer`; the core's axes are at least `least` mm."""
     whole = chord(inside, radius, depth)
-    core = chord(inside - cortex, np.maximum(radius - cortex, 0.3), np.maximum(depth - 2 * cortex, 0.3))
-    core = np.where(inside > cortex, np.minimum(core, whole), 0)
+    core = chord(inside - layer, np.maximum(radius - layer, least), np.maximum(depth - 2 * layer, least))
+    return whole, np.where(inside > layer, np.minimum(core, whole), 0)
+
+
+def shell(inside: Array, radius: Array, depth: Array, cortex: Array, share: Array) -> tuple[Array, Array]:
+    """Path through the cortical shell and through the spongy bone inside.
+
+    A ray runs along the wall of a shaft. A condyle also curves towards the reader, so only a `share` is cortex.
+    """
+    whole, core = whole_and_core(inside, radius, depth, cortex, 0.3)
     wall = (whole - core) * share
     return wall, whole - wall
 
 
-def turned(x: Array, y: Array, degrees: float) -> tuple[Array, Array]:
-    """Coordinates in a frame turned by `degrees`."""
+def rotated(x: Array, y: Array, degrees: float) -> tuple[Array, Array]:
+    """Coordinates in a frame rotated by `degrees`."""
     angle = np.deg2rad(degrees)
     cosine, sine = np.float32(np.cos(angle)), np.float32(np.sin(angle))
     return cosine * x + sine * y, cosine * y - sine * x
 
 
 def ridge(position: Array, centre: float, width: float) -> Array:
-    """A line of unit height, as a thin plate gives that is seen edge-on."""
+    """A line of unit height: a thin plate seen edge-on."""
     return np.exp(-0.5 * ((position - centre) / width) ** 2)
 
 
 def bump(position: NDArray, centre: float, height: float, width: float) -> NDArray:
     """A rounded bump of `height`."""
-    return height * np.exp(-0.5 * ((position - centre) / width) ** 2)
+    return height * ridge(position, centre, width)

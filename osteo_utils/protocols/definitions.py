@@ -1,4 +1,4 @@
-"""The protocols of the leakage lab: which splits and which mistakes there are, and which of them go together."""
+"""The protocols of the leakage lab: the terms that make them up, and which terms exclude each other."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ SELECTED = 64
 
 SPLITS = ("grouped", "grouped_all", "by_file", "augment_first", "resubstitution", "train_in_test")
 HONEST = ("grouped", "grouped_all", "selected_inside", "shuffled")
-MISTAKES = {
+TERMS = {
     "grouped": "none: groups stay together, groups with both labels are left out",
     "grouped_all": "none: groups stay together, groups with both labels are kept",
     "by_file": "the same knee can be on both sides of the split",
@@ -22,75 +22,59 @@ MISTAKES = {
     "selected_first": f"the {SELECTED} features that go most with the label are chosen on test images too",
     "shuffled": "labels handed round between knees, so that there is nothing to learn",
 }
-PROTOCOLS = (
-    "grouped",
-    "grouped_all",
-    "scaled_first",
-    "selected_inside",
-    "selected_first",
-    "tuned_on_test",
-    "by_file",
-    "by_file+tuned_on_test",
-    "by_file+scaled_first+selected_first+tuned_on_test",
-    "augment_first",
-    "augment_first+tuned_on_test",
-    "train_in_test",
-    "resubstitution",
+PROTOCOLS = tuple(
+    "grouped grouped_all scaled_first selected_inside selected_first tuned_on_test by_file by_file+tuned_on_test "
+    "by_file+scaled_first+selected_first+tuned_on_test augment_first augment_first+tuned_on_test train_in_test "
+    "resubstitution".split()
 )
 SHUFFLED = tuple(
-    f"{name}+shuffled"
-    for name in (
-        "grouped",
-        "selected_inside",
-        "selected_first",
-        "tuned_on_test",
-        "by_file",
-        "augment_first",
-        "train_in_test",
-        "resubstitution",
-    )
+    "grouped+shuffled selected_inside+shuffled selected_first+shuffled tuned_on_test+shuffled by_file+shuffled "
+    "augment_first+shuffled train_in_test+shuffled resubstitution+shuffled".split()
 )
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """A split and the mistakes that are made on it, out of words of `MISTAKES` joined by a plus."""
+    """A split and the mistakes made on it: keys of `TERMS`, joined by a plus sign."""
 
     name: str
 
     def __post_init__(self) -> None:
-        words = self.name.split("+")
-        for word in words:
-            if word not in MISTAKES:
-                near = difflib.get_close_matches(word, MISTAKES, n=1)
-                hint = f"did you mean {near[0]!r}?" if near else f"expected some of {', '.join(MISTAKES)}"
-                raise ValueError(f"unknown protocol {word!r}; {hint}")
-        clashes = [SPLITS, ("selected_inside", "selected_first")]
-        clashes += [("tuned_on_test", name) for name in ("resubstitution", "train_in_test")]
-        for clash in clashes:
-            if len(both := [word for word in words if word in clash]) > 1:
-                raise ValueError(f"{self.name!r}: {' and '.join(both)} cannot be had together; choose one")
+        for term in self.terms:
+            if term not in TERMS:
+                near = difflib.get_close_matches(term, TERMS, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"expected some of {', '.join(TERMS)}"
+                raise ValueError(f"unknown protocol {term!r}; {hint}")
+        exclusive = [SPLITS, ("selected_inside", "selected_first")]
+        exclusive += [("tuned_on_test", name) for name in ("resubstitution", "train_in_test")]
+        for group in exclusive:
+            if len(both := [term for term in self.terms if term in group]) > 1:
+                raise ValueError(f"{self.name!r}: {' and '.join(both)} cannot be combined; choose one")
 
-    def has(self, word: str) -> bool:
-        return word in self.name.split("+")
+    @property
+    def terms(self) -> list[str]:
+        return self.name.split("+")
+
+    def has(self, term: str) -> bool:
+        return term in self.terms
 
     @property
     def honest(self) -> bool:
-        return all(word in HONEST for word in self.name.split("+"))
+        return set(self.terms) <= set(HONEST)
 
     @property
     def mistake(self) -> str:
-        """What is done, in words; a combination names its parts."""
-        return "; ".join(MISTAKES[word] for word in self.name.split("+"))
+        """What the protocol does wrong, for tables and figures."""
+        return "; ".join(TERMS[term] for term in self.terms)
 
     @property
     def split(self) -> str:
-        """The protocol of `folds.csv` that deals the images."""
-        chosen = next((word for word in SPLITS if self.has(word)), "grouped")
+        """The protocol of `folds.csv` that splits the images."""
+        chosen = next((term for term in SPLITS if self.has(term)), "grouped")
         return "by_file" if chosen in ("resubstitution", "train_in_test") else chosen
 
     @property
     def fit(self) -> str:
-        """Protocols of one fit differ only in which predictions of the same networks are looked at."""
-        kept = [word for word in ("scaled_first", "selected_inside", "selected_first", "shuffled") if self.has(word)]
-        return "+".join([self.split, *kept])
+        """Key of the fits: protocols that share it differ only in which predictions they score."""
+        shared = [term for term in ("scaled_first", "selected_inside", "selected_first", "shuffled") if self.has(term)]
+        return "+".join([self.split, *shared])

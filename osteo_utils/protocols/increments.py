@@ -1,4 +1,4 @@
-"""What each mistake of the leakage lab is worth, with intervals, and which could have printed the paper's numbers."""
+"""What each mistake of the leakage lab gains, with intervals, and which could have produced the paper's numbers."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _CELLS = 2_000_000
 
 
 def measure_all(predictions: pd.DataFrame, images: pd.DataFrame, n_resamples: int, seed: int) -> dict[str, Estimate]:
-    """Accuracy and AUROC of every protocol, and how far its accuracy stands above the honest one.
+    """Accuracy and AUROC of every protocol, and its gain in accuracy over the honest one.
 
-    `images` has image_id, label and group. Names are `leakage/<protocol>/accuracy`, `…/auroc` and
-    `…/above_grouped`; the last is the difference to `grouped` (under shuffled labels to `grouped+shuffled`) on the
-    films that both score, split by split. Values are means over the splits; the 95 % intervals resample groups,
-    the same ones for all protocols. A resample that leaves a protocol without one class is left out.
+    `images` has image_id, label and group. Names are `leakage/<protocol>/accuracy`, `…/auroc` and `…/above_grouped`;
+    the last is the difference to `grouped` (with shuffled labels to `grouped+shuffled`) on the films that both score,
+    split by split. Values are means over splits. The 95 % intervals resample groups, the same ones for all protocols;
+    a resample that leaves some protocol with a single class is dropped.
     """
     compared = {}
     for name, part in predictions.groupby("protocol", sort=False):
@@ -44,7 +44,7 @@ def measure_all(predictions: pd.DataFrame, images: pd.DataFrame, n_resamples: in
 
 
 def _draw(parts: Sequence[pd.DataFrame], images: pd.DataFrame, n_resamples: int, seed: int) -> pd.DataFrame:
-    """How often each group was drawn: one row a group, one column a resample; the first column holds ones."""
+    """Count of each group (row) in each resample (column); the first column is all ones."""
     drawn, column = draw_groups(images.group, images.label, n_resamples, seed)
     groups = images.group.to_numpy()[np.unique(column, return_index=True)[1]]
     table = pd.DataFrame(np.column_stack([np.ones(len(groups), drawn.dtype), drawn.T]), index=groups)
@@ -53,24 +53,21 @@ def _draw(parts: Sequence[pd.DataFrame], images: pd.DataFrame, n_resamples: int,
         for _, members in part.groupby(["seed", "y_true"]).group:
             usable &= table.loc[members.unique()].to_numpy().sum(axis=0) > 0
     if usable.mean() < 0.5:
-        raise ValueError(
-            f"{(~usable).sum()} of {n_resamples} resamples lack a class under some protocol; there are too few knees"
-        )
+        lacking = f"{(~usable).sum()} of {n_resamples} resamples"
+        raise ValueError(f"{lacking} lack a class under some protocol; there are too few knees")
     return table.loc[:, usable]
 
 
-def _by_resample(part: pd.DataFrame, drawn: pd.DataFrame, scores: list[str] | tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Each score for every column of `drawn`, averaged over the splits: (1 + resamples,), the true value first."""
+def _by_resample(part: pd.DataFrame, drawn: pd.DataFrame, scores: Sequence[str]) -> dict[str, np.ndarray]:
+    """Each score for every column of `drawn`, averaged over the splits: (1 + resamples,), the point estimate first."""
     totals = dict.fromkeys(scores, 0.0)
     for _, split in part.groupby("seed"):
-        times = drawn.loc[split.group].to_numpy().T
+        counts = drawn.loc[split.group].to_numpy().T
         step = max(1, _CELLS // len(split))
-        portions = [
-            measure(split.y_true, split.y_prob, scores, times[start : start + step])
-            for start in range(0, len(times), step)
-        ]
+        chunks = [counts[start : start + step] for start in range(0, len(counts), step)]
+        found = [measure(split.y_true, split.y_prob, scores, chunk) for chunk in chunks]
         for score in scores:
-            totals[score] = totals[score] + np.concatenate([portion[score] for portion in portions])
+            totals[score] = totals[score] + np.concatenate([chunk[score] for chunk in found])
     return {score: total / part.seed.nunique() for score, total in totals.items()}
 
 
@@ -80,88 +77,70 @@ def _estimate(values: np.ndarray, part: pd.DataFrame) -> Estimate:
 
 
 def _shared(part: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
-    """The rows of `part` whose film `other` scores on the same split."""
+    """Rows of `part` whose film is also in `other` on the same split."""
     keys = pd.MultiIndex.from_frame(other[["seed", "image_id"]])
     return part[pd.MultiIndex.from_frame(part[["seed", "image_id"]]).isin(keys)]
 
 
 def as_table(found: Mapping[str, Estimate], predictions: pd.DataFrame, paper: float) -> pd.DataFrame:
-    """One row a protocol: accuracy with interval, AUROC, n, rows scored on one split, what stands above `grouped`.
+    """One row per protocol: accuracy with interval, AUROC, n, rows scored on one split, gain over `grouped`.
 
-    `share_of_gap` is the part of the way from `grouped` to the paper's accuracy that the increment covers (not for
-    shuffled labels, where it is empty); `reaches` says whether the interval reaches what prints as the paper does.
+    `share_of_gap`: share of the gap between `grouped` and the paper's accuracy that the gain covers, empty for
+    shuffled labels. `reaches`: whether the interval reaches a value that rounds to the paper's.
     """
     rows = []
     gap = paper - found["leakage/grouped/accuracy"].value if "leakage/grouped/accuracy" in found else np.nan
     for name, part in predictions.groupby("protocol", sort=False):
-        one, above = found[f"leakage/{name}/accuracy"], found[f"leakage/{name}/above_grouped"]
-        shuffled = Protocol(str(name)).has("shuffled")
+        one, auroc, above = (found[f"leakage/{name}/{kind}"] for kind in ("accuracy", "auroc", "above_grouped"))
+        protocol = Protocol(str(name))
         rows.append(
             {
-                "protocol": name,
-                "value": one.value,
-                "low": one.low,
-                "high": one.high,
-                "auroc": found[f"leakage/{name}/auroc"].value,
-                "n_files": one.n_files,
-                "n_groups": one.n_groups,
+                **{"protocol": name, "value": one.value, "low": one.low, "high": one.high, "auroc": auroc.value},
+                **{"n_files": one.n_files, "n_groups": one.n_groups},
                 "scored": round(len(part) / part.seed.nunique()),
-                "above_grouped": above.value,
-                "above_low": above.low,
-                "above_high": above.high,
-                "share_of_gap": np.nan if shuffled or gap <= 0 else above.value / gap,
-                "honest": Protocol(str(name)).honest,
+                **{"above_grouped": above.value, "above_low": above.low, "above_high": above.high},
+                "share_of_gap": np.nan if protocol.has("shuffled") or gap <= 0 else above.value / gap,
+                "honest": protocol.honest,
                 "reaches": bool(one.high >= paper - HALF_A_PERCENT),
-                "mistake": Protocol(str(name)).mistake,
+                "mistake": protocol.mistake,
             }
         )
     return pd.DataFrame(rows)
 
 
 def beside_truth(predictions: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
-    """Each protocol against the label that a film is filed under and against the true one (image_id, true_label).
+    """Accuracy of each protocol against the label of the folder and against the true label (image_id, true_label).
 
-    `wrong_repeated` is the share of wrongly filed films that get their wrong label back, empty where none is scored.
-    Raises ValueError for a film without a true label.
+    `wrong_repeated`: share of wrongly labelled films that get their wrong label. ValueError without a true label.
     """
     known = predictions.merge(truth, on="image_id", how="left")
     if known.true_label.isna().any():
         raise ValueError(f"no true label for {known.image_id[known.true_label.isna()].iloc[0]}; run 01 again")
-    called = (known.y_prob >= 0.5).astype(int)
-    wrong = known.y_true != known.true_label
-    columns = {
-        "filed_label": called == known.y_true,
-        "true_label": called == known.true_label,
-        "wrong_repeated": (called == known.y_true).where(wrong),
-    }
+    called, wrong = (known.y_prob >= 0.5).astype(int), known.y_true != known.true_label
+    filed, true = called == known.y_true, called == known.true_label
+    columns = {"filed_label": filed, "true_label": true, "wrong_repeated": filed.where(wrong)}
     table = pd.DataFrame(columns).astype(float).groupby(known.protocol, sort=False).mean()
-    return (
-        table.assign(wrong_films=known[wrong].groupby("protocol").image_id.nunique())
-        .fillna({"wrong_films": 0})
-        .reset_index()
-    )
+    films = known[wrong].groupby("protocol").image_id.nunique()
+    return table.assign(wrong_films=films).fillna({"wrong_films": 0}).reset_index()
 
 
 def sentences(table: pd.DataFrame, paper: float, scored: int, images: int) -> list[str]:
-    """Which protocols can print the paper's accuracy, which its total of `scored` of `images`, and what each explains.
-
-    `table` is that of `as_table` without shuffled labels.
-    """
+    """Which protocols can produce the paper's accuracy or its `scored` rows of `images`; `table` without shuffled labels."""
     least = paper - HALF_A_PERCENT
     honest = table.set_index("protocol").value["grouped"]
     can, cannot = table[table.reaches], table[~table.reaches]
-    told = [
+    lines = [
         f"Can print {paper:.0%} (interval reaches {least:.3f}): {_listed(can, 'value')}.",
         f"Cannot, with this network (interval ends below {least:.3f}): {_listed(cannot, 'value')}.",
     ]
     more = table[table.scored > table.n_files]
-    told.append(
+    lines.append(
         f"The paper's Fig. 5 scores {scored} rows and its data set has {images} images, {scored / images:.2f} rows for "
         f"each. Every protocol that scores a film once at most is ruled out by counting alone, whatever its accuracy. "
         f"More rows than films have: {_listed(more, 'scored')}."
     )
     both = more[more.reaches]
-    told.append(f"Both at once, the accuracy and more rows than films: {_listed(both, 'value')}.")
+    lines.append(f"Both at once, the accuracy and more rows than films: {_listed(both, 'value')}.")
     if paper > honest:
         wrong = table[[not Protocol(name).honest for name in table.protocol]].sort_values("share_of_gap")
         parts = [
@@ -169,20 +148,16 @@ def sentences(table: pd.DataFrame, paper: float, scored: int, images: int) -> li
             f"{row.above_high / (paper - honest):.0%})"
             for row in wrong[::-1].itertuples()
         ]
-        told.append(
+        lines.append(
             f"From grouped ({honest:.3f}) to the paper are {100 * (paper - honest):.1f} points. Share of them that each "
             f"mistake covers on the films that both score: {'; '.join(parts)}."
         )
     else:
-        told.append(f"grouped reaches {honest:.3f}, so there is no gap to the paper that a mistake would explain.")
-    return told
+        lines.append(f"grouped reaches {honest:.3f}, so there is no gap to the paper that a mistake would explain.")
+    return lines
 
 
 def _listed(rows: pd.DataFrame, column: str) -> str:
-    shown = [
-        f"{row.protocol} ({getattr(row, column):.3f})"
-        if column == "value"
-        else f"{row.protocol} ({row.scored} of {row.n_files})"
-        for row in rows.itertuples()
-    ]
-    return ", ".join(shown) or "none"
+    value, scored = "{0.protocol} ({0.value:.3f})", "{0.protocol} ({0.scored} of {0.n_files})"
+    form = value if column == "value" else scored
+    return ", ".join(form.format(row) for row in rows.itertuples()) or "none"

@@ -1,9 +1,9 @@
-"""One mistake at a time: the same cheap network under every protocol, honest and not.
+"""One mistake at a time: the same small network under every protocol, honest or not.
 
-The network is a small multilayer perceptron on pooled activations of a frozen backbone. Its penalty and its
-epochs are frozen on the honest split before any mistake is switched on, and every fit learns from the same
-number of films, so a difference between two protocols is due to the protocol alone. **Leakage in this room is
-deliberate**; nothing but `increments` may import it.
+The network is a multilayer perceptron on pooled activations of a frozen backbone. Its penalty and number of epochs
+are chosen on the honest split before any mistake is made, and every fit learns from the same number of films. A
+difference between two protocols is therefore due to the protocol alone. **Leakage in this room is deliberate**; no
+other room may import it.
 """
 
 from __future__ import annotations
@@ -26,28 +26,24 @@ LEARNING_RATE = 1e-3
 BATCH_SIZE = 128
 PENALTIES = (0.1, 1.0)
 INNER_FOLDS = 4
-# For each epoch the views and the positions of what it shows.
+# View and position of each sample, by epoch.
 Epochs = list[tuple[np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True)
 class Network:
-    """The one network of the lab: settings that no protocol may change."""
+    """The network of the lab; no protocol changes it."""
 
     epochs: int
     penalty: float = 1.0
-    hidden_units: int = HIDDEN_UNITS
-    learning_rate: float = LEARNING_RATE
-    batch_size: int = BATCH_SIZE
 
     def train(self, features: np.ndarray, labels: np.ndarray, epochs: Epochs, seed: int) -> Iterator[MLPClassifier]:
-        """The network after each epoch; features (views, n, channels), an epoch the (view, position) it shows."""
-        rows = len(epochs[0][1])
+        """The network after each epoch; features (views, n, channels)."""
         network = MLPClassifier(
-            hidden_layer_sizes=(self.hidden_units,),
+            hidden_layer_sizes=(HIDDEN_UNITS,),
             alpha=self.penalty,
-            learning_rate_init=self.learning_rate,
-            batch_size=min(self.batch_size, rows),
+            learning_rate_init=LEARNING_RATE,
+            batch_size=min(BATCH_SIZE, len(epochs[0][1])),
             random_state=seed,
         )
         for views, positions in epochs:
@@ -57,10 +53,9 @@ class Network:
 
 @dataclass(frozen=True)
 class Lab:
-    """What all protocols share: the network, the films' features (views, n, channels), and how films are dealt.
+    """What all protocols share: the network, the films' features (views, n, channels) and the splits.
 
-    `images` (image_id, label, group) is in the order of the features, `folds` is `folds.csv`; `size` is the number
-    of films that every fit learns from.
+    `images` (image_id, label, group) follows the features, `folds` is `folds.csv`; a fit learns from `size` films.
     """
 
     network: Network
@@ -70,16 +65,16 @@ class Lab:
     size: int
 
     def samples(self, split: str, seed: int) -> pd.DataFrame:
-        """View, position and fold of what a split deals; raises ValueError where folds.csv lacks it."""
-        dealt = self.folds[(self.folds.protocol == split) & (self.folds.seed == seed) & (self.folds.fold >= 0)]
-        if dealt.empty:
+        """View, position and fold of each sample of a split; raises ValueError where folds.csv lacks it."""
+        rows = self.folds[(self.folds.protocol == split) & (self.folds.seed == seed) & (self.folds.fold >= 0)]
+        if rows.empty:
             raise ValueError(f"folds.csv has no protocol {split!r} with seed {seed}; run 02_eda with it")
         position = pd.Series(np.arange(len(self.images)), index=self.images.image_id)
-        table = dealt[["view", "fold"]].assign(position=position.loc[dealt.image_id].to_numpy())
+        table = rows[["view", "fold"]].assign(position=position.loc[rows.image_id].to_numpy())
         return table.sort_values(["view", "position"], ignore_index=True)
 
     def labels(self, shuffled: bool, seed: int) -> np.ndarray:
-        """The labels, int (n,); shuffled ones are handed round between groups of one fold of `grouped`."""
+        """The labels, int (n,); shuffled ones are permuted between groups within a fold of `grouped`."""
         labels = self.images.label.to_numpy(int)
         if not shuffled:
             return labels
@@ -88,45 +83,40 @@ class Lab:
         units = pd.DataFrame({"group": self.images.group, "fold": fold, "label": labels})
         units = units.drop_duplicates("group").set_index("group")
         generator = np.random.default_rng(runtime.derived_seed("leakage", "shuffled", seed))
-        dealt = units.groupby("fold").label.transform(generator.permutation)
-        return dealt.loc[self.images.group].to_numpy(int)
+        permuted = units.groupby("fold").label.transform(generator.permutation)
+        return permuted.loc[self.images.group].to_numpy(int)
 
 
 def prepare(
     features: np.ndarray, images: pd.DataFrame, folds: pd.DataFrame, seeds: Sequence[int], most_epochs: int
 ) -> tuple[Lab, pd.DataFrame]:
-    """A lab whose network is frozen on the honest split, and the inner accuracy of each recipe tried.
+    """A lab whose network is tuned on the honest split, and the inner accuracy of each penalty and epoch.
 
-    Tried on inner folds of the training images of `grouped`, first seed. Of all recipes within one standard error of
-    the best the one of most epochs (at most `most_epochs`), then of least penalty, is kept: as long as honest accuracy
-    does not suffer, nothing would have stopped the training. The training size is the smallest that a fold of
-    `grouped` has. Columns of the table: penalty, epoch, accuracy.
+    Tuning uses inner folds of the training images of `grouped`, first seed. Of all settings within one standard error
+    of the best it keeps the most epochs, then the smallest penalty: nothing would have stopped the training as long
+    as honest accuracy did not suffer. Fits learn from as many films as the smallest training set of `grouped` has.
+    Columns of the table: penalty, epoch, accuracy.
     """
     draft = Lab(Network(most_epochs), features, images, folds, 0)
-    sizes = [
-        (samples.fold != fold).sum()
-        for samples in (draft.samples("grouped", seed) for seed in seeds)
-        for fold in samples.fold.unique()
-    ]
+    splits = [draft.samples("grouped", seed) for seed in seeds]
+    size = min(len(split) - split.fold.value_counts().max() for split in splits)
     right = {penalty: _inner_right(draft, penalty, seeds[0]) for penalty in PENALTIES}
-    tried = (
-        pd.DataFrame(
-            {"penalty": penalty, "epoch": np.arange(1, most_epochs + 1), "accuracy": shares.mean(axis=0)}
-            for penalty, shares in right.items()
-        )
-        .explode(["epoch", "accuracy"], ignore_index=True)
-        .astype(float)
-    )
+    epochs = np.arange(1, most_epochs + 1)
+    parts = [
+        pd.DataFrame({"penalty": penalty, "epoch": epochs, "accuracy": shares.mean(axis=0)})
+        for penalty, shares in right.items()
+    ]
+    tried = pd.concat(parts, ignore_index=True).astype(float)
     best = tried.accuracy.max()
     groups = len(right[PENALTIES[0]])
     good = tried[tried.accuracy >= best - np.sqrt(best * (1 - best) / groups)]
     kept = good.sort_values(["epoch", "penalty"], ascending=[False, True]).iloc[0]
     network = replace(draft.network, epochs=int(kept.epoch), penalty=float(kept.penalty))
-    return replace(draft, network=network, size=int(min(sizes))), tried
+    return replace(draft, network=network, size=int(size)), tried
 
 
 def _inner_right(lab: Lab, penalty: float, seed: int) -> np.ndarray:
-    """Share of each held-out group's films that are called rightly after each epoch: (groups, epochs)."""
+    """Accuracy within each held-out group after each epoch: (groups, epochs)."""
     samples, labels = lab.samples("grouped", seed), lab.labels(shuffled=False, seed=seed)
     groups = lab.images.group.to_numpy()
     inner = StratifiedGroupKFold(INNER_FOLDS, shuffle=True, random_state=seed)
@@ -146,10 +136,7 @@ def _inner_right(lab: Lab, penalty: float, seed: int) -> np.ndarray:
 
 
 def run(lab: Lab, names: Sequence[str], seeds: Sequence[int]) -> pd.DataFrame:
-    """Predictions of the named protocols on the splits of these seeds, as a `predictions` table.
-
-    Protocols that differ only in what is looked at share their fits. The labels of shuffled ones are the shuffled.
-    """
+    """A `predictions` table of the named protocols on the splits of these seeds; `y_true` is the shuffled label if any."""
     protocols = [Protocol(name) for name in dict.fromkeys(names)]
     parts = []
     for fit in dict.fromkeys(one.fit for one in protocols):
@@ -165,7 +152,7 @@ def _run_fit(lab: Lab, sharing: Sequence[Protocol], seed: int) -> list[pd.DataFr
     samples, labels = lab.samples(first.split, seed), lab.labels(first.has("shuffled"), seed)
     generator = np.random.default_rng(runtime.derived_seed("leakage", first.split, seed))
     if first.split == "augment_first":
-        # A smaller study to begin with: all views of as many films as the other fits learn from.
+        # A smaller study: all views of as many films as the other fits learn from.
         chosen = generator.choice(np.unique(samples.position), lab.size, replace=False)
         samples = samples[samples.position.isin(chosen)].reset_index(drop=True)
     numbers = sorted(samples.fold.unique())
@@ -174,14 +161,12 @@ def _run_fit(lab: Lab, sharing: Sequence[Protocol], seed: int) -> list[pd.DataFr
         held, seen = samples[samples.fold == fold], samples[samples.fold == numbers[place - 1]]
         shown, epochs = _training(lab, first, samples, fold, seen, generator)
         inputs = _inputs(lab, first, labels, shown, np.unique(samples.position))
-        by_epoch = []
+        every_epoch, by_epoch = any(one.has("tuned_on_test") for one in sharing), []
         for network in lab.network.train(inputs, labels, epochs, runtime.derived_seed("leakage", seed, fold)):
-            if len(by_epoch) == lab.network.epochs - 1 or any(one.has("tuned_on_test") for one in sharing):
+            if every_epoch:
                 by_epoch.append(_scores(network, inputs, held))
-            else:
-                by_epoch.append(None)
         for one in sharing:
-            rows, probability = held, by_epoch[-1]
+            rows, probability = held, by_epoch[-1] if every_epoch else _scores(network, inputs, held)
             if one.has("tuned_on_test"):
                 probability = tuned_on_test(np.array(by_epoch), labels[held.position])
             elif one.has("resubstitution"):
@@ -199,19 +184,14 @@ def _run_fit(lab: Lab, sharing: Sequence[Protocol], seed: int) -> list[pd.DataFr
 
 
 def _training(
-    lab: Lab,
-    protocol: Protocol,
-    samples: pd.DataFrame,
-    fold: int,
-    seen: pd.DataFrame,
-    generator: np.random.Generator,
+    lab: Lab, protocol: Protocol, samples: pd.DataFrame, fold: int, seen: pd.DataFrame, generator: np.random.Generator
 ) -> tuple[np.ndarray, Epochs]:
-    """The films that a fit learns from, and the (view, position) that each of its epochs shows: `lab.size` of each."""
+    """Positions of the films that a fit learns from, and the samples of each of its epochs: `lab.size` of each."""
     rest = samples[samples.fold != fold]
     if protocol.split == "augment_first":
         drawn = [generator.choice(len(rest), lab.size, replace=False) for _ in range(lab.network.epochs)]
         return np.unique(rest.position), [(rest.view.to_numpy()[d], rest.position.to_numpy()[d]) for d in drawn]
-    # The films of `seen` come first, so that resubstitution has them to score.
+    # The films of `seen` come first, because resubstitution scores them.
     known = generator.permutation(seen.position)[: lab.size]
     others = rest.position[~rest.position.isin(seen.position)]
     films = np.sort(np.r_[known, generator.choice(others, lab.size - len(known), replace=False)])
@@ -219,12 +199,12 @@ def _training(
 
 
 def _epochs_of(films: np.ndarray, views: int, epochs: int, generator: np.random.Generator) -> Epochs:
-    """Each epoch shows every film once, in a view drawn for that epoch."""
+    """Every film once per epoch, in a view drawn for that epoch."""
     return [(generator.integers(views, size=len(films)), films) for _ in range(epochs)]
 
 
 def _inputs(lab: Lab, protocol: Protocol, labels: np.ndarray, shown: np.ndarray, everything: np.ndarray) -> np.ndarray:
-    """Features as the network gets them, float32 (views, n, channels): chosen and scaled, on whichever films."""
+    """Selected and scaled features, float32 (views, n, channels), by the films that the protocol looks at."""
     features = lab.features
     if protocol.has("selected_inside") or protocol.has("selected_first"):
         looked_at = everything if protocol.has("selected_first") else shown
@@ -237,7 +217,7 @@ def _inputs(lab: Lab, protocol: Protocol, labels: np.ndarray, shown: np.ndarray,
 def _scaled(features: np.ndarray, looked_at: np.ndarray) -> np.ndarray:
     known = features[:, looked_at]
     middle, spread = known.mean(axis=(0, 1)), known.std(axis=(0, 1))
-    # In place, as with many films each copy of their features in all views counts.
+    # In place, to save memory: the features of many films in all views are large.
     del known
     scaled = features - middle
     scaled /= np.where(spread > 0, spread, 1)
@@ -249,16 +229,16 @@ def _scores(network: MLPClassifier, inputs: np.ndarray, rows: pd.DataFrame) -> n
 
 
 def tuned_on_test(by_epoch: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The probabilities of the epoch, and moved to the threshold, that score best on these very labels.
+    """The probabilities of the epoch that scores best on these labels, shifted to the best threshold.
 
-    by_epoch (epochs, n). The logits are shifted so that 0.5 is the chosen threshold; their order stays. Of several
-    best ones the first epoch counts, and in it the lowest threshold.
+    by_epoch (epochs, n). A shift of the logits puts the threshold at 0.5 and keeps the order. Ties go to the first
+    epoch, then to the lowest threshold.
     """
     best = (-1.0, 0, 0.5)
     for epoch, probability in enumerate(by_epoch):
         order = np.argsort(probability)
         levels, truth = probability[order].astype(np.float64), labels[order]
-        # Right when the first k are called normal: the normal ones among them and the others after them.
+        # Number right when the first k are called normal.
         right = np.r_[0, np.cumsum(truth == 0)] + np.r_[np.cumsum((truth == 1)[::-1])[::-1], 0]
         edges = np.r_[0.0, levels, 1.0]
         possible = np.flatnonzero(np.diff(edges) > 0)

@@ -1,7 +1,8 @@
-"""Protocols to folds: who is trained on and who is scored; one fold, ready to be fitted."""
+"""From protocols to folds: which films are trained on and which are scored; one fold, ready to fit."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,26 +14,21 @@ LEFT_OUT = -1
 
 
 def make_folds(images: pd.DataFrame, protocol: str, n_folds: int, seed: int, views: int = 1) -> pd.DataFrame:
-    """Deal images to folds: columns protocol, seed, image_id, view, fold (-1 = left out).
+    """Assign images to folds: columns protocol, seed, image_id, view, fold (-1 = left out).
 
-    `images` has one row per image: image_id, label (0 or 1), group, conflict (0 or 1). `grouped` and
-    `tuned_on_test` keep groups together and leave out groups with both labels; `grouped_all` keeps those,
-    whole; `by_file` ignores groups; `augment_first` deals `views` views of each image as if each were an
-    image; `resubstitution` has a single fold 0, on which everything is trained and scored. The result
-    depends on the seed and not on the order of the rows. Raises ValueError for an impossible request and for an
-    image whose role is not `develop`: what has no fold cannot be trained on.
+    `images` has one row per image: image_id, label (0 or 1), group, conflict (0 or 1). `grouped` and `tuned_on_test`
+    keep groups together and leave out groups with both labels; `grouped_all` keeps those too; `by_file` ignores
+    groups; `augment_first` splits `views` views of each image as if each were an image; `resubstitution` has one fold
+    0 for training and scoring. The result depends on the seed, not on the order of rows. Raises ValueError for an
+    impossible request, and for external images, which must never get a fold.
     """
     if protocol not in PROTOCOLS:
         raise ValueError(f"unknown protocol {protocol!r}; expected one of {', '.join(PROTOCOLS)}")
     if "role" in images and (foreign := images.loc[images.role != "develop", "image_id"]).any():
-        raise ValueError(
-            f"{foreign.iloc[0]} is of the external set; expected images of the study alone, as manifest.usable gives"
-        )
+        raise ValueError(f"{foreign.iloc[0]} is of the external set; expected only images from manifest.usable")
     table = images[["image_id", "label", "group", "conflict"]].sort_values("image_id", ignore_index=True)
-    if table.image_id.duplicated().any():
-        raise ValueError(
-            f"image {table.image_id[table.image_id.duplicated()].iloc[0]} stands twice; expected one row each"
-        )
+    if (twice := table.image_id.duplicated()).any():
+        raise ValueError(f"image {table.image_id[twice].iloc[0]} is listed twice; expected one row each")
     n_views = views if protocol == "augment_first" else 1
     samples = pd.concat([table.assign(view=view) for view in range(n_views)], ignore_index=True)
     samples["fold"] = LEFT_OUT
@@ -52,13 +48,13 @@ def make_folds(images: pd.DataFrame, protocol: str, n_folds: int, seed: int, vie
 
 
 def check_no_leak(folds: pd.Series, groups: pd.Series) -> None:
-    """Raise ValueError when a group lies in two folds; both are indexed by image_id, -1 is no fold."""
+    """Raise ValueError where a group lies in two folds; both are indexed by image_id, fold -1 does not count."""
     scored = folds[folds != LEFT_OUT]
     spread = scored.groupby(groups.loc[scored.index]).nunique()
     if (spread > 1).any():
         group = spread[spread > 1].index[0]
-        where = ", ".join(scored.index[groups.loc[scored.index] == group][:4])
-        raise ValueError(f"group {group} lies in more than one fold ({where}); make the folds again with 02_eda")
+        films = ", ".join(scored.index[groups.loc[scored.index] == group][:4])
+        raise ValueError(f"group {group} lies in more than one fold ({films}); run 02_eda again")
 
 
 def _check_possible(labels: pd.Series, units: pd.Series, n_folds: int, protocol: str) -> None:
@@ -66,14 +62,12 @@ def _check_possible(labels: pd.Series, units: pd.Series, n_folds: int, protocol:
     fewest = min(counts.values())
     if fewest < n_folds:
         what = "images" if protocol in ("by_file", "augment_first") else "groups"
-        way_out = f"n_folds of at most {fewest} would work" if fewest >= 2 else "more images of that class are needed"
-        raise ValueError(
-            f"{protocol}: {n_folds} folds need at least {n_folds} {what} of each class; found {counts[0]} normal and "
-            f"{counts[1]} osteoporosis; {way_out}"
-        )
+        remedy = f"n_folds of at most {fewest} would work" if fewest >= 2 else "more images of that class are needed"
+        need = f"{n_folds} folds need at least {n_folds} {what} of each class"
+        raise ValueError(f"{protocol}: {need}; found {counts[0]} normal and {counts[1]} osteoporosis; {remedy}")
 
 
-def _numbers(split: object, n: int) -> np.ndarray:
+def _numbers(split: Iterable[tuple[np.ndarray, np.ndarray]], n: int) -> np.ndarray:
     folds = np.full(n, LEFT_OUT)
     for number, (_, scored) in enumerate(split):
         folds[scored] = number
@@ -82,7 +76,7 @@ def _numbers(split: object, n: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Fold:
-    """One fold to be fitted: where each image stands and which fold is scored."""
+    """One fold to fit: the fold of each image, and which fold is scored."""
 
     protocol: str
     seed: int
@@ -105,26 +99,22 @@ class Fold:
 
     @property
     def inner_groups(self) -> np.ndarray:
-        """What an inner split keeps together; under `by_file` the mistake is made inside as well."""
+        """Groups for an inner split, which repeats the mistake of `by_file`."""
         return np.arange(len(self.table)) if self.protocol == "by_file" else self.table.group.to_numpy()
 
     def arm(self, recipe: str, variant: str) -> dict[str, object]:
-        """The columns that tell this fold's rows from those of other fits."""
-        return {
-            "protocol": self.protocol, "recipe": recipe, "variant": variant, "seed": self.seed, "fold": self.number
-        }  # fmt: skip
+        """The columns that identify a fit of this fold."""
+        ours = {"seed": self.seed, "fold": self.number}
+        return {"protocol": self.protocol, "recipe": recipe, "variant": variant, **ours}
 
     def scored(self, probability: np.ndarray) -> pd.DataFrame:
-        """The scored images with the probability of each, in the order of `test`, as far as a `predictions` table."""
+        """The scored images with their probabilities, in the order of `test`: the other columns of `predictions`."""
         rows = self.table.iloc[self.test]
         columns = {"image_id": rows.image_id, "view": 0, "group": rows.group, "y_true": rows.label}
         return pd.DataFrame(columns).assign(y_prob=probability.astype(float)).reset_index(drop=True)
 
     def inner_split(self, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Training images as (those to learn from, those to choose the epoch by), about `share` of them the latter.
-
-        Whole groups, stratified by label; the scored fold is in neither. With `share` 0 all are learnt from.
-        """
+        """Positions to train on and to validate on (about `share` of the training images): whole groups, stratified."""
         train = self.train
         if share == 0:
             return train, train[:0]
@@ -136,8 +126,8 @@ class Fold:
 def fold_list(images: pd.DataFrame, folds: pd.DataFrame, protocols: list[str], seeds: list[int]) -> list[Fold]:
     """Every fold of the named protocols and seeds.
 
-    `images` has image_id, label and group, in the order of the activations; `folds` is `folds.csv`.
-    Raises ValueError where a protocol is not in `folds`, misses an image, or has a group on both sides.
+    `images` has image_id, label and group, in the order of the activations; `folds` is `folds.csv`. Raises ValueError
+    where `folds` lacks a protocol or an image, or splits a group.
     """
     found = []
     for protocol in protocols:

@@ -1,4 +1,4 @@
-"""Whether a folder holds a data set: its class folders, its counts, and its files against a list of SHA-256."""
+"""Check that a folder holds a data set: class folders, file counts, and files against published SHA-256 sums."""
 
 from __future__ import annotations
 
@@ -12,23 +12,14 @@ from osteo_utils.sources.registry import LABELS, get, manual_steps
 from osteo_utils.study import paths, results, runtime
 
 CHECKSUMS = "SHA256SUMS"
-
-
-COMPANIONS = (
-    "patients.csv",
-    "phantom.json",
-    "truth.csv",
-    "truth_outlines.json",
-    "truth_masks",
-    "truth_parts",
-    CHECKSUMS,
-)
+# What may lie beside the class folders of a data set without being a film.
+COMPANIONS = (*"patients.csv phantom.json truth.csv truth_outlines.json truth_masks truth_parts".split(), CHECKSUMS)
 
 
 def read_checksums(path: Path) -> dict[str, str]:
-    """SHA-256 by file name (with `/`, relative to the listed folder); raises ValueError at a malformed line."""
+    """SHA-256 by file name, relative to the listed folder; raises ValueError for a malformed line."""
     listed = {}
-    for number, line in enumerate(Path(path).read_text("utf-8").splitlines(), 1):
+    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
         digest, gap, name = line[:64], line[64:66], line[66:]
         if gap != "  " or not name or set(digest) - set("0123456789abcdef"):
             raise ValueError(f"{path}, line {number}: {line!r}; expected a SHA-256, two spaces and a file name")
@@ -37,20 +28,20 @@ def read_checksums(path: Path) -> dict[str, str]:
 
 
 def write_checksums(folder: Path) -> Path:
-    """List every file below `folder` in its own `SHA256SUMS`; `sha256sum --check` can read it."""
-    path = Path(folder) / CHECKSUMS
+    """List every file below `folder` in its `SHA256SUMS`, which `sha256sum --check` can read."""
+    path = folder / CHECKSUMS
     lines = [f"{runtime.sha256_file(file)}  {name}\n" for name, file in _listed(folder).items()]
     results.write_text(path, "".join(lines))
     return path
 
 
 def differences(folder: Path, ignore: Collection[str] = ()) -> dict[str, list[str]]:
-    """Names that are `changed`, `missing` or `added` since `write`; a kind without a name is left out.
+    """Names `changed`, `missing` or `added` since `write_checksums`; kinds without a name are left out.
 
-    `ignore` names entries directly in `folder` that may come later. All bytes are read: a size would not tell
-    a film that was turned or saved again, and the notebook that follows reads every file in any case.
+    `ignore` lists entries of `folder` that may be added. All bytes are read: a rotated or re-saved film can keep its
+    size, and the next notebook reads every file anyway.
     """
-    listed, found = read_checksums(Path(folder) / CHECKSUMS), _listed(folder)
+    listed, found = read_checksums(folder / CHECKSUMS), _listed(folder)
     kinds = {
         "changed": [name for name in listed if name in found and runtime.sha256_file(found[name]) != listed[name]],
         "missing": [name for name in listed if name not in found],
@@ -60,16 +51,12 @@ def differences(folder: Path, ignore: Collection[str] = ()) -> dict[str, list[st
 
 
 def _listed(folder: Path) -> dict[str, Path]:
-    found = {path.relative_to(folder).as_posix(): path for path in Path(folder).rglob("*") if path.is_file()}
+    found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
     return {name: found[name] for name in sorted(found) if name != CHECKSUMS}
 
 
 def locate(dataset: str, data_dir: str = "") -> Path:
-    """Folder of a data set that is on this machine, checked; a relative `data_dir` starts at the project's folder.
-
-    Raises FileNotFoundError, NotADirectoryError or ValueError as `check_folder` does; where a Kaggle set is
-    missing, the text lists the steps to get it.
-    """
+    """Folder of a data set, checked by `check_folder`; a relative `data_dir` starts at the project's folder."""
     entry = get(dataset)
     if not data_dir and dataset == "folder":
         raise ValueError("data_dir is empty: name the folder that holds normal/ and osteoporosis/ (--data DIR)")
@@ -81,23 +68,21 @@ def locate(dataset: str, data_dir: str = "") -> Path:
 
 
 def check_folder(root: Path) -> dict[str, Path]:
-    """Folder of each class, by class name; upper and lower case are the same.
+    """Folder of each class, whose name may be in upper or lower case.
 
-    Raises FileNotFoundError, NotADirectoryError, or ValueError where a class is missing, empty or there twice.
+    Raises FileNotFoundError, NotADirectoryError, or ValueError where a class is missing, empty or duplicated.
     """
-    root = Path(root)
-    wanted = " and ".join(f"{name}/" for name in LABELS)
-    if not root.exists():
-        raise FileNotFoundError(f"{root}: does not exist; expected a folder with {wanted} in it")
+    expected = " and ".join(f"{name}/" for name in LABELS)
     if not root.is_dir():
-        raise NotADirectoryError(f"{root}: is a file; expected a folder with {wanted} in it")
+        problem, kind = ("is a file", NotADirectoryError) if root.exists() else ("does not exist", FileNotFoundError)
+        raise kind(f"{root}: {problem}; expected a folder with {expected} in it")
     folders = sorted(path for path in root.iterdir() if path.is_dir())
     matches = {name: [path for path in folders if path.name.lower() == name] for name in LABELS}
     if missing := [name for name, found in matches.items() if not found]:
         names = ", ".join(f"{path.name}/" for path in folders[:10]) or "no folder"
         deeper = [path for path in find_roots(root) if path != root]
         hint = f"; give {deeper[0]} instead, which has both" if deeper else "; rename or add the class folders"
-        raise ValueError(f"{root}: lacks {' and '.join(missing)}/; found {names}, expected {wanted}{hint}")
+        raise ValueError(f"{root}: lacks {' and '.join(missing)}/; found {names}, expected {expected}{hint}")
     for name, found in matches.items():
         if len(found) > 1:
             raise ValueError(f"{root}: two folders for {name}: {', '.join(path.name for path in found)}; merge them")
@@ -107,48 +92,37 @@ def check_folder(root: Path) -> dict[str, Path]:
 
 
 def check_external(root: Path, external: Path) -> dict[str, Path]:
-    """Folder of each class of an external set, by class name, which must lie apart from the study's own folder `root`.
-
-    Raises as `check_folder` does, and ValueError where one of the two folders holds the other.
-    """
-    ours, theirs = Path(root).resolve(), Path(external).resolve()
+    """`check_folder` of an external set; ValueError where it holds the study's folder `root` or lies in it."""
+    ours, theirs = root.resolve(), external.resolve()
     if ours.is_relative_to(theirs) or theirs.is_relative_to(ours):
-        raise ValueError(
-            f"{external}: an external set must be films of another source, and this folder and the study's own, "
-            f"{root}, hold one another; give a folder outside it"
-        )
+        raise ValueError(f"{external}: an external set must be films of another source; give a folder outside {root}")
     return check_folder(theirs)
 
 
 def find_roots(folder: Path) -> list[Path]:
     """Folders at or below `folder` that hold a folder for each class; the shallowest come first."""
-    found = []
-    for place, folders, _ in os.walk(folder):
-        if set(LABELS) <= {name.lower() for name in folders}:
-            found.append(Path(place))
+    walked = os.walk(folder)
+    found = [Path(place) for place, folders, _ in walked if set(LABELS) <= {name.lower() for name in folders}]
     return sorted(found, key=lambda path: (len(path.parts), path))
 
 
 def counts(root: Path) -> dict[str, int]:
-    """Files of each folder directly in `root`, by its name in lower case."""
-    found = {folder.name.lower(): 0 for folder in Path(root).iterdir() if folder.is_dir()}
-    for path in Path(root).glob("*/**/*"):
+    """Number of files in each folder of `root`, by its name in lower case."""
+    found = {folder.name.lower(): 0 for folder in root.iterdir() if folder.is_dir()}
+    for path in root.glob("*/**/*"):
         if path.is_file():
             found[path.relative_to(root).parts[0].lower()] += 1
     return found
 
 
 def verify(root: Path, name: str) -> pd.DataFrame:
-    """Compare the files of a folder with the published checksums: image_id, state.
+    """Compare files with the published checksums: image_id, state; empty where the registry has none.
 
     `state` is `identical`, `differs` (same name, other bytes), `missing` (published, not found) or `not listed`.
-    An empty frame where the registry has no checksums.
     """
-    entry = get(name)
-    frame = pd.DataFrame({"image_id": pd.Series(dtype=str), "state": pd.Series(dtype=str)})
-    if not entry.checksums:
-        return frame
-    published = read_checksums(Path(__file__).parent / entry.checksums)
+    if not (listed := get(name).checksums):
+        return pd.DataFrame(columns=["image_id", "state"], dtype=str)
+    published = read_checksums(Path(__file__).parent / listed)
     states = dict.fromkeys(published, "missing")
     for class_name, folder in check_folder(root).items():
         for path in folder.rglob("*"):
@@ -160,7 +134,7 @@ def verify(root: Path, name: str) -> pd.DataFrame:
 
 
 def account(root: Path, name: str) -> list[str]:
-    """What differs between a folder and the registry, one sentence a line; found against expected."""
+    """What differs between a folder and the registry, one sentence per line."""
     entry, lines, found = get(name), [], counts(root)
     for class_name, expected in entry.expected.items():
         number = found.get(class_name, 0)
@@ -177,6 +151,6 @@ def account(root: Path, name: str) -> list[str]:
     ):
         chosen = checked.loc[checked["state"] == state, "image_id"].tolist()
         if chosen or (state == "identical" and len(checked)):
-            some = f", such as {chosen[0]}" if chosen and state != "identical" else ""
-            lines.append(f"{len(chosen)} of {len(checked)} files {meaning}{some}")
+            example = f", such as {chosen[0]}" if chosen and state != "identical" else ""
+            lines.append(f"{len(chosen)} of {len(checked)} files {meaning}{example}")
     return lines

@@ -1,10 +1,9 @@
 """`kaggle datasets download` as a process of its own, with the reason where it fails.
 
-The client lets nobody in without credentials but its own command line, and that prints only the text of an
-error. Run as a program, this file is that command line; it also tells the HTTP status and how long Kaggle asks
-to wait. Within one run the client goes on by itself where the connection breaks (five times, with pauses of 2
-to 32 s and a Range request), and in the next run where it finds its partial file and a note of what that
-belongs to. It does not try again where the first answer is an error (client 2.2.4).
+Without credentials the client works only as a command line, which prints no more than an error's text. Run as a
+program, this file is that command line, and also reports the HTTP status and the wait that Kaggle asks for. The
+client resumes a broken connection by itself (five times, after 2 to 32 s, with a Range request), and a later run
+resumes its partial file. It does not retry where the first response is an error (client 2.2.4).
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ MARK = "osteo-kaggle-error: "
 
 
 class KaggleError(RuntimeError):
-    """What went wrong: `status` of HTTP, `wait` in seconds as Kaggle asks, `errno` of the system; None = none."""
+    """A failed download: HTTP `status`, `wait` in seconds that Kaggle asks for, `errno` of the system; None = none."""
 
     def __init__(self, text: str, status: int | None = None, wait: float | None = None, errno: int | None = None):
         super().__init__(text)
@@ -32,27 +31,27 @@ class KaggleError(RuntimeError):
 
 
 def download(slug: str, folder: Path, seconds: float) -> tuple[Path, list[str]]:
-    """Download a data set's archive into `folder`, going on with a partial one; its path and what was printed.
+    """Download a data set's archive into `folder`, or resume a partial one; returns its path and the printed lines.
 
-    Raises KaggleError where Kaggle refuses, the connection stays broken, the disk is full, or `seconds` pass.
+    Raises KaggleError where Kaggle refuses, the connection fails, the disk is full, or `seconds` pass.
     """
     command = [sys.executable, "-P", __file__, "datasets", "download", slug, "-p", str(folder), "--quiet"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, stdin=subprocess.DEVNULL)
     except subprocess.TimeoutExpired:
         raise KaggleError(f"kaggle datasets download {slug} was not done in {seconds:.0f} s") from None
-    said = [line for line in (done.stdout + "\n" + done.stderr).splitlines() if line.strip()]
+    output = [line for line in (done.stdout + "\n" + done.stderr).splitlines() if line.strip()]
     archives = sorted(folder.glob("*.zip"))
     if done.returncode == 0 and len(archives) == 1:
-        return archives[0], said
-    reasons = [json.loads(line.removeprefix(MARK)) for line in said if line.startswith(MARK)]
+        return archives[0], output
+    reasons = [json.loads(line.removeprefix(MARK)) for line in output if line.startswith(MARK)]
     if not reasons:
-        shown = "\n  ".join(said[-6:]) or "no message"
+        shown = "\n  ".join(output[-6:]) or "no message"
         raise KaggleError(f"kaggle datasets download {slug} ended with code {done.returncode}:\n  {shown}")
     reason = reasons[0]
     text = f"{reason['kind']}: {reason['text']}"
     if reason["kind"] == "ValueError":
-        # The client may have stored an error page in place of bytes, and would go on behind it the next time.
+        # The client may have saved an error page as the archive, and would append to it next time.
         for path in (*archives, *folder.glob("*.kaggle-partial")):
             path.unlink()
     wait = seconds_to_wait(reason["retry_after"], datetime.now(UTC))
@@ -68,7 +67,7 @@ def download(slug: str, folder: Path, seconds: float) -> tuple[Path, list[str]]:
 
 
 def seconds_to_wait(retry_after: str | None, now: datetime) -> float | None:
-    """Seconds that a Retry-After header asks for, as a number or a date (RFC 9110, 10.2.3); None = no such wish."""
+    """Seconds that a Retry-After header (a number or a date, RFC 9110, 10.2.3) asks for; None without one."""
     text = (retry_after or "").strip()
     if text.isdecimal():
         return float(text)
@@ -79,7 +78,7 @@ def seconds_to_wait(retry_after: str | None, now: datetime) -> float | None:
 
 
 def credentials() -> list[str]:
-    """Variables and files from which the client takes credentials on this machine, in the order of its search."""
+    """Variables and files on this machine from which the client takes credentials, in its order of search."""
     home = Path.home() / ".kaggle"
     other = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "kaggle"
     own = Path(os.environ.get("KAGGLE_CONFIG_DIR") or (home if home.exists() else other))
@@ -93,41 +92,34 @@ def credentials() -> list[str]:
 
 
 def _about_credentials() -> str:
-    if places := credentials():
-        return (
-            f"The credentials come from {' and '.join(places)}. A public set needs none: unset the variable or "
-            "move the file away, or put right ones there, and run again"
-        )
+    if places := " and ".join(credentials()):
+        return f"The credentials come from {places}. A public set needs none: remove or correct them, and run again"
     return "No credentials were found and this set seems to need them: `kaggle auth login` makes some"
 
 
 def _main() -> None:
-    # The client reads its own name and command here, when it is imported, to see whether nobody may come in.
+    # On import the client reads its name and command from here, to decide whether it needs credentials.
     sys.argv[0] = "kaggle"
     from kaggle import api, cli
 
-    api.dataset_download_cli = _telling(api.dataset_download_cli)
-    _telling(cli.main)()
+    api.dataset_download_cli = _reporting(api.dataset_download_cli)
+    _reporting(cli.main)()
 
 
-def _telling(command: Callable[..., Any]) -> Callable[..., Any]:
+def _reporting(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
-    def told(*arguments: Any, **options: Any) -> Any:
+    def reported(*arguments: Any, **options: Any) -> Any:
         try:
             return command(*arguments, **options)
         except (OSError, ValueError) as error:
             answer = getattr(error, "response", None)
-            reason = {
-                "kind": type(error).__name__,
-                "text": str(error),
-                "errno": getattr(error, "errno", None),
-            }
+            reason = {"kind": type(error).__name__, "text": str(error), "errno": getattr(error, "errno", None)}
             reason["status"] = None if answer is None else answer.status_code
             reason["retry_after"] = None if answer is None else answer.headers.get("Retry-After")
             print(MARK + json.dumps(reason), file=sys.stderr)
             raise
 
-    return told
+    return reported
 
 
 if __name__ == "__main__":

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from osteo_utils.study import paths
 
 LABELS = {"normal": 0, "osteoporosis": 1}
+KAGGLE = "https://www.kaggle.com/datasets/"
 ULTRASOUND = (
     "Labels come from ultrasound T-scores of unknown chain, not from DXA, the reference method for osteoporosis."
 )
@@ -20,12 +21,11 @@ NOT_INDEPENDENT = (
 
 @dataclass(frozen=True)
 class DataSet:
-    """What is known of a data set before it is opened.
+    """What is known about a data set before it is opened.
 
-    `slug` is its address on Kaggle (owner/name), `expected` the files per class, `checksums` the file beside
-    this module that lists SHA-256 and name of each file as published, `citation` how to name it in a text,
-    `relation` what it shares with other sets. Slugs and counts of the Kaggle sets are inferred from counts and
-    hashes; no page of theirs has been read.
+    `slug` is its address on Kaggle (owner/name), `expected` the files per class, `checksums` the file in this folder
+    that lists SHA-256 and name of each published file, `citation` how to cite it, `relation` what it shares with
+    other sets. Slugs and counts of the Kaggle sets are inferred from counts and hashes, not read on their pages.
     """
 
     name: str
@@ -40,24 +40,18 @@ class DataSet:
     relation: str = ""
 
     @property
-    def classes(self) -> dict[str, int | None]:
-        """Label of each class; its folder bears its name, in upper or lower case. None is a class without label."""
-        return {name: LABELS.get(name) for name in self.expected or LABELS}
-
-    @property
     def page(self) -> str:
-        """Address of the page where a person can download the set; empty where there is none."""
-        return f"https://www.kaggle.com/datasets/{self.slug}" if self.slug else ""
+        """Download page; empty for a set that is not on Kaggle."""
+        return KAGGLE + self.slug if self.slug else ""
 
 
 def _kaggle(
-    name: str, title: str, slug: str, relation: str, licence: str = NO_LICENCE, checksums: str = "",
-    citation: str = "", **expected: int,
+    name: str, title: str, slug: str, relation: str, expected: dict[str, int], licence: str = NO_LICENCE,
+    checksums: str = "", citation: str = "",
 ) -> DataSet:  # fmt: skip
-    owner, short = slug.split("/")
-    entry = DataSet(name, title, ULTRASOUND, licence, f"Kaggle {slug}", slug, expected, checksums)
-    plain = f"{owner}: {short}. Data set, Kaggle, {entry.page}; add version and date of your download."
-    return replace(entry, citation=f"{citation} {plain}".strip(), relation=relation)
+    own = f"{slug.replace('/', ': ')}. Data set, Kaggle, {KAGGLE}{slug}; add version and date of your download."
+    citation = f"{citation} {own}".strip()
+    return DataSet(name, title, ULTRASOUND, licence, f"Kaggle {slug}", slug, expected, checksums, citation, relation)
 
 
 REGISTRY: dict[str, DataSet] = {
@@ -78,9 +72,8 @@ REGISTRY: dict[str, DataSet] = {
             "mrmann007/osteoporosis",
             "By its counts knee372 and knee372_128x256 in one: of each class 186 larger films and 186 of "
             f"128x256 pixels. {NOT_INDEPENDENT}",
+            {"normal": 372, "osteoporosis": 372},
             checksums="knee744.sha256",
-            normal=372,
-            osteoporosis=372,
         ),
         DataSet(
             "folder",
@@ -96,61 +89,53 @@ REGISTRY: dict[str, DataSet] = {
             "Knee radiographs, a relative of knee744",
             "stevepython/osteoporosis-knee-xray-dataset",
             f"By its counts the larger films of knee744; in small knee372_128x256. {NOT_INDEPENDENT}",
-            normal=186,
-            osteoporosis=186,
+            {"normal": 186, "osteoporosis": 186},
         ),
         _kaggle(
             "knee372_128x256",
             "The same 372 films scaled to 128x256",
             "sachinkumar413/osteoporosis-knee-dataset-preprocessed128x256",
             f"By its name and counts knee372 scaled, and the small films of knee744. {NOT_INDEPENDENT}",
-            normal=186,
-            osteoporosis=186,
+            {"normal": 186, "osteoporosis": 186},
         ),
         _kaggle(
             "knee1947",
             "Knee radiographs in three classes, osteopenia between the two",
             "mohamedgobara/multi-class-knee-osteoporosis-x-ray-dataset",
             f"Gathered from several sources by the word of third parties, knee239 perhaps among them. {NOT_INDEPENDENT}",
+            {"normal": 780, "osteopenia": 374, "osteoporosis": 793},
             citation="By the word of third parties the data of: Knee Osteoporosis Diagnosis Based on Deep Learning, "
             "2024, https://doi.org/10.1007/s44196-024-00615-4.",
-            normal=780,
-            osteopenia=374,
-            osteoporosis=793,
         ),
         _kaggle(
             "knee239",
             "Copy of Wani and Arora, Mendeley Data fxjm8fb6mw: 239 knees in three classes",
             "mohamedgobara/osteoporosis-database",
             f"The Mendeley set under another address; knee1947 may hold it. {NOT_INDEPENDENT}",
+            {"normal": 36, "osteopenia": 154, "osteoporosis": 49},
             "CC BY 4.0 by the word of third parties",
             citation="Wani, Insha Majeed; Arora, Sakshi (2021): Knee X-ray Osteoporosis Database. Mendeley Data, V2, "
             "https://doi.org/10.17632/fxjm8fb6mw.2. Copy:",
-            normal=36,
-            osteopenia=154,
-            osteoporosis=49,
         ),
     )
 }
 
 
 def get(name: str) -> DataSet:
-    """The registry's entry; raises ValueError that lists the known names."""
+    """Entry of a data set; raises ValueError with the known names for another name."""
     if name not in REGISTRY:
         raise ValueError(f"data set {name!r} is unknown; expected one of {', '.join(REGISTRY)}")
     return REGISTRY[name]
 
 
 def manual_steps(name: str) -> str:
-    """Numbered steps by which a person gets a Kaggle set without this program."""
-    entry = get(name)
-    return "\n".join(
-        (
-            "To get it by hand:",
-            f"  1. Open {entry.page} in a browser and log in.",
-            "  2. Press Download and keep the zip file.",
-            f"  3. Unzip it so that {paths.raw(name) / 'normal'} and {paths.raw(name) / 'osteoporosis'} hold the films,",
-            "     or anywhere else and pass that folder with --data DIR.",
-            "  4. Run again.",
-        )
+    """How to get a Kaggle set by hand, in numbered steps."""
+    root = paths.raw(name)
+    return (
+        "To get it by hand:\n"
+        f"  1. Open {get(name).page} in a browser and log in.\n"
+        "  2. Press Download and keep the zip file.\n"
+        f"  3. Unzip it so that {root / 'normal'} and {root / 'osteoporosis'} hold the films,\n"
+        "     or anywhere else and pass that folder with --data DIR.\n"
+        "  4. Run again."
     )

