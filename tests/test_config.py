@@ -28,7 +28,7 @@ def test_every_committed_study_is_complete(study: str) -> None:
         ("protocols", [], "expected a list of at least one"),
         ("protocols", ["grouped", "by_fold"], "did you mean 'by_file'"),
         ("protocols", ["by_file"], "'grouped' must be among them"),
-        ("split_seeds", [1, 1], "an entry stands twice"),
+        ("split_seeds", [1, 1], "an entry is listed twice"),
         ("variants", ["segmented"], "'full' must be among them"),
         ("osteopenia", "normel", "did you mean 'normal'"),
         ("trained_seeds", 9, "expected at most the 3 entries of split_seeds, found 9"),

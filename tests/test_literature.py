@@ -88,5 +88,5 @@ def test_a_missing_field_and_a_double_entry_are_named() -> None:
     del without["protocol"]
     with pytest.raises(ValueError, match="lacks \\['protocol'\\]"):
         literature.check([without])
-    with pytest.raises(ValueError, match="shawon2024 stands twice"):
+    with pytest.raises(ValueError, match="shawon2024 is listed twice"):
         literature.check([ENTRIES[0], ENTRIES[0]])
