@@ -104,7 +104,7 @@ def test_an_own_study_points_at_the_folder_and_touches_no_other(home: Path) -> N
     settings = config.load("clinic")
     assert (settings["dataset"], settings["data_dir"]) == ("folder", str(folder))
     assert [path.name for path in (home / "data" / "interim").iterdir()] == ["clinic"]
-    with pytest.raises(ValueError, match="already stands for the folder"):
+    with pytest.raises(ValueError, match="already used for the folder"):
         config.create_own("clinic", home / "other", results.write_text)
 
 
