@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from osteo_utils.reporting import findings
-from osteo_utils.reporting.style import NAMES, protocol_name
+from osteo_utils.reporting.style import NAMES, label_of
 from osteo_utils.reporting.tables import (
     MODELS,
     Block,
@@ -83,7 +83,7 @@ def summary(metrics: Metrics, claims: list[dict[str, Any]], dataset: str) -> lis
     verdicts = ", ".join(f"{count} “{verdict}”" for verdict, count in counted.items())
     third = (
         f"One fixed small network goes from accuracy {said(honest)} when split by knee to {said(lab[worst])} under "
-        f"“{protocol_name(worst)}”, and of the paper's {len(claims)} claims the verdicts are {verdicts}."
+        f"“{label_of(worst)}”, and of the paper's {len(claims)} claims the verdicts are {verdicts}."
     )
     return [first, second, third]
 
