@@ -61,10 +61,7 @@ def of_files(images: pd.DataFrame) -> dict[str, np.ndarray]:
     measures = np.column_stack([width, height, width / height])
     size = images["bytes"].to_numpy(float)
     kinds = OneHotEncoder(sparse_output=False).fit_transform(images[["format", "mode"]].astype(str))
-    return {
-        "metadata": np.column_stack([measures, size, size / (width * height), kinds]),
-        "size": measures,
-    }
+    return {"metadata": np.column_stack([measures, size, size / (width * height), kinds]), "size": measures}
 
 
 def of_films(films: Sequence[np.ndarray]) -> dict[str, np.ndarray]:

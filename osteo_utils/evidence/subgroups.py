@@ -19,12 +19,7 @@ from osteo_utils.statistics.resampling import resample
 FEWEST_GROUPS = 10
 
 
-def agreement(
-    pred_a: pd.DataFrame,
-    pred_b: pd.DataFrame,
-    n_resamples: int = 2000,
-    seed: int = 0,
-) -> pd.DataFrame:
+def agreement(pred_a: pd.DataFrame, pred_b: pd.DataFrame, n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
     """Compare the films on which two models agree with those on which they differ.
 
     Rows "both say the same" and "they differ" (there the mean probability decides). Columns films, coverage (their share
@@ -44,10 +39,7 @@ def agreement(
 
 
 def most_certain(
-    predictions: pd.DataFrame,
-    coverages: np.ndarray | None = None,
-    n_resamples: int = 500,
-    seed: int = 0,
+    predictions: pd.DataFrame, coverages: np.ndarray | None = None, n_resamples: int = 500, seed: int = 0
 ) -> pd.DataFrame:
     """Trace accuracy by the share of films that a model decides; the least certain are left to a human.
 

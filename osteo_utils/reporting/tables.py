@@ -15,21 +15,15 @@ from osteo_utils.study.results import Estimate, read_table
 Block = dict[str, Any]
 Metrics = Mapping[str, Estimate]
 MODELS = ("vgg16", "resnet50", "ensemble")
+# The notebook that writes a metric is the first one with a matching beginning.
 MAKERS = {
-    "data/files": "01_data_download",
-    "data/usable": "01_data_download",
-    "data/patients": "01_data_download",
-    "data/osteopenia": "01_data_download",
-    "data/": "02_eda",
-    "external/": "02_eda",
-    "segmentation/": "03_segmentation",
-    "shortcut/background/": "03_segmentation",
-    "shortcut/": "02_eda",
-    "texture/": "03_segmentation",
-    "vgg16/": "04_vgg16",
-    "resnet50/": "05_resnet50",
-    "ensemble/": "06_ensemble",
-    "leakage/": "07_leakage_lab",
+    "01_data_download": ("data/files", "data/usable", "data/patients", "data/osteopenia"),
+    "03_segmentation": ("segmentation/", "shortcut/background/", "texture/"),
+    "02_eda": ("data/", "external/", "shortcut/"),
+    "04_vgg16": ("vgg16/",),
+    "05_resnet50": ("resnet50/",),
+    "06_ensemble": ("ensemble/",),
+    "07_leakage_lab": ("leakage/",),
 }
 LONGEST, HEAD = 20, 10  # a longer table is cut to its first rows
 MAIN_METRICS = ("auroc", "accuracy", "balanced_accuracy", "sensitivity", "specificity", "f1")
@@ -50,7 +44,7 @@ def _between(value: str, low: str, high: str) -> str:
 def needed(metrics: Metrics, name: str) -> Estimate:
     """The metric `name`; if it is missing, a ValueError that names the notebook to run."""
     if name not in metrics:
-        maker = next((notebook for start, notebook in MAKERS.items() if name.startswith(start)), "its notebook")
+        maker = next((notebook for notebook, starts in MAKERS.items() if name.startswith(starts)), "its notebook")
         raise ValueError(f"metrics: there is no {name!r}; run {maker} again, which writes it")
     return metrics[name]
 

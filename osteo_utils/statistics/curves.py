@@ -128,13 +128,7 @@ def decision(
 
 
 def _banded(
-    predictions: pd.DataFrame,
-    statistic: Statistic,
-    across: str,
-    up: str,
-    grid: np.ndarray,
-    n_resamples: int,
-    seed: int,
+    predictions: pd.DataFrame, statistic: Statistic, across: str, up: str, grid: np.ndarray, n_resamples: int, seed: int
 ) -> pd.DataFrame:
     values, drawn = resample(check(predictions), statistic, n_resamples, seed)
     low, high = np.quantile(drawn, TAILS, axis=0)

@@ -156,11 +156,7 @@ def align(frames: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
 
 
 def difference(
-    pred_a: pd.DataFrame,
-    pred_b: pd.DataFrame,
-    metric: str = "accuracy",
-    n_resamples: int = 2000,
-    seed: int = 0,
+    pred_a: pd.DataFrame, pred_b: pd.DataFrame, metric: str = "accuracy", n_resamples: int = 2000, seed: int = 0
 ) -> Comparison:
     """Compare two arms on the same images: a minus b, resampling the groups of both together.
 
