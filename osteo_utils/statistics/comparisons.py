@@ -74,8 +74,7 @@ def by_group(pred_a: pd.DataFrame, pred_b: pd.DataFrame, metric: str = "auroc") 
     frame, (value, error, p_value) = _paired(pred_a, pred_b, metric)
     half = stats.norm.ppf(TAILS[1]) * error
     note = f"p = {p_value:.3g}, {names[metric]}"
-    ends = float(value - half), float(value + half)
-    return Comparison(metric, Estimate(value, *ends, *_sizes(frame), note=note), p_value, names[metric])
+    return Comparison(Estimate(value, float(value - half), float(value + half), *_sizes(frame), note=note), p_value)
 
 
 def _sizes(frame: pd.DataFrame) -> tuple[int, int]:
@@ -139,9 +138,8 @@ def over_folds(pred_a: pd.DataFrame, pred_b: pd.DataFrame, metric: str = "auroc"
         gaps.append(first - second)
         shares.append(len(part) / ((frame["seed"] == seed).sum() - len(part)))
     *value_and_ends, p_value = corrected_t(np.array(gaps), float(np.mean(shares)))
-    test = f"corrected t over {len(gaps)} folds"
-    estimate = Estimate(*value_and_ends, *_sizes(frame), note=f"p = {p_value:.3g}, {test}")
-    return Comparison(metric, estimate, p_value, test)
+    note = f"p = {p_value:.3g}, corrected t over {len(gaps)} folds"
+    return Comparison(Estimate(*value_and_ends, *_sizes(frame), note=note), p_value)
 
 
 def side_by_side(

@@ -4,7 +4,7 @@ The unit of resampling is the group (images of one knee), because copies of a fi
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,18 +19,14 @@ CLASSES = ("normal", "osteoporosis")
 KEYS = ["image_id", "view", "seed"]
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """The difference of two sets of predictions (first minus second) and how surprising it is."""
+class Comparison(NamedTuple):
+    """The difference of two sets of predictions, first minus second, and its two-sided p value."""
 
-    metric: str
     estimate: Estimate
     p_value: float
-    test: str
 
 
-@dataclass(frozen=True)
-class McNemar:
+class McNemar(NamedTuple):
     """Groups that only one of two models classifies correctly, and the exact two-sided p value."""
 
     only_a_right: int
@@ -176,12 +172,11 @@ def two_sided(metric: str, value: float, drawn: np.ndarray, frame: pd.DataFrame,
     """Interval and p value of a difference from its resamples, as `difference` describes; `remark` joins the note."""
     beyond = min(np.sum(drawn <= 0), np.sum(drawn >= 0))
     p_value = min(1.0, 2 * (beyond + 1) / (len(drawn) + 1))
-    test = "paired bootstrap over groups"
-    note = "; ".join(filter(None, (f"p = {p_value:.3g}, {test}", remark)))
-    return Comparison(metric, _estimate(metric, value, drawn, TAILS, frame, note), float(p_value), test)
+    note = "; ".join(filter(None, (f"p = {p_value:.3g}, paired bootstrap over groups", remark)))
+    return Comparison(_estimate(metric, value, drawn, TAILS, frame, note), float(p_value))
 
 
-def mcnemar_by_group(pred_a: pd.DataFrame, pred_b: pd.DataFrame, threshold: float = 0.5) -> McNemar:
+def mcnemar_by_group(pred_a: pd.DataFrame, pred_b: pd.DataFrame) -> McNemar:
     """Test whether two models err on different groups: exact McNemar, one vote per group.
 
     With several seeds a group's vote is the mean over them. Groups with both labels do not vote.
@@ -190,9 +185,9 @@ def mcnemar_by_group(pred_a: pd.DataFrame, pred_b: pd.DataFrame, threshold: floa
     right = []
     for frame in pair.values():
         vote = group_vote(frame).groupby("group")[["y_true", "y_prob"]].mean()
-        right.append((vote["y_prob"] >= threshold) == (vote["y_true"] == 1))
-    only_a, only_b = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
-    table = [[int((right[0] & right[1]).sum()), only_a], [only_b, int((~right[0] & ~right[1]).sum())]]
+        right.append((vote["y_prob"] >= 0.5) == (vote["y_true"] == 1))
+    table = confusion_matrix(*right, labels=[True, False])
+    only_a, only_b = int(table[0, 1]), int(table[1, 0])
     p_value = float(mcnemar(table, exact=True).pvalue) if only_a + only_b else 1.0
     return McNemar(only_a, only_b, len(right[0]), p_value)
 

@@ -26,15 +26,21 @@ def draw_groups(groups: np.ndarray, y_true: np.ndarray, n_resamples: int, seed: 
     for each row (n,): `drawn[:, column]` are the rows' weights. Every stratum keeps its size, so both classes are in
     every resample.
     """
-    column, names = pd.factorize(np.asarray(groups), sort=True)
-    kind = np.bincount(column, np.asarray(y_true, float)) / np.bincount(column)
+    column, strata = _strata(groups, y_true)
     rng = np.random.default_rng(seed)
-    drawn = np.zeros((n_resamples, len(names)), dtype=np.int16)
-    for stratum in (kind == 0, kind == 1, (kind > 0) & (kind < 1)):
-        members = np.flatnonzero(stratum)
+    drawn = np.zeros((n_resamples, column.max() + 1), dtype=np.int16)
+    for members in strata:
         if len(members):
             drawn[:, members] = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), n_resamples)
     return drawn, column
+
+
+def _strata(groups: np.ndarray, y_true: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """The group's column for each row, and the columns of normal groups, of osteoporosis and of conflicts."""
+    column, _ = pd.factorize(np.asarray(groups), sort=True)
+    share = np.bincount(column, np.asarray(y_true, float)) / np.bincount(column)
+    strata = (share == 0, share == 1, (share > 0) & (share < 1))
+    return column, tuple(np.flatnonzero(stratum) for stratum in strata)
 
 
 def resample(frame: pd.DataFrame, statistic: Statistic, n_resamples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -61,16 +67,11 @@ def jackknife(frame: pd.DataFrame, statistic: Statistic) -> list[np.ndarray]:
 
     A stratum of one group is the same in every resample, so it adds no spread and is skipped.
     """
-    groups, y = frame["group"], frame["y_true"].to_numpy()
-    _, column = draw_groups(groups, y, 0, 0)
-    kind = np.sign(np.bincount(column, y) / np.bincount(column) - 0.5) * (
-        frame.groupby("group", sort=True)["y_true"].nunique().to_numpy() == 1
-    )
+    column, (normal, osteoporosis, conflict) = _strata(frame["group"], frame["y_true"])
     left_out = []
-    for stratum in (-1, 0, 1):
-        members = np.flatnonzero(kind == stratum)
+    for members in (normal, conflict, osteoporosis):
         if len(members) > 1:
-            counts = np.ones((len(members), len(kind)), dtype=np.int16)
+            counts = np.ones((len(members), column.max() + 1), dtype=np.int16)
             counts[np.arange(len(members)), members] = 0
             left_out.append(_over_seeds(frame, statistic, counts, column))
     return left_out
