@@ -102,10 +102,9 @@ def _judge(
         remarks = checked.contradictions + checked.remarks
     values = {other["id"]: other["paper"] for other in paper["claims"]}
     for member in claim.get("better_than", []):
-        if claim["paper"] < values[member]:
+        if claim["paper"] < (value := values[member]):
             remarks.append(
-                f"the combination's {claim['paper']:.0%} lies below the {values[member]:.0%} of its own member "
-                f"({member})"
+                f"the combination's {claim['paper']:.0%} lies below the {value:.0%} of its own member ({member})"
             )
     verdict, why = RULES[claim["rule"]](claim, metrics)
     if facts["synthetic"]:
@@ -113,7 +112,6 @@ def _judge(
         why = f"the set {facts['dataset']!r} is drawn by a computer and says nothing about patients"
     if impossible:
         verdict = IMPOSSIBLE
-    sentences = [*remarks, why]
     return {
         "id": claim["id"],
         "where": claim["where"],
@@ -121,7 +119,7 @@ def _judge(
         "paper": "" if claim["paper"] is None else _number(claim["paper"], claim["unit"]),
         "ours": _ours(claim, metrics),
         "verdict": verdict,
-        "why": " ".join(f"{text[0].upper()}{text[1:]}." for text in sentences),
+        "why": " ".join(f"{text[0].upper()}{text[1:]}." for text in [*remarks, why]),
     }
 
 

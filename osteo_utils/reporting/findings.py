@@ -47,14 +47,9 @@ def patients(metrics: Metrics) -> str:
     return f"{text}." if not rest else f"{text}. For the other {rest}, patient-level leakage is unknown."
 
 
-def has_external(metrics: Metrics) -> bool:
-    """Whether the study was given an external set."""
-    return "external/files" in metrics
-
-
 def external(metrics: Metrics) -> list[Block]:
     """How much of the external set overlaps with the study, and the scores on the rest; or that there was none."""
-    if not has_external(metrics):
+    if "external/files" not in metrics:
         return [{"kind": "text", "text": "No external set was given."}]
     files, overlap, kept = (needed(metrics, f"external/{name}") for name in ("files", "overlap_files", "scored_files"))
     people = needed(metrics, "external/patients").value and needed(metrics, "data/patients").value
@@ -203,7 +198,7 @@ def limits(metrics: Metrics, runs: Runs, dataset: str) -> list[str]:
     seeds = settings.get("split_seeds", [])
     if settings.get("primary_recipe") != "none":
         seeds = seeds[: settings.get("trained_seeds", len(seeds))]
-    found = [registry.get(dataset).labels, *([] if has_external(metrics) else [ONE_SET]), *LIMITS]
+    found = [registry.get(dataset).labels, *([] if "external/files" in metrics else [ONE_SET]), *LIMITS]
     if len(seeds) == 1:
         found.append(
             f"Headline numbers come from one split seed only ({seeds[0]}): another deal of the folds would move every "

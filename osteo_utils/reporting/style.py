@@ -125,17 +125,9 @@ def canvas(width: float, height: float, title: str, where: str) -> Figure:
     figure.get_layout_engine().set(rect=(0, 0, 1, height / total), w_pad=0.05, h_pad=0.04)
     left = 0.06 / width
     figure.text(left, 1 - 0.05 / total, title, ha="left", va="top", fontsize=10.5, fontweight="bold")
-    figure.text(
-        left,
-        1 - (0.05 + _TITLE_INCHES) / total,
-        "\n".join(lines),
-        ha="left",
-        va="top",
-        fontsize=7.5,
-        color=PALETTE["neutral"],
-        linespacing=1.25,
-        gid="where",
-    )
+    look_of_where = {"fontsize": 7.5, "color": PALETTE["neutral"], "linespacing": 1.25, "gid": "where"}
+    below = 1 - (0.05 + _TITLE_INCHES) / total
+    figure.text(left, below, "\n".join(lines), ha="left", va="top", **look_of_where)
     return figure
 
 
@@ -147,8 +139,7 @@ def single_axes(width: float, height: float, title: str, where: str) -> tuple[Fi
 
 def require(frame: pd.DataFrame, columns: list[str], drawing: str) -> None:
     """Raise ValueError unless `frame` has these columns and at least one row."""
-    missing = [name for name in columns if name not in frame.columns]
-    if missing:
+    if missing := [name for name in columns if name not in frame.columns]:
         raise ValueError(
             f"{drawing}: the table has no column {', '.join(missing)}; "
             f"expected {', '.join(columns)}, found {', '.join(map(str, frame.columns))}."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -188,10 +189,10 @@ def _assigned_parameters(cells: list[str]) -> list[str]:
 
 
 def _literal_assignment(node: ast.stmt) -> str:
-    if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
-        try:
-            ast.literal_eval(node.value)
-        except ValueError:
-            return ""
-        return node.targets[0].id
+    """The name to which a statement assigns a plain value; empty for any other statement."""
+    match node:
+        case ast.Assign(targets=[ast.Name(id=name)], value=value):
+            with suppress(ValueError):
+                ast.literal_eval(value)
+                return name
     return ""
