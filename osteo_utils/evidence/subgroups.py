@@ -79,8 +79,8 @@ def _kept(frame: pd.DataFrame, kept: np.ndarray, right: np.ndarray, n_resamples:
         accuracy = np.divide(hits, count, out=np.full(count.shape, np.nan), where=count > 0)
         return np.concatenate([count / w.sum(axis=1, keepdims=True), accuracy], axis=1)
 
-    values, drawn = resample(frame, statistic, n_resamples, seed)
-    low, high = np.quantile(drawn, TAILS, axis=0)
+    values, resampled = resample(frame, statistic, n_resamples, seed)
+    low, high = np.quantile(resampled, TAILS, axis=0)
     names = ["coverage", "accuracy", "coverage_low", "low", "coverage_high", "high"]
     table = pd.DataFrame(dict(zip(names, np.concatenate([values, low, high]).reshape(6, -1), strict=True)))
     return table[["coverage", "coverage_low", "coverage_high", "accuracy", "low", "high"]]

@@ -123,9 +123,9 @@ def group_sizes(audit: pd.DataFrame, where: str) -> Figure:
 
 @style.styled
 def flow(table: pd.DataFrame, where: str) -> Figure:
-    """From the files found to those analysed, as CLAIM and STARD ask (columns step, files, knees, main).
+    """Flow diagram from the files found to those analysed, after CLAIM and STARD (columns step, files, knees, main).
 
-    Steps with `main` form the column; the others stand beside the arrow on which they are lost or counted.
+    Steps with `main` form the column; the others stand beside the arrow where they are excluded or counted.
     """
     style.require(table, ["step", "files", "knees", "main"], "flow")
     figure, axes = style.single_axes(6.4, 0.62 * len(table) + 0.1, "From files to analysed knees", where)

@@ -1,4 +1,4 @@
-"""Figures of values with their intervals, one row each."""
+"""Figures of values with their intervals: forest plots, mask trial, perturbations."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from osteo_utils.reporting import style
 
 
 def _dots(axes: Axes, frame: pd.DataFrame, colours: list[str], filled: list[bool]) -> None:
-    """Each row's value as a dot on its interval, and both in figures beside the axes."""
+    """Each row's value as a dot on its interval, and both as numbers beside the axes."""
     beside = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
     for row, (item, colour, full) in enumerate(zip(frame.itertuples(), colours, filled, strict=True)):
         low, high = (item.value if pd.isna(end) else end for end in (item.low, item.high))
@@ -88,10 +88,10 @@ def by_protocol(
 
 @style.styled
 def beside_shuffled(frame: pd.DataFrame, where: str) -> Figure:
-    """AUROC by kind of feature with its interval, and as a grey bar the range that shuffled labels reach.
+    """AUROC of each set of features with its interval, over a grey bar for the range of shuffled labels.
 
-    Columns features, value, low, high, shuffled_low, shuffled_high; a row without the last two looks at bone, gets
-    no bar and is drawn in black.
+    Columns features, value, low, high, shuffled_low, shuffled_high. A row without the last two stands for bone; it has
+    no bar and a black dot.
     """
     style.require(frame, ["features", "value", "low", "high", "shuffled_low", "shuffled_high"], "beside_shuffled")
     figure, axes = style.single_axes(7.2, 0.42 * len(frame) + 0.85, "Known without any network", where)
@@ -110,7 +110,7 @@ def beside_shuffled(frame: pd.DataFrame, where: str) -> Figure:
 
 @style.styled
 def mask_trial(trial: pd.DataFrame, where: str) -> Figure:
-    """Dice of masks whose truth is known: a dot a knee, a row per method and bone, the middle half as a bar.
+    """Dice of masks whose truth is known: a row per method and bone, a dot per knee, a bar for the middle half.
 
     Columns method (unet, classical), bone (all, femur, ...), dice (0-1), as `segmentation.trial` gives them.
     """
@@ -135,9 +135,9 @@ def mask_trial(trial: pd.DataFrame, where: str) -> Figure:
 
 @style.styled
 def perturbations(table: pd.DataFrame, where: str, model: str) -> Figure:
-    """AUROC and the share of calls that change, by kind of perturbation and its strength, with 95 % bands.
+    """AUROC and the share of calls that change, by kind and strength of perturbation, with 95 % bands.
 
-    `table` as `perturbations.judge` gives it, with a column unit; the unchanged films are the first point of every panel.
+    `table` as the room `perturbations` gives it; the unchanged films are the first point of every panel.
     """
     style.require(table, ["kind", "strength", "unit", "value", "low", "high", "flipped"], "perturbations")
     start = table[table.strength == 0]

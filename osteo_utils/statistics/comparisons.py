@@ -177,16 +177,16 @@ def contrast(
     """
     arms = align({name: frames[name] for name in weights})
 
-    def statistic(rows: np.ndarray, drawn: np.ndarray | None) -> np.ndarray:
+    def statistic(rows: np.ndarray, counts: np.ndarray | None) -> np.ndarray:
         total = 0.0
         for name, arm in arms.items():
             y, p = arm["y_true"].to_numpy()[rows], arm["y_prob"].to_numpy()[rows]
-            total = total + weights[name] * measure(y, p, [metric], drawn)[metric]
+            total = total + weights[name] * measure(y, p, [metric], counts)[metric]
         return total[:, None]
 
     frame = next(iter(arms.values()))
-    values, drawn = resample(frame, statistic, n_resamples, seed)
-    return two_sided(metric, float(values[0]), drawn[:, 0], frame)
+    values, resampled = resample(frame, statistic, n_resamples, seed)
+    return two_sided(metric, float(values[0]), resampled[:, 0], frame)
 
 
 def two_by_two_effects(

@@ -130,6 +130,6 @@ def decision(
 def _banded(
     predictions: pd.DataFrame, statistic: Statistic, across: str, up: str, grid: np.ndarray, n_resamples: int, seed: int
 ) -> pd.DataFrame:
-    values, drawn = resample(check(predictions), statistic, n_resamples, seed)
-    low, high = np.quantile(drawn, TAILS, axis=0)
+    values, resampled = resample(check(predictions), statistic, n_resamples, seed)
+    low, high = np.quantile(resampled, TAILS, axis=0)
     return pd.DataFrame({across: grid, up: values, "low": low, "high": high})

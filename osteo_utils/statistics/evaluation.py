@@ -160,20 +160,20 @@ def difference(
     2 / (n_resamples + 1)), so it agrees with the interval. Raises ValueError as `align` does.
     """
     pair = align({"a": pred_a, "b": pred_b})
-    (value_a, drawn_a), (value_b, drawn_b) = (
+    (value_a, resampled_a), (value_b, resampled_b) = (
         resample(frame, statistic_of(frame, [metric]), n_resamples, seed) for frame in pair.values()
     )
-    drawn = (drawn_a - drawn_b)[:, 0]
+    resampled = (resampled_a - resampled_b)[:, 0]
     remark = spread_of_difference(pair["a"], pair["b"], metric)
-    return two_sided(metric, float((value_a - value_b)[0]), drawn, pair["a"], remark)
+    return two_sided(metric, float((value_a - value_b)[0]), resampled, pair["a"], remark)
 
 
-def two_sided(metric: str, value: float, drawn: np.ndarray, frame: pd.DataFrame, remark: str = "") -> Comparison:
+def two_sided(metric: str, value: float, resampled: np.ndarray, frame: pd.DataFrame, remark: str = "") -> Comparison:
     """Interval and p value of a difference from its resamples, as `difference` describes; `remark` joins the note."""
-    beyond = min(np.sum(drawn <= 0), np.sum(drawn >= 0))
-    p_value = min(1.0, 2 * (beyond + 1) / (len(drawn) + 1))
+    beyond = min(np.sum(resampled <= 0), np.sum(resampled >= 0))
+    p_value = min(1.0, 2 * (beyond + 1) / (len(resampled) + 1))
     note = "; ".join(filter(None, (f"p = {p_value:.3g}, paired bootstrap over groups", remark)))
-    return Comparison(_estimate(metric, value, drawn, TAILS, frame, note), float(p_value))
+    return Comparison(_estimate(metric, value, resampled, TAILS, frame, note), float(p_value))
 
 
 def mcnemar_by_group(pred_a: pd.DataFrame, pred_b: pd.DataFrame) -> McNemar:

@@ -81,7 +81,7 @@ def mean_estimate(values: pd.Series, groups: pd.Series, n_resamples: int, seed: 
     """Mean of one value per image with a percentile interval from a bootstrap over groups."""
     per_group = pd.DataFrame({"value": values.to_numpy(), "group": groups.to_numpy()}).groupby("group").value
     totals, sizes = per_group.sum().to_numpy(), per_group.size().to_numpy()
-    drawn = np.random.default_rng(seed).integers(len(sizes), size=(n_resamples, len(sizes)))
-    means = totals[drawn].sum(1) / sizes[drawn].sum(1)
+    chosen = np.random.default_rng(seed).integers(len(sizes), size=(n_resamples, len(sizes)))
+    means = totals[chosen].sum(1) / sizes[chosen].sum(1)
     low, high = np.quantile(means, [0.025, 0.975])
     return Estimate(float(values.mean()), float(low), float(high), len(values), len(sizes), note=note)

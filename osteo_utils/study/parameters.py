@@ -40,7 +40,7 @@ class Parameter:
     may_be_empty: bool = False
 
     def problem(self, value: Any) -> str:
-        """What is wrong with `value`, in words; empty when nothing is."""
+        """What is wrong with `value`; empty when nothing is."""
         if self.kind is list:
             if not isinstance(value, list) or not (value or self.may_be_empty):
                 least = "" if self.may_be_empty else "at least one "
