@@ -76,7 +76,7 @@ def test_the_certain_are_the_right_ones_where_probabilities_can_be_believed():
 
 def test_a_lone_fold_and_an_impossible_share_are_refused():
     frame = table([0, 1], [0.2, 0.8], folds=[0, 0])
-    with pytest.raises(ValueError, match="one fold alone"):
+    with pytest.raises(ValueError, match="only one fold"):
         subgroups.most_certain(frame)
     with pytest.raises(ValueError, match="above 0 and at most 1"):
         subgroups.most_certain(frame, np.array([80.0]))

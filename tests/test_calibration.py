@@ -23,7 +23,7 @@ def test_line_and_spread_are_those_of_statsmodels_with_groups_as_clusters() -> N
     model = sm.GLM(targets, sm.add_constant(logits), family=sm.families.Binomial())
     expected = model.fit(cov_type="cluster", cov_kwds={"groups": groups})
     np.testing.assert_allclose(line.line, expected.params, rtol=1e-6)
-    np.testing.assert_allclose(line.drawn.std(axis=0), expected.bse, rtol=0.15)
+    np.testing.assert_allclose(line.resampled.std(axis=0), expected.bse, rtol=0.15)
     assert (line.n_files, line.n_groups) == (800, 400)
 
 

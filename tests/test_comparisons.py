@@ -60,7 +60,7 @@ def by_definition(y, a, b, groups):
 
 
 def clustered_delong(y, a, b, groups):
-    placed = comparisons.placements(y, a) - comparisons.placements(y, b)
+    placed = metrics.placements(y, a) - metrics.placements(y, b)
     return comparisons.clustered_delong(y, placed, groups)
 
 

@@ -28,7 +28,7 @@ def test_every_committed_study_is_complete(study: str) -> None:
         ("protocols", [], "expected a list of at least one"),
         ("protocols", ["grouped", "by_fold"], "did you mean 'by_file'"),
         ("protocols", ["by_file"], "'grouped' must be among them"),
-        ("split_seeds", [1, 1], "an entry stands twice"),
+        ("split_seeds", [1, 1], "an entry is listed twice"),
         ("variants", ["segmented"], "'full' must be among them"),
         ("osteopenia", "normel", "did you mean 'normal'"),
         ("trained_seeds", 9, "expected at most the 3 entries of split_seeds, found 9"),
@@ -112,7 +112,7 @@ def test_an_own_study_points_at_the_folder_and_touches_no_other(home: Path) -> N
     settings = config.load("clinic")
     assert (settings["dataset"], settings["data_dir"]) == ("folder", str(folder))
     assert [path.name for path in (home / "data" / "interim").iterdir()] == ["clinic"]
-    with pytest.raises(ValueError, match="already stands for the folder"):
+    with pytest.raises(ValueError, match="already used for the folder"):
         config.create_own("clinic", home / "other", results.write_text)
 
 

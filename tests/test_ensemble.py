@@ -147,13 +147,6 @@ def test_the_single_best_is_chosen_on_the_other_folds():
     assert evaluation.summarise(best, ["accuracy"], 50)["accuracy"].value == pytest.approx(0.8)
 
 
-def test_the_single_best_by_brier_is_the_lowest():
-    y = np.arange(20) % 2
-    sharp, vague = frame(y, np.where(y == 1, 0.9, 0.1)), frame(y, np.where(y == 1, 0.6, 0.4))
-    _, choices = ensemble.single_best({"vague": vague, "sharp": sharp}, "brier")
-    assert set(choices["chosen"]) == {"sharp"}
-
-
 def test_a_threshold_is_the_highest_that_reaches_the_sensitivity_on_the_other_folds():
     # The other fold holds ten positives with 0.05, 0.15, ... 0.95: nine of ten lie at or above 0.15.
     y = np.r_[np.ones(10, int), np.zeros(10, int), [1, 0]]

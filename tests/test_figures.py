@@ -63,8 +63,8 @@ def predictions() -> pd.DataFrame:
 
 
 def protocols() -> pd.DataFrame:
-    rows = [("grouped", 0.75, 0.70, 0.80, 10, 8), ("by_file", 0.90, 0.87, 0.93, 12, 9)]
-    return pd.DataFrame(rows, columns=["protocol", "value", "low", "high", "n_files", "n_groups"])
+    rows = [("grouped", 0.75, 0.70, 0.80, 10, 8, True), ("by_file", 0.90, 0.87, 0.93, 12, 9, False)]
+    return pd.DataFrame(rows, columns=["protocol", "value", "low", "high", "n_files", "n_groups", "honest"])
 
 
 def headline() -> pd.DataFrame:

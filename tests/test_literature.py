@@ -51,18 +51,18 @@ def test_where_an_interval_comes_from(change: dict, expected: tuple, word: str) 
 
 
 def test_this_study_stands_first_with_its_own_interval_and_knees_before_hips() -> None:
-    table = literature.beside(OURS, list(OURS))
+    table = literature.comparison_table(OURS, list(OURS))
     assert table.kind.tolist()[0] == "ours" and table.low[0] == 0.76 and table.tested[0] == 684
     assert (table.kind == "paper").sum() == 1 and len(table) == len(ENTRIES) + 1
     sites = table.site.tolist()
     assert sites == sorted(sites, key=sites.index) and sites[0] == "knee"
     assert set(table.interval) <= set(literature.INTERVALS)
     with pytest.raises(KeyError, match="vgg16/grouped/accuracy"):
-        literature.beside(OURS, ["vgg16/grouped/accuracy"])
+        literature.comparison_table(OURS, ["vgg16/grouped/accuracy"])
 
 
 def test_a_name_in_the_figure_tells_site_metric_and_n() -> None:
-    drawn = literature.as_forest(literature.beside(OURS, list(OURS)))
+    drawn = literature.as_forest(literature.comparison_table(OURS, list(OURS)))
     assert drawn.name[0] == "this study, resnet50, knee: accuracy, n = 684"
     assert drawn.name.is_unique or drawn.name.nunique() >= len(drawn) - 1
     assert pd.notna(drawn.colour).all()
@@ -88,5 +88,5 @@ def test_a_missing_field_and_a_double_entry_are_named() -> None:
     del without["protocol"]
     with pytest.raises(ValueError, match="lacks \\['protocol'\\]"):
         literature.check([without])
-    with pytest.raises(ValueError, match="shawon2024 stands twice"):
+    with pytest.raises(ValueError, match="shawon2024 is listed twice"):
         literature.check([ENTRIES[0], ENTRIES[0]])

@@ -28,7 +28,7 @@ def folds_of(films: synthetic.PhantomSet, protocol: str = "grouped") -> pd.Serie
 
 
 def guessed(films: synthetic.PhantomSet, features: np.ndarray) -> pd.DataFrame:
-    return shortcuts.guess(features, images_of(films), folds_of(films))
+    return shortcuts.predict(features, images_of(films), folds_of(films))
 
 
 def auroc(guesses: pd.DataFrame) -> float:
@@ -140,6 +140,6 @@ def test_with_all_signal_only_texture_and_cortex_tell_the_class(tmp_path) -> Non
     folds = splits.make_folds(images, "grouped", 5, seed=0)
     fold = folds.set_index("image_id").fold
     for name, features in (shortcuts.of_files(images) | shortcuts.of_films(films)).items():
-        assert auroc(shortcuts.guess(features, images, fold)) <= 0.6, name
+        assert auroc(shortcuts.predict(features, images, fold)) <= 0.6, name
     found, _ = texture.predict(texture.measure_all(films, masks), images, folds)
     assert auroc(found) > 0.92

@@ -390,7 +390,7 @@ def test_an_interval_below_zero_is_not_read_as_a_dash_and_zero_has_no_sign(tmp_p
     results.write_table(tmp_path / "some.csv", frame)
     block = tables.saved_table(tmp_path / "some.csv", "Some.")
     assert block["rows"] == [["0.000 (-0.200 to 0.000)"]]
-    assert tables.said(results.Estimate(-0.1, -0.2, 0.05)) == "-0.100 (-0.200 to 0.050)"
+    assert tables.as_text(results.Estimate(-0.1, -0.2, 0.05)) == "-0.100 (-0.200 to 0.050)"
 
 
 def test_columns_that_are_not_printed_are_told(tmp_path: Path) -> None:

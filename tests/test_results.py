@@ -35,7 +35,7 @@ def test_a_table_comes_back_as_it_was_written(tmp_path: Path) -> None:
     [
         (FOLDS.drop(columns="fold"), "missing ['fold']"),
         (FOLDS.assign(split=1), "unknown ['split']"),
-        (FOLDS.assign(image_id="normal/NA"), "stands twice: ['grouped', '0', 'normal/NA', '0']"),
+        (FOLDS.assign(image_id="normal/NA"), ": ['grouped', '0', 'normal/NA', '0']"),
         (FOLDS.assign(image_id=["normal/NA", None]), "empty value in row 1"),
     ],
 )
@@ -76,7 +76,7 @@ def test_a_metric_in_two_notebooks_is_refused(home: Path) -> None:
     run = open_run()
     results.write_json(run.paths.metrics / "06_ensemble.json", {"a": {"value": 1}, "_run": {}})
     results.write_json(run.paths.metrics / "08_report.json", {"a": {"value": 2}, "_run": {}})
-    with pytest.raises(ValueError, match="'a' stands in another"):
+    with pytest.raises(ValueError, match="'a' is in another"):
         results.load_metrics(run.paths.reports)
 
 

@@ -43,15 +43,15 @@ def test_the_interval_holds_the_true_spread_in_nineteen_of_twenty_cases() -> Non
 def test_one_seed_has_no_spread_and_it_is_said() -> None:
     one = predictions([0.8])
     assert resampling.spread(one) is None
-    with pytest.raises(ValueError, match="two seeds at least"):
+    with pytest.raises(ValueError, match="at least two seeds"):
         resampling.standard_deviation(resampling.by_seed(one))
-    assert "last_block was fitted with one split seed (0)" in resampling.in_words(one, "last_block")
-    assert "lie up to 0.277 apart" in resampling.in_words(predictions([0.8, 0.7, 0.9]), "last_block")
+    assert "last_block was fitted with one split seed (0)" in resampling.describe_spread(one, "last_block")
+    assert "lie up to 0.277 apart" in resampling.describe_spread(predictions([0.8, 0.7, 0.9]), "last_block")
 
 
 def test_where_the_headline_has_one_seed_the_spread_of_the_probe_is_told() -> None:
     several = predictions([0.8, 0.7, 0.9]).assign(recipe="none")
-    said = resampling.in_words(pd.concat([predictions([0.8]), several]), "last_block")
+    said = resampling.describe_spread(pd.concat([predictions([0.8]), several]), "last_block")
     assert "last_block was fitted with one split seed (0)" in said
     assert "Over 3 split seeds the AUROC of none under grouped has a standard deviation of 0.100" in said
 
@@ -69,7 +69,7 @@ def test_the_spread_of_a_difference_stands_beside_it() -> None:
     note = evaluation.difference(first, second, "auroc", 100).estimate.note
     assert "standard deviation over 3 seeds" in note
     assert float(note.split("3 seeds ")[1].split(" ")[0]) == pytest.approx(0, abs=1e-9)
-    apart = resampling.beside_difference(first, predictions([0.7, 0.7, 0.7]), "auroc")
+    apart = resampling.spread_of_difference(first, predictions([0.7, 0.7, 0.7]), "auroc")
     assert apart.startswith(f"standard deviation over 3 seeds {np.std([0.1, -0.1, 0.2], ddof=1):.3g} [")
     alone = evaluation.difference(predictions([0.8]), predictions([0.7]), "auroc", 100).estimate.note
     assert "one seed, spread over seeds not measured" in alone

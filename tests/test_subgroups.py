@@ -52,7 +52,9 @@ def test_each_film_gets_its_word(images: pd.DataFrame, stored: np.ndarray) -> No
 
 
 def test_scores_are_those_of_the_part(images: pd.DataFrame, stored: np.ndarray, predictions: pd.DataFrame) -> None:
-    table = subgroups.judge(predictions, subgroups.of_files(images, stored), 200, 0).set_index(["heading", "subgroup"])
+    table = subgroups.summarise(predictions, subgroups.of_files(images, stored), 200, 0).set_index(
+        ["heading", "subgroup"]
+    )
     assert table.accuracy["file type", "JPEG"] == 1 and table.accuracy["file type", "PNG"] == 0.75
     alone = evaluation.summarise(predictions.tail(N // 2), ("accuracy",), 200, 0)["accuracy"]
     png = table.loc[("file type", "PNG")]
@@ -64,12 +66,14 @@ def test_scores_are_those_of_the_part(images: pd.DataFrame, stored: np.ndarray, 
 def test_a_subgroup_of_too_few_knees_has_no_score(
     images: pd.DataFrame, stored: np.ndarray, predictions: pd.DataFrame
 ) -> None:
-    table = subgroups.judge(predictions, subgroups.of_files(images, stored), 200, 0).set_index(["heading", "subgroup"])
+    table = subgroups.summarise(predictions, subgroups.of_files(images, stored), 200, 0).set_index(
+        ["heading", "subgroup"]
+    )
     few = table.loc[("films of the knee", "one")]
     assert few.n_groups == 2 and few[["accuracy", "auroc_high"]].isna().all()
 
 
 def test_a_film_without_a_word_is_named(images: pd.DataFrame, stored: np.ndarray, predictions: pd.DataFrame) -> None:
     words = {"file type": images.set_index("image_id").format.head(3)}
-    with pytest.raises(ValueError, match="file type: no word for f03"):
-        subgroups.judge(predictions, words, 200, 0)
+    with pytest.raises(ValueError, match="file type: no subgroup for f03"):
+        subgroups.summarise(predictions, words, 200, 0)

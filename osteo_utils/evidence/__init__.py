@@ -1,4 +1,4 @@
-"""What the predictions prove: combined models, subgroups, shortcuts, and the claims of the paper judged.
+"""What the predictions show: combined models, subgroups, shortcuts, and a verdict on each claim of the paper.
 
 In: predictions and metrics of a study, and the paper as data (`claims.yaml`, `literature.yaml`).
 Out: tables of comparisons and `claims.json` with a verdict for every claim.

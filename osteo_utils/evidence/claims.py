@@ -1,4 +1,4 @@
-"""What the paper says, as data; what arithmetic allows; verdicts by rule.
+"""The paper's claims as data, and a verdict on each by rule.
 
 `python -m osteo_utils.evidence.claims report.txt` checks any printed classification report of two classes.
 """
@@ -33,23 +33,17 @@ def verdicts(
 ) -> list[dict[str, str]]:
     """Judge every claim by its rule: one dict of id, where, claim, paper, ours, verdict, why.
 
-    `facts` holds dataset (name) and synthetic (bool); n_files, n_groups and n_conflicts stand in for the
-    metrics `data/files`, `data/groups` and `data/conflicts` where those are missing. On a synthetic set only
-    arithmetic is judged. Raises KeyError for a rule that does not exist, ValueError for missing facts.
+    `facts` holds dataset (name) and synthetic (bool). On a synthetic set only arithmetic is judged. Raises KeyError for
+    an unknown rule, ValueError for missing facts.
     """
     if missing := [name for name in ("dataset", "synthetic") if name not in facts]:
         raise ValueError(f"facts lack {missing}; expected at least the data set's name and whether it is synthetic")
     paper = load() if claims is None else claims
-    known = {
-        f"data/{name}": Estimate(value=facts[f"n_{name}"])
-        for name in ("files", "groups", "conflicts")
-        if facts.get(f"n_{name}") is not None
-    } | dict(metrics)
-    return [_judge(claim, known, facts, paper) for claim in paper["claims"]]
+    return [_judge(claim, metrics, facts, paper) for claim in paper["claims"]]
 
 
 def contradictions(claims: Mapping[str, Any] | None = None) -> list[dict[str, str]]:
-    """Where the paper contradicts itself, from its own numbers: one dict of claims (ids) and what does not agree."""
+    """Where the paper's own numbers contradict each other: one dict of claims (ids) and contradiction each."""
     paper = load() if claims is None else claims
     by_id = {claim["id"]: claim for claim in paper["claims"]}
     found = []
@@ -81,20 +75,17 @@ def contradictions(claims: Mapping[str, Any] | None = None) -> list[dict[str, st
     return [{"claims": ids, "contradiction": text} for ids, text in found]
 
 
-def intervals_of_printed(
-    claims: Mapping[str, Any] | None = None, shares: Sequence[float] = (0.1, 0.2, 0.3, 1.0)
-) -> list[dict[str, Any]]:
+def intervals_of_printed() -> list[dict[str, Any]]:
     """Binomial intervals for each accuracy that the paper prints without one, for test sets of several sizes.
 
-    `shares` are those of the data set that may have been tested, as the paper does not say; images count as
-    independent, which copies are not, so the true intervals are wider. Keys id, tested, accuracy, low, high; the last
-    two are None where no count of that many images prints so.
+    The paper does not say how large its test set was. Images count as independent, which copies are not, so the true
+    intervals are wider. Keys id, tested, accuracy, low, high; the last two are None where no count of that many images
+    prints so.
     """
-    paper = load() if claims is None else claims
-    rows = []
+    paper, rows = load(), []
     for claim in paper["claims"]:
         if claim["unit"] == "accuracy":
-            for share in shares:
+            for share in (0.1, 0.2, 0.3, 1.0):
                 n = round(share * paper["images"])
                 low, high = interval_of_printed(claim["paper"], n, digits=2) or (None, None)
                 rows.append({"id": claim["id"], "tested": n, "accuracy": claim["paper"], "low": low, "high": high})
@@ -102,10 +93,7 @@ def intervals_of_printed(
 
 
 def _judge(
-    claim: Mapping[str, Any],
-    metrics: Mapping[str, Estimate],
-    facts: Mapping[str, Any],
-    paper: Mapping[str, Any],
+    claim: Mapping[str, Any], metrics: Mapping[str, Estimate], facts: Mapping[str, Any], paper: Mapping[str, Any]
 ) -> dict[str, str]:
     remarks, impossible = [], False
     if claim["rule"] == "arithmetic_then_measured":
@@ -114,10 +102,9 @@ def _judge(
         remarks = checked.contradictions + checked.remarks
     values = {other["id"]: other["paper"] for other in paper["claims"]}
     for member in claim.get("better_than", []):
-        if claim["paper"] < values[member]:
+        if claim["paper"] < (value := values[member]):
             remarks.append(
-                f"the combination's {claim['paper']:.0%} lies below the {values[member]:.0%} of its own member "
-                f"({member})"
+                f"the combination's {claim['paper']:.0%} lies below the {value:.0%} of its own member ({member})"
             )
     verdict, why = RULES[claim["rule"]](claim, metrics)
     if facts["synthetic"]:
@@ -125,7 +112,6 @@ def _judge(
         why = f"the set {facts['dataset']!r} is drawn by a computer and says nothing about patients"
     if impossible:
         verdict = IMPOSSIBLE
-    sentences = [*remarks, why]
     return {
         "id": claim["id"],
         "where": claim["where"],
@@ -133,7 +119,7 @@ def _judge(
         "paper": "" if claim["paper"] is None else _number(claim["paper"], claim["unit"]),
         "ours": _ours(claim, metrics),
         "verdict": verdict,
-        "why": " ".join(f"{text[0].upper()}{text[1:]}." for text in sentences),
+        "why": " ".join(f"{text[0].upper()}{text[1:]}." for text in [*remarks, why]),
     }
 
 
@@ -155,12 +141,12 @@ def _measured(claim: Mapping[str, Any], metrics: Mapping[str, Estimate]) -> tupl
     if unit == "points":
         clear = "above zero" if ours.low > 0 else "below zero" if ours.high < 0 else "on both sides of zero"
         why += f". The interval of the difference lies {clear}"
-    careless = metrics.get(name.replace("/grouped/", "/by_file/"))
-    if careless is not None and "/grouped/" in name:
-        why += f". Split by file instead: {_number(careless.value, unit)}"
-    told, by_file = (metrics.get(name.replace("/grouped/", f"/{p}/paper/")) for p in ("grouped", "by_file"))
-    if told is not None and by_file is not None:
-        why += f". With the paper's recipe, as far as its text goes: {_with_interval(told, unit)}"
+    leaky = metrics.get(name.replace("/grouped/", "/by_file/"))
+    if leaky is not None and "/grouped/" in name:
+        why += f". Split by file instead: {_number(leaky.value, unit)}"
+    grouped, by_file = (metrics.get(name.replace("/grouped/", f"/{p}/paper/")) for p in ("grouped", "by_file"))
+    if grouped is not None and by_file is not None:
+        why += f". With the paper's recipe, as far as its text goes: {_with_interval(grouped, unit)}"
         why += f", split by file {_number(by_file.value, unit)}"
     return verdict, why
 
@@ -183,15 +169,12 @@ def _different_images(claim: Mapping[str, Any], metrics: Mapping[str, Estimate])
     if files is None or groups is None:
         return UNDECIDABLE, "the metrics data/files and data/groups are missing; run notebooks 01 and 02"
     if groups.value >= files.value:
-        return (
-            REPRODUCED,
-            f"the audit finds no copies among {files.value:,.0f} files, so any split keeps knees apart",
-        )
+        return REPRODUCED, f"the audit finds no copies among {files.value:,.0f} files, so any split keeps knees apart"
     copies = (
         f"{files.value:,.0f} files show {groups.value:,.0f} groups, so a split by file puts copies of one knee on "
         "both sides; the paper does not say how it split"
     )
-    # Paired, film by film: two accuracies beside each other would call a difference by far more than chance none.
+    # Paired, film by film: two separate intervals may overlap although the difference is clear.
     name = "leakage/by_file/above_grouped"
     gain = metrics.get(name)
     if gain is None or gain.low is None:
@@ -216,9 +199,7 @@ def _ours(claim: Mapping[str, Any], metrics: Mapping[str, Estimate]) -> str:
         shown = [(name.removeprefix("data/"), metrics.get(name)) for name in claim["tests"][:3]]
         return ", ".join(f"{found.value:,.0f} {label}" for label, found in shown if found is not None)
     found = metrics.get(claim["tests"][0])
-    if found is None:
-        return ""
-    return _with_interval(found, claim["unit"])
+    return "" if found is None else _with_interval(found, claim["unit"])
 
 
 def _with_interval(found: Estimate, unit: str) -> str:
@@ -234,19 +215,19 @@ def _number(value: float, unit: str) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Check a printed classification report; prints the result, returns 0, or 2 for one it cannot read."""
+    """Check a printed classification report; prints the result and returns 0, or 2 for an unreadable one."""
     parser = argparse.ArgumentParser(prog="python -m osteo_utils.evidence.claims", description=main.__doc__)
     parser.add_argument("report", help="text file with the report as scikit-learn prints it, or - for standard input")
     parser.add_argument("--images", type=int, help="size of the data set that the report is a hold-out of")
     parser.add_argument("--class-sizes", type=int, nargs=2, metavar=("NEGATIVE", "POSITIVE"))
-    asked = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     try:
-        text = sys.stdin.read() if asked.report == "-" else Path(asked.report).read_text("utf-8")
+        text = sys.stdin.read() if options.report == "-" else Path(options.report).read_text("utf-8")
         report = parse_report(text)
     except (OSError, ValueError) as error:
-        print(f"{asked.report}: {error}", file=sys.stderr)
+        print(f"{options.report}: {error}", file=sys.stderr)
         return 2
-    checked = arithmetic(report, asked.images, asked.class_sizes)
+    checked = arithmetic(report, options.images, options.class_sizes)
     print(f"{len(checked.matrices)} confusion matrices print like this (rows truth, columns prediction):")
     for matrix in checked.matrices:
         right, total = int(np.trace(matrix)), int(matrix.sum())
@@ -256,7 +237,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{title}:" + ("" if lines else " none"))
         for line in lines:
             print(f"  - {line}")
-    if asked.images is None:
+    if options.images is None:
         print("Not checked: whether it fits the data set's size; give --images N.")
     return 0
 

@@ -1,14 +1,13 @@
-"""Combining two models without peeking: whatever is chosen for a fold is chosen on the other folds.
+"""Combining two models without leakage: whatever is chosen for a fold is chosen on the other folds.
 
-Every function takes tables of predictions (the contract `predictions`) of the same images and returns one
-in the same columns, under a recipe name of its own. Arms (protocol, variant, seed) never mix.
+Every function takes tables of predictions (the contract `predictions`) of the same images and returns one in the same
+columns, under a recipe name of its own. Arms (protocol, variant, seed) never mix.
 
-What stays of peeking. The out-of-fold predictions of fold B come from base models that were trained on
-fold A's images. So a combiner fitted on B and scored on A has met A's labels, through the weights of
-those base models, though it never sees a prediction or a label of A itself. Two weights and an intercept
-can carry next to nothing of that, but "next to nothing" is an argument and not a measurement: the clean
-way refits every base model inside every fold (five times the training). `average` fits nothing and is
-free of it, so it is the primary combination.
+One leak remains. The base models that predict fold B out of fold were trained on fold A. A combiner that is fitted on B
+and scored on A has therefore met A's labels through the weights of those models, though it never sees a prediction or a
+label of A. Two weights and an intercept can carry very little of that, but this is an argument and not a measurement:
+the clean way refits every base model inside every fold, at five times the cost. `average` fits nothing and is free of
+it, so it is the primary combination.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,14 +16,15 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import cohen_kappa_score
+from sklearn.metrics import cohen_kappa_score, confusion_matrix
 
 from osteo_utils.statistics.calibration import logit
 from osteo_utils.statistics.metrics import measure
+from osteo_utils.study.results import CONTRACTS
 
 ARM = ["protocol", "variant", "seed"]
 KEY = ["image_id", "view", *ARM]
-COLUMNS = ["image_id", "view", "protocol", "recipe", "variant", "seed", "fold", "group", "y_true", "y_prob"]
+COLUMNS = list(CONTRACTS["predictions"].columns)
 
 
 def average(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -36,15 +36,15 @@ def average(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
 def rank_average(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Average the models' percentiles, image by image; recipe `rank_average`.
 
-    A probability becomes the share of the other folds' predictions of that model that lie below it (ties
-    count half), so 0.5 is that model's median and no image of the scored fold has a say.
+    A probability becomes the share of that model's predictions on the other folds that lie below it (ties count half),
+    so 0.5 is the model's median and no image of the scored fold has any influence.
     """
     frame, probs = _aligned(frames)
 
     def percentiles(train: np.ndarray, test: np.ndarray) -> np.ndarray:
         ranks = []
-        for known, asked in zip(np.sort(probs[train], axis=0).T, probs[test].T, strict=True):
-            below, not_above = np.searchsorted(known, asked), np.searchsorted(known, asked, side="right")
+        for known, new in zip(np.sort(probs[train], axis=0).T, probs[test].T, strict=True):
+            below, not_above = np.searchsorted(known, new), np.searchsorted(known, new, side="right")
             ranks.append((below + not_above) / 2 / len(known))
         return np.mean(ranks, axis=0)
 
@@ -52,10 +52,10 @@ def rank_average(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 
 def weighted(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Average the models' probabilities by weights that suit the other folds best; recipe `weighted`.
+    """Average the models' probabilities with weights fitted on the other folds; recipe `weighted`.
 
-    The weights are non-negative, add up to 1 and have the least Brier score on the other folds. What `stacked`
-    owes is owed here too.
+    The weights are non-negative, add up to 1 and minimise the Brier score on the other folds. The leak described at
+    the head of this file applies.
     """
     frame, probs = _aligned(frames)
     y, n_models = frame["y_true"].to_numpy(float), probs.shape[1]
@@ -80,7 +80,7 @@ def weighted(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
 def stacked(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Combine the models' logits by a logistic regression fitted on the other folds; recipe `stacked`.
 
-    See the head of this file for what such a stack still owes. Raises ValueError where there is one fold.
+    The leak described at the head of this file applies. Raises ValueError where there is only one fold.
     """
     frame, probs = _aligned(frames)
     logits, y = logit(probs), frame["y_true"].to_numpy()
@@ -91,18 +91,17 @@ def stacked(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return _named(frame, _fold_by_fold(frame, fit_and_predict), "stacked")
 
 
-def single_best(frames: Mapping[str, pd.DataFrame], metric: str = "auroc") -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Take, for each fold, the model that scores best on the other folds; recipe `single_best`.
+def single_best(frames: Mapping[str, pd.DataFrame]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Take, for each fold, the model with the highest AUROC on the other folds; recipe `single_best`.
 
-    Returns the predictions and a table (protocol, variant, seed, fold, chosen). Naming the best model
-    after all scores are known would flatter it.
+    Returns the predictions and a table (protocol, variant, seed, fold, chosen). Choosing the best
+    model after all scores are known would bias its score upwards.
     """
     frame, probs = _aligned(list(frames.values()))
     y, names, choices = frame["y_true"].to_numpy(), list(frames), []
 
     def choose(train: np.ndarray, test: np.ndarray) -> np.ndarray:
-        scores = [float(measure(y[train], column, [metric])[metric][0]) for column in probs[train].T]
-        best = int(np.argmin(scores) if metric == "brier" else np.argmax(scores))
+        best = int(np.argmax([measure(y[train], column, ["auroc"])["auroc"][0] for column in probs[train].T]))
         choices.append({**frame.loc[test[0], [*ARM, "fold"]], "chosen": names[best]})
         return probs[test, best]
 
@@ -146,8 +145,8 @@ def two_by_two(models: Mapping[str, pd.DataFrame], protocol: str, recipe: str) -
 def threshold_inside(predictions: pd.DataFrame, sensitivity: float = 0.9) -> pd.DataFrame:
     """Add a column `threshold`: the highest that reaches `sensitivity` on the other folds.
 
-    Score it with `evaluation.summarise(..., threshold="threshold")`. What it reaches on the scored fold is
-    measured, not promised. Raises ValueError where there is one fold, or sensitivity is outside (0, 1].
+    Score it with `evaluation.summarise(..., threshold="threshold")`; the sensitivity on the scored fold may differ.
+    Raises ValueError where there is only one fold, or sensitivity is outside (0, 1].
     """
     if not 0 < sensitivity <= 1:
         raise ValueError(f"sensitivity is {sensitivity}; expected a share above 0 and at most 1")
@@ -156,48 +155,45 @@ def threshold_inside(predictions: pd.DataFrame, sensitivity: float = 0.9) -> pd.
 
     def cut(train: np.ndarray, test: np.ndarray) -> np.ndarray:
         found = np.sort(probs[train, 0][y[train] == 1])[::-1]
-        # Rounding first keeps 0.9 x 10 at nine images instead of ten.
+        # Without rounding, 0.9 x 10 may need ten images instead of nine.
         needed = int(np.ceil(np.round(sensitivity * len(found), 9)))
         return np.full(len(test), found[needed - 1])
 
     return frame.assign(threshold=_fold_by_fold(frame, cut))
 
 
-def diversity(pred_a: pd.DataFrame, pred_b: pd.DataFrame, threshold: float = 0.5) -> pd.DataFrame:
+def diversity(pred_a: pd.DataFrame, pred_b: pd.DataFrame) -> pd.DataFrame:
     """Describe how differently two models err, one row per protocol, variant and seed.
 
-    Counts of images both_right, only_a_right, only_b_right, both_wrong; error_overlap (share of the images
-    that either misses that both miss), kappa (Cohen's, of the two verdicts; NaN where both say the same of every
-    image), correlation (Spearman's, of the probabilities) and either_right, the accuracy that a perfect referee
-    between the two would reach.
+    Counts of images both_right, only_a_right, only_b_right, both_wrong at the threshold 0.5; error_overlap (of the
+    images that either gets wrong, the share that both do), kappa (Cohen's; NaN where both call every image the same),
+    correlation (Spearman's, of the probabilities) and either_right, the accuracy of a perfect choice between the two.
     """
     frame, probs = _aligned([pred_a, pred_b])
-    called = probs >= threshold
+    called = probs >= 0.5
     right = called == (frame["y_true"].to_numpy() == 1)[:, None]
     rows = []
     for arm, part in frame.groupby(ARM).indices.items():
-        a, b = right[part].T
-        missed = int((~a | ~b).sum())
+        (neither, only_b), (only_a, both) = confusion_matrix(*right[part].T, labels=[False, True]).tolist()
+        missed = len(part) - both
+        counts = {"both_right": both, "only_a_right": only_a, "only_b_right": only_b, "both_wrong": neither}
         rows.append(
             {
                 **dict(zip(ARM, arm, strict=True)),
-                "both_right": int((a & b).sum()),
-                "only_a_right": int((a & ~b).sum()),
-                "only_b_right": int((~a & b).sum()),
-                "both_wrong": int((~a & ~b).sum()),
-                "error_overlap": float((~a & ~b).sum() / missed) if missed else 0.0,
+                **counts,
+                "error_overlap": neither / missed if missed else 0.0,
                 "kappa": float(cohen_kappa_score(*called[part].T)) if len(np.unique(called[part])) == 2 else np.nan,
                 "correlation": float(pd.Series(probs[part, 0]).corr(pd.Series(probs[part, 1]), "spearman")),
-                "either_right": float((a | b).mean()),
+                "either_right": (len(part) - neither) / len(part),
             }
         )
     return pd.DataFrame(rows)
 
 
 def inventory(models: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """List what there is to combine: one row per protocol, recipe and variant, predictions per model.
+    """Count each model's predictions: one row per protocol, recipe and variant.
 
-    The column `complete` says whether every model has it, on equally many predictions.
+    The column `complete` is true where every model has the same number of predictions, above 0.
     """
     counts = pd.DataFrame(
         {name: frame.groupby(["protocol", "recipe", "variant"]).size() for name, frame in models.items()}
@@ -220,7 +216,7 @@ def arms(models: Mapping[str, pd.DataFrame], protocol: str, recipe: str, variant
 
 
 def segmented_recipe(models: Mapping[str, pd.DataFrame], protocol: str, primary_recipe: str) -> str:
-    """Name the recipe in which every model has both variants, the primary one if it can be; else ""."""
+    """The recipe in which every model has both variants, preferably the primary one; "" where there is none."""
     table = inventory(models).query("complete and protocol == @protocol")
     kinds = table.groupby("recipe")["variant"].agg(set)
     both = [recipe for recipe, found in kinds.items() if {"full", "segmented"} <= found]

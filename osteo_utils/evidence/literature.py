@@ -1,4 +1,4 @@
-"""Published results on these sets and neighbouring tasks, as data, with this study among them."""
+"""Published results on these and related data sets, as data, and a table with this study among them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def load() -> list[dict[str, Any]]:
 
 
 def check(entries: Sequence[Mapping[str, Any]]) -> None:
-    """Raise ValueError that names the first entry and field that cannot be."""
+    """Raise ValueError that names the first invalid entry and field."""
     seen = set()
     for entry in entries:
         name = entry.get("key", "an entry without a key")
@@ -53,14 +53,14 @@ def check(entries: Sequence[Mapping[str, Any]]) -> None:
         if ("low" in entry) != ("high" in entry):
             raise ValueError(f"literature.yaml, {name}: give both ends of the interval or neither")
         if name in seen:
-            raise ValueError(f"literature.yaml: {name} stands twice")
+            raise ValueError(f"literature.yaml: {name} is listed twice")
         seen.add(name)
 
 
 def interval(entry: Mapping[str, Any]) -> tuple[float | None, float | None, str]:
-    """Both ends and a word of `INTERVALS` that says where they come from.
+    """Both ends, and the key of `INTERVALS` that says where they come from.
 
-    Only accuracy can be computed from its n; AUROC would need the size of each class.
+    Only the interval of an accuracy can be computed from its n; that of an AUROC needs the size of each class.
     """
     if "low" in entry:
         return entry["low"], entry["high"], "given"
@@ -70,9 +70,7 @@ def interval(entry: Mapping[str, Any]) -> tuple[float | None, float | None, str]
     return *wilson(round(entry["value"] * n), n), word
 
 
-def beside(
-    metrics: Mapping[str, Estimate], ours: Sequence[str], entries: Sequence[Mapping[str, Any]] | None = None
-) -> pd.DataFrame:
+def comparison_table(metrics: Mapping[str, Estimate], ours: Sequence[str]) -> pd.DataFrame:
     """One row a result: the named metrics of this study first, then the published ones, by site and value.
 
     Columns name, site, classes, labels, images, patients, tested, protocol, metric, value, low, high, interval, read,
@@ -82,43 +80,28 @@ def beside(
     for name in ours:
         one = metrics[name]
         model, protocol, metric = name.split("/")
-        about = {
-            "site": "knee",
-            "classes": 2,
-            "images": one.n_files,
-            "tested": one.n_files,
-            "protocol": protocol,
-        }
-        rows.append(
-            {"name": f"this study, {model}", **about, "metric": metric, "value": one.value, "low": one.low}
-            | {"high": one.high, "interval": "given", "read": "computed here", "source": name, "kind": "ours"}
-            | {"note": f"{one.n_groups} knees; the interval resamples knees"}
-        )
+        row = {"name": f"this study, {model}", "site": "knee", "classes": 2, "protocol": protocol, "metric": metric}
+        row |= {"images": one.n_files, "tested": one.n_files, "value": one.value, "low": one.low, "high": one.high}
+        row |= {"interval": "given", "read": "computed here", "source": name, "kind": "ours"}
+        rows.append(row | {"note": f"{one.n_groups} knees; the interval resamples knees"})
     found = []
-    for entry in load() if entries is None else entries:
+    for entry in load():
         low, high, word = interval(entry)
-        kept = {
-            field: entry.get(field) for field in (*NEEDED, "note") if field not in ("key", "authors", "year", "venue")
-        }
         kind = "paper" if entry["key"] == "shawon2024" else "other"
         name = f"{entry['authors']} {entry['year']}" + (" (the paper)" if kind == "paper" else "")
-        found.append({"name": name, **kept, "low": low, "high": high, "interval": word, "kind": kind})
-    order = {site: place for place, site in enumerate(dict.fromkeys(["knee", *(row["site"] for row in found)]))}
-    found.sort(key=lambda row: (order[row["site"]], -row["value"]))
+        found.append({**entry, "name": name, "low": low, "high": high, "interval": word, "kind": kind})
+    sites = list(dict.fromkeys(["knee", *(row["site"] for row in found)]))
+    found.sort(key=lambda row: (sites.index(row["site"]), -row["value"]))
     columns = (
         "name site classes labels images patients tested protocol metric value low high interval read source note kind"
     ).split()
-    table = pd.DataFrame([*rows, *found])[columns]
     whole = dict.fromkeys(("classes", "images", "patients", "tested"), "Int64")
-    return table.astype(whole | dict.fromkeys(("value", "low", "high"), float))
+    return pd.DataFrame([*rows, *found])[columns].astype(whole | dict.fromkeys(("value", "low", "high"), float))
 
 
 def as_forest(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of `beside` as `figures.forest` draws them: name with site, metric and n tested, and a colour."""
+    """The rows of `comparison_table` for `figures.forest`: name with site, metric and n tested, and a colour."""
     colours = {"ours": "resnet50", "paper": "osteoporosis", "other": "neutral"}
-    names = [
-        f"{row.name_}, {row.site}: {row.metric.replace('auroc', 'AUROC')}, "
-        + ("n not stated" if pd.isna(row.tested) else f"n = {row.tested}")
-        for row in table.rename(columns={"name": "name_"}).itertuples()
-    ]
-    return table[["value", "low", "high"]].assign(name=names, colour=table.kind.map(colours))
+    tested = table["tested"].map("n = {}".format, na_action="ignore").astype(object).fillna("n not stated")
+    names = table["name"] + ", " + table["site"] + ": " + table["metric"].replace("auroc", "AUROC") + ", " + tested
+    return table[["value", "low", "high"]].assign(name=names, colour=table["kind"].map(colours))

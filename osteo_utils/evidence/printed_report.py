@@ -1,4 +1,4 @@
-"""What a printed classification report implies: the confusion matrices behind it, and what contradicts it."""
+"""What a printed classification report implies: its possible confusion matrices, and its contradictions."""
 
 import re
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from osteo_utils.statistics.metrics import wilson
 
 @dataclass(frozen=True)
 class PrintedReport:
-    """A classification report as printed: two classes, and what else was legible.
+    """A classification report of two classes, as printed.
 
     `rows` holds (name, precision, recall, f1, support) of the negative, then the positive class; `averages`
     holds (precision, recall, f1) under "macro avg" and "weighted avg"; `digits` are the decimals printed.
@@ -105,10 +105,10 @@ def _prints(report: PrintedReport, sizes: Sequence[np.ndarray], wrong: Sequence[
 
 
 def largest_hold_out(report: PrintedReport, class_sizes: Sequence[int]) -> np.ndarray | None:
-    """The matrix of most images that prints as the report's shares and leaves one image of each class to train on.
+    """The largest matrix that prints the report's shares and leaves one image of each class to train on.
 
-    The printed supports are set aside: any hold-out of a set with these `class_sizes` may have been scored. None where
-    no hold-out prints so.
+    The printed supports are ignored: any hold-out of a set with these `class_sizes` is possible. None where no hold-out
+    prints so.
     """
     most = [size - 1 for size in class_sizes]
     half = 0.5 * 10.0**-report.digits
@@ -132,26 +132,23 @@ def largest_hold_out(report: PrintedReport, class_sizes: Sequence[int]) -> np.nd
 
 
 def interval_of_printed(share: float, n: int, digits: int) -> tuple[float, float] | None:
-    """Wilson's 95 % interval for a share printed with so many decimals, had it been counted on n images.
+    """Wilson's 95 % interval for a share of n images that is printed with so many decimals.
 
-    From the lowest end of the fewest right that print so to the highest end of the most; None where no count of
-    n images prints so.
+    From the lower end for the fewest hits that print so to the upper end for the most; None where no number of hits
+    prints so.
     """
     half = 0.5 * 10.0**-digits + 1e-12
-    fewest, most = int(np.ceil(n * (share - half))), int(np.floor(n * (share + half)))
-    fewest, most = max(fewest, 0), min(most, n)
-    if fewest > most:
-        return None
-    return wilson(fewest, n)[0], wilson(most, n)[1]
+    fewest, most = max(int(np.ceil(n * (share - half))), 0), min(int(np.floor(n * (share + half))), n)
+    return (wilson(fewest, n)[0], wilson(most, n)[1]) if fewest <= most else None
 
 
 def arithmetic(
     report: PrintedReport, images: int | None = None, class_sizes: Sequence[int] | None = None
 ) -> Arithmetic:
-    """Say what a printed report implies and contradicts.
+    """What a printed report implies and contradicts.
 
-    `images` is the size of the data set that the report claims to be a hold-out of; `class_sizes` the
-    sizes of its two classes, where known. Unknown ones are not checked.
+    `images` and `class_sizes` are the size of the data set that the report claims to be a hold-out of and those of its
+    two classes; where they are None, nothing is checked against them.
     """
     matrices = matrices_printing_as(report)
     total = sum(report.supports)
@@ -163,16 +160,16 @@ def arithmetic(
             f"the report scores {total} images and the data set has {images}, so it cannot be a hold-out of it"
             + (f" ({total} > {images})" if total > images else " (none is left to train on)")
         )
+    print_so = ("confusion matrix prints", "confusion matrices print")
     if matrices:
         errors = ", ".join(f"{matrix[0, 1]}/{matrix[1, 0]}" for matrix in matrices)
         names = "/".join(row[0] for row in report.rows)
-        which = plural(len(matrices), "confusion matrix prints", "confusion matrices print")
-        remarks.append(f"{which} like this (errors {names}: {errors})")
+        remarks.append(f"{plural(len(matrices), *print_so)} like this (errors {names}: {errors})")
     else:
         against.append(f"no confusion matrix with supports {report.supports} prints like this")
     if class_sizes is not None and tuple(class_sizes) != report.supports:
         count = len(matrices_printing_as(report, (class_sizes[0], class_sizes[1])))
-        found = plural(count, "confusion matrix prints", "confusion matrices print") if count else "none prints"
+        found = plural(count, *print_so) if count else "none prints"
         remarks.append(f"with {class_sizes[0]} + {class_sizes[1]} images {found} like this")
     if class_sizes is not None:
         largest = largest_hold_out(report, class_sizes)

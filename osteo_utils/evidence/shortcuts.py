@@ -1,7 +1,7 @@
-"""What could be guessed without looking at bone: the label, out of fold, from things that are not bone.
+"""Shortcuts: how well the label can be predicted, out of fold, from what is not bone.
 
-Each set of features goes through one and the same linear model. A score well above that of shuffled labels says
-that a network could have learnt the label from there; it does not say that one did.
+Each set of features goes through the same linear model. A score well above that of shuffled labels shows that a network
+could have learnt the label from there, not that one did.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MEANING = {
     "background": "the film at 32 by 32 pixels with the bone painted over",
 }
 SIDE = 32
-# Fixed beforehand, the same for all: no setting is chosen by looking at a score.
+# Fixed in advance and the same for all sets: no setting is chosen by looking at a score.
 COMPONENTS = 30
 PENALTY = 40.0
 BINS = 6
@@ -44,10 +44,10 @@ _CORNER = 0.22
 
 @dataclass(frozen=True)
 class Finding:
-    """How well one set of features tells the classes apart, beside what shuffled labels reach.
+    """How well one set of features separates the classes, beside shuffled labels.
 
-    `null` has the mean of the shuffled labels' AUROC, its 2.5 and 97.5 percentiles as ends; `p_value` is the
-    share of shuffles that reach the true value, counted with the true labels as one of them.
+    `null` is the mean AUROC of the shuffled labels with its 2.5 and 97.5 percentiles; `p_value` is the share of shuffles
+    that reach the true value, the true labels counted as one of them.
     """
 
     auroc: Estimate
@@ -61,10 +61,7 @@ def of_files(images: pd.DataFrame) -> dict[str, np.ndarray]:
     measures = np.column_stack([width, height, width / height])
     size = images["bytes"].to_numpy(float)
     kinds = OneHotEncoder(sparse_output=False).fit_transform(images[["format", "mode"]].astype(str))
-    return {
-        "metadata": np.column_stack([measures, size, size / (width * height), kinds]),
-        "size": measures,
-    }
+    return {"metadata": np.column_stack([measures, size, size / (width * height), kinds]), "size": measures}
 
 
 def of_films(films: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
@@ -80,27 +77,26 @@ def of_films(films: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
 def background(films: Sequence[np.ndarray], bones: Sequence[np.ndarray]) -> np.ndarray:
     """Thumbnails (n, 1024) of films without their bone (`film_views.without_bone`).
 
-    `bones` are not 0 on bone, of the films' shapes; an empty one leaves its film as it is, so keep such films out of the
-    folds.
+    `bones` are masks of the films' shapes, not 0 on bone. An empty mask leaves its film unchanged, so keep such films
+    out of the folds.
     """
-    bare = (
-        film_views.without_bone(film, bone) if bone.any() else film for film, bone in zip(films, bones, strict=True)
-    )
+    pairs = zip(films, bones, strict=True)
+    bare = (film_views.without_bone(film, bone) if bone.any() else film for film, bone in pairs)
     return np.array([_thumbnail(film).ravel() for film in bare])
 
 
-def guess(features: np.ndarray, images: pd.DataFrame, folds: pd.Series) -> pd.DataFrame:
-    """Out-of-fold guesses of the label: image_id, group, seed, fold, y_true, y_prob.
+def predict(features: np.ndarray, images: pd.DataFrame, folds: pd.Series) -> pd.DataFrame:
+    """Out-of-fold predictions of the label from features (n, ...): image_id, group, seed, fold, y_true, y_prob.
 
     `images` has image_id, label and group, in the order of `features`; `folds` is indexed by image_id, −1 is left
-    out. Few features are cut at their quantiles, so that any shape of dependence counts; many are reduced to
-    principal components. All of this is learnt from the training folds alone.
+    out. Up to `COMPONENTS` features are cut at their quantiles, so that any shape of dependence counts; more are reduced
+    to principal components. All of this is learnt from the training folds alone.
     """
     fold = folds.loc[images["image_id"]].to_numpy()
-    return _guessed(_prepared(features, fold), images, fold)
+    return _predicted(_prepared(features, fold), images, fold)
 
 
-def _guessed(prepared: Mapping[int, np.ndarray], images: pd.DataFrame, fold: np.ndarray) -> pd.DataFrame:
+def _predicted(prepared: Mapping[int, np.ndarray], images: pd.DataFrame, fold: np.ndarray) -> pd.DataFrame:
     labels, kept = images["label"].to_numpy(int), fold >= 0
     chosen = images.loc[kept, ["image_id", "group"]].assign(
         seed=0, fold=fold[kept], y_true=labels[kept], y_prob=_out_of_fold(prepared, fold, labels)[kept]
@@ -108,24 +104,18 @@ def _guessed(prepared: Mapping[int, np.ndarray], images: pd.DataFrame, fold: np.
     return chosen.reset_index(drop=True)
 
 
-def judge(
-    features: np.ndarray,
-    images: pd.DataFrame,
-    folds: pd.Series,
-    n_permutations: int,
-    n_resamples: int,
-    seed: int,
-) -> tuple[Finding, pd.DataFrame]:
-    """AUROC of the guesses beside that of shuffled labels; also returns the guesses.
+def compare_with_shuffled(
+    features: np.ndarray, images: pd.DataFrame, folds: pd.Series, n_permutations: int, n_resamples: int, seed: int
+) -> Finding:
+    """The AUROC of `predict` beside that of shuffled labels.
 
-    A shuffle hands the labels of whole groups round inside each fold, so that copies go on agreeing and each
-    fold keeps its share of either label. The two knees of a patient may differ: then each label of the group counts
-    as a unit. Raises ValueError where a group lies in two folds.
+    A shuffle permutes the labels of whole groups within each fold, so that copies still agree and each fold keeps its
+    share of osteoporosis. Where the two knees of a patient differ, each label of the group is a unit of its own. Raises
+    ValueError where a group lies in two folds.
     """
     fold = folds.loc[images["image_id"]].to_numpy()
     prepared = _prepared(features, fold)
-    guesses = _guessed(prepared, images, fold)
-    true = evaluation.summarise(guesses, ["auroc"], n_resamples, seed)["auroc"]
+    true = evaluation.summarise(_predicted(prepared, images, fold), ["auroc"], n_resamples, seed)["auroc"]
     kept = fold >= 0
     table = images.loc[kept, ["group", "label"]].assign(fold=fold[kept])
     units = table.drop_duplicates(ignore_index=True)
@@ -135,25 +125,22 @@ def judge(
             f"group {units['group'][twice].iloc[0]} lies in two folds; "
             "the shuffled labels need folds of the protocol grouped"
         )
-    unit_of = pd.MultiIndex.from_frame(units[["group", "label"]]).get_indexer(
-        pd.MultiIndex.from_frame(images[["group", "label"]])
-    )
+    known, of_images = (pd.MultiIndex.from_frame(one[["group", "label"]]) for one in (units, images))
     rng = np.random.default_rng(seed)
     by_fold = units.groupby("fold")["label"]
     shuffled = [by_fold.transform(rng.permutation).to_numpy() for _ in range(n_permutations)]
-    # Images that are left out have no unit; whatever they get here is neither trained on nor scored.
-    labels = np.column_stack(shuffled)[unit_of]
+    # Images that are left out have no unit; the labels they get here are neither trained on nor scored.
+    labels = np.column_stack(shuffled)[known.get_indexer(of_images)]
     probability = _out_of_fold(prepared, fold, labels)
     columns = zip(labels[kept].T, probability[kept].T, strict=True)
-    reached = np.array([measure(truth, guessed, ["auroc"])["auroc"][0] for truth, guessed in columns])
+    reached = np.array([measure(truth, predicted, ["auroc"])["auroc"][0] for truth, predicted in columns])
     low, high = np.quantile(reached, [0.025, 0.975])
     note = f"mean and 95 % range of {n_permutations} shuffles of the labels between groups"
     null = Estimate(float(reached.mean()), float(low), float(high), true.n_files, true.n_groups, note=note)
-    p_value = (1 + int((reached >= true.value).sum())) / (n_permutations + 1)
-    return Finding(true, null, p_value), guesses
+    return Finding(true, null, (1 + int((reached >= true.value).sum())) / (n_permutations + 1))
 
 
-def battery(
+def compare_all(
     sets: Mapping[str, np.ndarray],
     images: pd.DataFrame,
     folds: pd.Series,
@@ -161,30 +148,20 @@ def battery(
     n_resamples: int,
     seed: int,
 ) -> dict[str, Finding]:
-    """`judge` for every named set of features, in the order given."""
-    return {
-        name: judge(features, images, folds, n_permutations, n_resamples, seed)[0] for name, features in sets.items()
-    }
+    """`compare_with_shuffled` for every named set of features, in the order given."""
+    settings = (images, folds, n_permutations, n_resamples, seed)
+    return {name: compare_with_shuffled(features, *settings) for name, features in sets.items()}
 
 
 def as_table(findings: Mapping[str, Finding]) -> pd.DataFrame:
     """One row per set of features: name, meaning, AUROC with interval, the shuffled labels' range, p value."""
-    return pd.DataFrame(
-        {
-            "features": name,
-            "meaning": MEANING.get(name, name),
-            "value": one.auroc.value,
-            "low": one.auroc.low,
-            "high": one.auroc.high,
-            "shuffled": one.null.value,
-            "shuffled_low": one.null.low,
-            "shuffled_high": one.null.high,
-            "p_value": one.p_value,
-            "n_files": one.auroc.n_files,
-            "n_groups": one.auroc.n_groups,
-        }
-        for name, one in findings.items()
-    )
+    rows = []
+    for name, one in findings.items():
+        row = {"features": name, "meaning": MEANING.get(name, name)}
+        row |= {"value": one.auroc.value, "low": one.auroc.low, "high": one.auroc.high}
+        row |= {"shuffled": one.null.value, "shuffled_low": one.null.low, "shuffled_high": one.null.high}
+        rows.append(row | {"p_value": one.p_value, "n_files": one.auroc.n_files, "n_groups": one.auroc.n_groups})
+    return pd.DataFrame(rows)
 
 
 def _prepared(features: np.ndarray, fold: np.ndarray) -> dict[int, np.ndarray]:
@@ -194,32 +171,30 @@ def _prepared(features: np.ndarray, fold: np.ndarray) -> dict[int, np.ndarray]:
     found = {}
     for number in sorted(set(fold) - {-1}):
         train = features[(fold >= 0) & (fold != number)]
-        bins = KBinsDiscretizer(
-            BINS, encode="onehot-dense", strategy="quantile", quantile_method="averaged_inverted_cdf"
-        )
+        bins = KBinsDiscretizer(BINS, encode="onehot-dense", quantile_method="averaged_inverted_cdf")
         reduce = PCA(min(COMPONENTS, *train.shape), svd_solver="full")
         steps = [bins, StandardScaler()] if few else [StandardScaler(), reduce, StandardScaler()]
         with warnings.catch_warnings():
-            # A feature with one value has no quantiles to cut at; it is left in one bin.
+            # A feature with a single value has no quantiles to cut at; it stays in one bin.
             warnings.filterwarnings("ignore", message=".*(constant|Bins whose width are too small).*")
             found[int(number)] = make_pipeline(*steps).fit(train).transform(features)
     return found
 
 
 def _out_of_fold(prepared: Mapping[int, np.ndarray], fold: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Guesses in (0, 1) for labels (n,), or (n, shuffles): least squares has a closed form that fits all at once.
+    """Probabilities for labels (n,), or (n, shuffles): least squares has a closed form that fits all at once.
 
-    The labels enter as their distance from their fold's share of osteoporosis: a fold with many cases leaves few to
-    train on, and this would push chance below 0.5. The logistic curve of the same slope keeps guesses in (0, 1).
+    Each label is centred on its fold's share of osteoporosis. Otherwise a fold with many cases would leave few to train
+    on, and chance would fall below 0.5. A logistic curve of the same slope keeps the result in (0, 1).
     """
-    distance, guesses = np.zeros(labels.shape), np.full(labels.shape, np.nan)
+    distance, found = np.zeros(labels.shape), np.full(labels.shape, np.nan)
     for number in prepared:
         distance[fold == number] = labels[fold == number] - labels[fold == number].mean(axis=0)
     for number in prepared:
         train, test = (fold >= 0) & (fold != number), fold == number
         model = Ridge(PENALTY).fit(prepared[number][train], distance[train])
-        guesses[test] = expit(4 * model.predict(prepared[number][test]))
-    return guesses
+        found[test] = expit(4 * model.predict(prepared[number][test]))
+    return found
 
 
 def _border(film: np.ndarray) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Figures that show films (radiographs): grey, true aspect, mask as a contour, heat as a translucent map.
 
-Films of a real set must not be published, so whoever saves these figures says `film=True`.
+Films of a real set must not be published, so these figures are saved with `film=True`.
 """
 
 import textwrap
@@ -14,7 +14,7 @@ from osteo_utils.reporting.style import canvas, look
 
 CONTOUR = "#F0E442"
 HEAT_MAP = "inferno"
-CHARACTER = 0.06  # inches that a letter of a film's title takes
+CHARACTER = 0.06  # width of a letter of a title, in inches
 
 
 def _checked(name: str, given: Sequence[np.ndarray | None] | None, images: Sequence[np.ndarray]) -> list:
@@ -29,7 +29,7 @@ def _checked(name: str, given: Sequence[np.ndarray | None] | None, images: Seque
 
 
 def _wrapped(text: str, width: float) -> str:
-    """The lines of a title broken so that none runs into the next film; `width` in inches."""
+    """A title whose lines are broken so that none reaches the next film; `width` in inches."""
     return "\n".join(textwrap.fill(line, max(8, int(width / CHARACTER))) for line in text.split("\n"))
 
 
@@ -44,9 +44,9 @@ def grid(
 ) -> Figure:
     """Draw films side by side in grey with their true aspect, `ncols` a row.
 
-    `images` are 2-D arrays (uint8 drawn on 0-255, anything else on its own range); `masks` (1 = bone) become
-    yellow contour lines; `heat` (0-1, the image's own shape) a translucent map with its scale beside it. None
-    in either list leaves that film bare. ValueError when counts or shapes do not fit.
+    `images` are 2-D arrays (uint8 on a scale of 0-255, others on their own range). `masks` (1 = bone) become yellow
+    contours, `heat` (0-1, of the image's shape) a translucent map with a colour bar; None leaves a film without. Raises
+    ValueError when counts or shapes do not fit.
     """
     images = [np.asarray(image) for image in images]
     if not images or any(image.ndim != 2 for image in images):
@@ -73,7 +73,7 @@ def grid(
             low, high = (0, 255) if image.dtype == np.uint8 else (image.min(), image.max())
             panel.imshow(image, cmap="gray", vmin=low, vmax=high, aspect="equal", gid="film")
             if warmth is not None:
-                # Transparency follows the map: where the network does not look, the film stays untouched.
+                # Where the map is low, the film shows through unchanged.
                 strength = np.clip(warmth, 0, 1)
                 alpha = 0.65 * np.sqrt(strength)
                 panel.imshow(strength, cmap=HEAT_MAP, vmin=0, vmax=1, alpha=alpha, aspect="equal", gid="heat")

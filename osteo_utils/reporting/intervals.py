@@ -1,4 +1,4 @@
-"""Figures of values with their intervals, one row each."""
+"""Figures of values with their intervals: forest plots, mask trial, perturbations."""
 
 from __future__ import annotations
 
@@ -10,180 +10,122 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from osteo_utils.reporting.style import (
-    CHANCE,
-    NAMES,
-    PALETTE,
-    band,
-    canvas,
-    colour_of,
-    legend_above,
-    paper_line,
-    protocol_name,
-    require,
-    styled,
-)
+from osteo_utils.reporting import style
 
 
 def _dots(axes: Axes, frame: pd.DataFrame, colours: list[str], filled: list[bool]) -> None:
+    """Each row's value as a dot on its interval, and both as numbers beside the axes."""
+    beside = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
     for row, (item, colour, full) in enumerate(zip(frame.itertuples(), colours, filled, strict=True)):
         low, high = (item.value if pd.isna(end) else end for end in (item.low, item.high))
         axes.plot([low, high], [row, row], color=colour, linewidth=2.0, solid_capstyle="butt", gid="interval")
-        axes.plot(
-            item.value,
-            row,
-            "o",
-            color=colour,
-            markersize=7,
-            markerfacecolor=colour if full else "white",
-            markeredgewidth=1.6,
-            clip_on=False,  # a value of 1 lies on the edge
-            gid="value",
-        )
+        dot = {"color": colour, "markerfacecolor": colour if full else "white", "markersize": 7, "markeredgewidth": 1.6}
+        axes.plot(item.value, row, "o", clip_on=False, gid="value", **dot)  # a value of 1 lies on the edge
         text = f"{item.value:.2f}" if pd.isna(item.low) else f"{item.value:.2f} ({item.low:.2f}–{item.high:.2f})"
-        axes.annotate(
-            text,
-            (1, row),
-            xycoords=("axes fraction", "data"),
-            xytext=(10, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=8,
-        )
-    axes.annotate(
-        "value (95 % interval)",
-        (1, 1),
-        xycoords="axes fraction",
-        xytext=(10, 3),
-        textcoords="offset points",
-        fontsize=7.5,
-        color=PALETTE["neutral"],
-    )
+        axes.annotate(text, (1, row), xytext=(10, 0), va="center", fontsize=8, **beside)
+    beside = {"xycoords": "axes fraction", "textcoords": "offset points", "color": style.PALETTE["neutral"]}
+    axes.annotate("value (95 % interval)", (1, 1), xytext=(10, 3), fontsize=7.5, **beside)
     axes.set_ylim(len(frame) - 0.5, -0.5)
     axes.grid(visible=True, axis="x")
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
 
 
-@styled
+@style.styled
 def forest(frame: pd.DataFrame, where: str, xlabel: str, title: str = "Headline numbers") -> Figure:
     """Each row's value and interval (name, value, low, high; optional paper, colour); the paper's as a mark.
 
     `colour` is a name of `PALETTE` or a colour; without it the colour is read from the row's name.
     """
-    require(frame, ["name", "value", "low", "high"], "forest")
-    given = frame["colour"] if "colour" in frame else frame["name"].map(colour_of)
-    colours = [PALETTE.get(str(colour), str(colour)) for colour in given]
-    figure = canvas(7.2, 0.34 * len(frame) + 0.75, title, where)
-    axes = figure.subplots()
+    style.require(frame, ["name", "value", "low", "high"], "forest")
+    given = frame["colour"] if "colour" in frame else frame["name"].map(style.colour_of)
+    colours = [style.PALETTE.get(str(colour), str(colour)) for colour in given]
+    figure, axes = style.single_axes(7.2, 0.34 * len(frame) + 0.75, title, where)
     _dots(axes, frame, colours, [True] * len(frame))
     if "paper" in frame and frame["paper"].notna().any():
-        axes.plot(
-            frame["paper"],
-            np.arange(len(frame)),
-            linestyle="",
-            marker="D",
-            markersize=6.5,
-            markerfacecolor="none",
-            markeredgecolor=PALETTE["paper"],
-            markeredgewidth=1.3,
-            label="the paper",
-            gid="paper",
-        )
-        legend_above(axes)
+        mark = {
+            "markerfacecolor": "none",
+            "markeredgecolor": style.PALETTE["paper"],
+            "markeredgewidth": 1.3,
+            "markersize": 6.5,
+        }
+        axes.plot(frame["paper"], np.arange(len(frame)), "D", label="the paper", gid="paper", **mark)
+        style.legend_above(axes)
     axes.set_yticks(np.arange(len(frame)), frame["name"])
     axes.set_xlabel(xlabel)
     return figure
 
 
-@styled
+@style.styled
 def by_protocol(
     frame: pd.DataFrame,
     where: str,
     paper: float | None = 0.98,
-    xlabel: str = "accuracy",
     title: str = "The same network under each protocol",
-    model: str | None = None,
     chance: bool = False,
 ) -> Figure:
-    """Value and interval by protocol (protocol, value, low, high, n_files, n_groups), the paper's as a line.
+    """Accuracy and interval by protocol, the paper's as a line.
 
-    Protocols without a mistake have a filled dot, all others are hollow: those that the column `honest` names, or
-    without it the splits that keep a group on one side. `model` gives the dots its colour; `chance` draws a line at
-    one half.
+    Columns protocol, value, low, high, n_files, n_groups, honest; the dots of dishonest protocols are hollow. `chance`
+    draws a line at one half.
     """
-    require(frame, ["protocol", "value", "low", "high", "n_files", "n_groups"], "by_protocol")
-    figure = canvas(7.2, 0.46 * len(frame) + 0.95, title, where)
-    axes = figure.subplots()
-    honest = (frame["honest"] if "honest" in frame else frame["protocol"].isin(["grouped", "grouped_all"])).tolist()
+    style.require(frame, ["protocol", "value", "low", "high", "n_files", "n_groups", "honest"], "by_protocol")
+    figure, axes = style.single_axes(7.2, 0.46 * len(frame) + 0.95, title, where)
     if chance:
-        axes.axvline(0.5, color=PALETTE["neutral"], linewidth=0.9, linestyle=(0, (1, 1.5)), gid="chance")
-    _dots(axes, frame, [PALETTE[model or "neutral"]] * len(frame), honest)
+        axes.axvline(0.5, color=style.PALETTE["neutral"], linewidth=0.9, linestyle=(0, (1, 1.5)), gid="chance")
+    _dots(axes, frame, [style.PALETTE["neutral"]] * len(frame), frame["honest"].tolist())
     labels = [
-        f"{textwrap.fill(protocol_name(row.protocol), 44)}\n{row.n_files:,.0f} files, {row.n_groups:,.0f} groups"
+        f"{textwrap.fill(style.label_of(row.protocol), 44)}\n{row.n_files:,.0f} files, {row.n_groups:,.0f} groups"
         for row in frame.itertuples()
     ]
     axes.set_yticks(np.arange(len(frame)), labels, fontsize=8)
     if paper is not None:
-        paper_line(axes, paper, horizontal=False)
-    axes.set_xlabel(xlabel)
+        style.paper_line(axes, paper, horizontal=False)
+    axes.set_xlabel("accuracy")
     axes.set_xlim(right=max(1.005, frame["high"].max()))
     return figure
 
 
-@styled
-def beside_shuffled(frame: pd.DataFrame, where: str, title: str = "Known without any network") -> Figure:
-    """AUROC by kind of feature with its interval, and as a grey bar the range that shuffled labels reach.
+@style.styled
+def beside_shuffled(frame: pd.DataFrame, where: str) -> Figure:
+    """AUROC of each set of features with its interval, over a grey bar for the range of shuffled labels.
 
-    Columns features, value, low, high, shuffled_low, shuffled_high; a row without the last two looks at bone, gets
-    no bar and is drawn in black.
+    Columns features, value, low, high, shuffled_low, shuffled_high. A row without the last two stands for bone; it has
+    no bar and a black dot.
     """
-    require(frame, ["features", "value", "low", "high", "shuffled_low", "shuffled_high"], "beside_shuffled")
-    figure = canvas(7.2, 0.42 * len(frame) + 0.85, title, where)
-    axes = figure.subplots()
+    style.require(frame, ["features", "value", "low", "high", "shuffled_low", "shuffled_high"], "beside_shuffled")
+    figure, axes = style.single_axes(7.2, 0.42 * len(frame) + 0.85, "Known without any network", where)
     known = frame["shuffled_low"].notna().to_numpy()
-    axes.barh(
-        np.flatnonzero(known),
-        (frame["shuffled_high"] - frame["shuffled_low"])[known],
-        left=frame["shuffled_low"][known],
-        height=0.5,
-        color="#DDDDDD",
-        label="95 % of shuffled labels",
-        gid="shuffled",
-    )
-    axes.axvline(0.5, color=PALETTE["neutral"], linewidth=0.9, linestyle=(0, (1, 1.5)))
-    _dots(axes, frame, [PALETTE["by_file" if one else "grouped"] for one in known], [True] * len(frame))
-    axes.set_yticks(np.arange(len(frame)), [NAMES.get(name, name) for name in frame["features"]])
+    low, width = (column[known] for column in (frame["shuffled_low"], frame["shuffled_high"] - frame["shuffled_low"]))
+    bars = {"color": "#DDDDDD", "label": "95 % of shuffled labels", "gid": "shuffled"}
+    axes.barh(np.flatnonzero(known), width, left=low, height=0.5, **bars)
+    axes.axvline(0.5, color=style.PALETTE["neutral"], linewidth=0.9, linestyle=(0, (1, 1.5)))
+    _dots(axes, frame, [style.PALETTE["by_file" if one else "grouped"] for one in known], [True] * len(frame))
+    axes.set_yticks(np.arange(len(frame)), [style.label_of(name) for name in frame["features"]])
     axes.set_xlim(min(0.35, float(frame["low"].min())), 1.0)
     axes.set_xlabel("AUROC, out of fold")
-    legend_above(axes)
+    style.legend_above(axes)
     return figure
 
 
-@styled
+@style.styled
 def mask_trial(trial: pd.DataFrame, where: str) -> Figure:
-    """Dice of masks whose truth is known: a dot a knee, a row per method and bone, the middle half as a bar.
+    """Dice of masks whose truth is known: a row per method and bone, a dot per knee, a bar for the middle half.
 
-    Columns method (unet, classical), bone (all, femur, ...), dice (0-1), as `evidence.mask_trial.trial` gives them.
+    Columns method (unet, classical), bone (all, femur, ...), dice (0-1), as `segmentation.trial` gives them.
     """
-    require(trial, ["method", "bone", "dice"], "mask_trial")
+    style.require(trial, ["method", "bone", "dice"], "mask_trial")
     rows = list(trial.groupby(["method", "bone"], sort=False))
     rows.sort(key=lambda row: (row[0][1] != "all", row[0][0] != "unet"))
-    figure = canvas(6.2, 0.42 * len(rows) + 0.8, "Masks against the truth", where)
-    axes = figure.subplots()
+    figure, axes = style.single_axes(6.2, 0.42 * len(rows) + 0.8, "Masks against the truth", where)
     scatter = np.random.default_rng(0)
     for place, ((method, _), part) in enumerate(rows):
-        colour = PALETTE["normal"] if method == "unet" else PALETTE["neutral"]
+        colour = style.PALETTE["normal"] if method == "unet" else style.PALETTE["neutral"]
         at = place + scatter.uniform(-0.25, 0.25, len(part))
         axes.scatter(part["dice"], at, s=10, color=colour, alpha=0.45, linewidth=0)
-        low, middle, high = np.quantile(part["dice"], [0.25, 0.5, 0.75])
-        axes.plot([low, high], [place, place], color="black", linewidth=2.2, solid_capstyle="butt")
-        axes.plot(middle, place, "o", markersize=6, color="white", markeredgecolor="black")
-    who = {"unet": "U-Net", "classical": "classical"}
-    axes.set_yticks(
-        range(len(rows)),
-        [f"{who[method]}, {'whole bone' if bone == 'all' else bone}" for (method, bone), _ in rows],
-    )
+        style.quartiles(axes, place, part["dice"])
+    methods, bones = {"unet": "U-Net", "classical": "classical"}, {"all": "whole bone"}
+    axes.set_yticks(range(len(rows)), [f"{methods[method]}, {bones.get(bone, bone)}" for (method, bone), _ in rows])
     axes.invert_yaxis()
     axes.set_xlabel("Dice coefficient (median and quartiles over knees)")
     axes.grid(visible=True, axis="x")
@@ -191,25 +133,25 @@ def mask_trial(trial: pd.DataFrame, where: str) -> Figure:
     return figure
 
 
-@styled
+@style.styled
 def perturbations(table: pd.DataFrame, where: str, model: str) -> Figure:
-    """AUROC and the share of calls that change, by kind of perturbation and its strength, with 95 % bands.
+    """AUROC and the share of calls that change, by kind and strength of perturbation, with 95 % bands.
 
-    `table` as `perturbations.judge` gives it, with a column unit; the unchanged films are the first point of every panel.
+    `table` as the room `perturbations` gives it; the unchanged films are the first point of every panel.
     """
-    require(table, ["kind", "strength", "unit", "value", "low", "high", "flipped"], "perturbations")
+    style.require(table, ["kind", "strength", "unit", "value", "low", "high", "flipped"], "perturbations")
     start = table[table.strength == 0]
     parts = list(table[table.strength > 0].groupby("kind", sort=False))
-    figure = canvas(1.45 * len(parts) + 0.6, 3.9, f"{NAMES.get(model, model)} on perturbed films", where)
+    figure = style.canvas(1.45 * len(parts) + 0.6, 3.9, f"{style.label_of(model)} on perturbed films", where)
     grid = figure.subplots(2, len(parts), sharex="col", sharey="row", squeeze=False)
     for column, (kind, part) in enumerate(parts):
         drawn = pd.concat([start, part]).assign(place=range(len(part) + 1))
         score, calls = grid[:, column]
-        band(score, drawn, "place", "value", colour_of(model), dashes="o-")
-        score.axhline(float(start["value"].iloc[0]), **CHANCE)
+        style.band(score, drawn, "place", "value", style.colour_of(model), dashes="o-")
+        score.axhline(float(start["value"].iloc[0]), **style.CHANCE)
         ends = {"flipped_low": "low", "flipped_high": "high"}
         flips = drawn.drop(columns=list(ends.values())).rename(columns=ends)
-        band(calls, flips, "place", "flipped", PALETTE["neutral"], dashes="o-")
+        style.band(calls, flips, "place", "flipped", style.PALETTE["neutral"], dashes="o-")
         score.set_title(str(kind), fontsize=9)
         calls.set(xlabel=str(part["unit"].iloc[0]), ylim=(0, 1))
         calls.set_xticks(drawn["place"], ["none", *(f"{s:g}" for s in part["strength"])])

@@ -136,7 +136,7 @@ class Network:
     def overview(self) -> pd.DataFrame:
         """One row for each split, recipe and variant; prints how far the result moves with the seed."""
         self._save(self.estimates)
-        print(resampling.in_words(self.predictions, self.run.p.primary_recipe))
+        print(resampling.describe_spread(self.predictions, self.run.p.primary_recipe))
         return self.run.table(f"{self.backbone}_overview", scores.overview(self.estimates))
 
     def calibration(self) -> pd.DataFrame:

@@ -12,6 +12,7 @@ import json
 import shutil
 import sys
 import tempfile
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -55,42 +56,36 @@ def check_consistency(study: str) -> None:
 
     Raises ValueError that lists every contradiction and the notebooks to run again.
     """
-    runs = recorded_runs(study)
+    runs, paths = recorded_runs(study), StudyPaths(study)
     problems, again = [], set()
     for name in sorted({name for about in runs.values() for name in about["inputs"]}):
         recorded = {notebook: about["inputs"][name] for notebook, about in runs.items() if name in about["inputs"]}
-        path = next((p for p in _places(study, name) if p.is_file()), None)
-        if path is None:
-            if len(set(recorded.values())) > 1:
-                problems.append(f"{name}: {', '.join(recorded)} read different versions of it")
-                again.update(recorded)
-            continue
-        current = runtime.sha256_file(path)
-        stale = [notebook for notebook, found in recorded.items() if found != current]
+        path = next((root / name for root in (paths.interim, paths.reports) if (root / name).is_file()), None)
+        if path is not None:
+            current = runtime.sha256_file(path)
+            stale = [notebook for notebook, found in recorded.items() if found != current]
+            what = "read another version than the one that is there now"
+        else:
+            stale = list(recorded) if len(set(recorded.values())) > 1 else []
+            what = "read different versions of it"
         if stale:
-            problems.append(f"{name}: {', '.join(stale)} read another version than the one that is there now")
+            problems.append(f"{name}: {', '.join(stale)} {what}")
             again.update(stale)
-    shared: dict[str, dict[str, list[str]]] = {}
+    values: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for notebook, about in runs.items():
         for name, value in about["parameters"].items():
-            shared.setdefault(name, {}).setdefault(json.dumps(value), []).append(notebook)
-    for name, by_value in shared.items():
+            values[name][json.dumps(value)].append(notebook)
+    for name, by_value in values.items():
         if len(by_value) > 1:
-            told = "; ".join(f"{value} in {', '.join(notebooks)}" for value, notebooks in by_value.items())
-            problems.append(f"parameter {name}: {told}")
+            listed = "; ".join(f"{value} in {', '.join(notebooks)}" for value, notebooks in by_value.items())
+            problems.append(f"parameter {name}: {listed}")
             usual = max(by_value.values(), key=len)
-            again.update(
-                notebook for notebooks in by_value.values() if notebooks is not usual for notebook in notebooks
-            )
+            again.update(*(notebooks for notebooks in by_value.values() if notebooks is not usual))
     if problems:
         listed = "\n  ".join(problems)
-        order = ", ".join(sorted(again))
-        raise ValueError(f"study {study!r}: the results are a mixture.\n  {listed}\nRun again: {order}")
-
-
-def _places(study: str, name: str) -> list[Path]:
-    paths = StudyPaths(study)
-    return [paths.interim / name, paths.reports / name]
+        raise ValueError(
+            f"study {study!r}: the results are a mixture.\n  {listed}\nRun again: {', '.join(sorted(again))}"
+        )
 
 
 def render(study: str, films: bool = True, destination: Path | None = None) -> dict[str, Path]:
@@ -119,22 +114,23 @@ def as_html(content: dict[str, Any]) -> str:
 
 
 def embedded(path: str) -> str:
-    """A PNG, or the SVG beside it where that is small, as a data address."""
+    """A PNG, or the SVG beside it where that is small, as a data URL."""
     drawing = Path(path).with_suffix(".svg")
     if drawing.is_file() and drawing.stat().st_size <= LARGEST_SVG:
-        return "data:image/svg+xml;base64," + base64.b64encode(drawing.read_bytes()).decode()
-    kind, data = compact(Path(path).read_bytes())
-    return f"data:image/{kind};base64," + base64.b64encode(data).decode()
+        kind, data = "svg+xml", drawing.read_bytes()
+    else:
+        kind, data = compact(Path(path).read_bytes())
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 
 
 def shown_width(path: str) -> int:
-    """Width in CSS pixels at which a figure's letters have the size that they were drawn with."""
+    """Width in CSS pixels at which a figure's text has the size that it was drawn with."""
     with Image.open(path) as picture:
         return round(picture.width * CSS_DPI / picture.info.get("dpi", (FIGURE_DPI,))[0])
 
 
 def compact(data: bytes) -> tuple[str, bytes]:
-    """A PNG's bytes as they are, or those of a JPEG where the PNG is large, as films make it; with their kind."""
+    """A PNG as it is, or as a JPEG where it is large because of films: its kind and its bytes."""
     if len(data) <= LARGEST_PNG:
         return "png", data
     with Image.open(io.BytesIO(data)) as picture:
@@ -146,11 +142,10 @@ def compact(data: bytes) -> tuple[str, bytes]:
 
 
 def tone(verdict: str) -> str:
-    """How a verdict is coloured: good, bad or open; its words are always printed beside the colour."""
+    """The colour of a verdict: good, bad or open; its words are always printed beside it."""
     if verdict not in claims.VERDICTS:
-        raise ValueError(
-            f"claims.json: the verdict {verdict!r} is unknown; expected one of {', '.join(claims.VERDICTS)}"
-        )
+        known = ", ".join(claims.VERDICTS)
+        raise ValueError(f"claims.json: the verdict {verdict!r} is unknown; expected one of {known}")
     if verdict in (claims.REPRODUCED, claims.WITHIN):
         return "good"
     return "bad" if verdict in (claims.NOT_REPRODUCED, claims.IMPOSSIBLE) else "open"
@@ -158,8 +153,8 @@ def tone(verdict: str) -> str:
 
 def as_pdf(content: dict[str, Any], path: Path) -> None:
     """Set the document as PDF at `path`, with the fonts that typst carries; needs no network."""
-    with tempfile.TemporaryDirectory() as workshop:
-        folder = Path(workshop)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
         shutil.copy(HERE / "report.typ", folder)
         printed = json.loads(json.dumps(content))
         blocks = [block for section in printed["sections"] for block in section["blocks"]]

@@ -1,4 +1,4 @@
-"""One look for every figure: palette, names, page with title and `where` line.
+"""One style for every figure: palette, names, a page with a title and a `where` line, and shared marks.
 
 Colours after Okabe and Ito (2008), "Color Universal Design"; one colour means one thing in every figure.
 """
@@ -12,6 +12,7 @@ from typing import Any, ParamSpec
 
 import matplotlib as mpl
 import matplotlib.style
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -55,7 +56,7 @@ NAMES: dict[str, str] = {
     "background": "bone painted over",
     "texture": "Bone texture by hand",
 }
-GRID = "#E5E5E5"
+CHANCE = {"color": "#A0A0A0", "linewidth": 0.9, "linestyle": (0, (1, 1.5))}
 STYLE: dict[str, object] = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
@@ -67,7 +68,7 @@ STYLE: dict[str, object] = {
     "axes.edgecolor": "#404040",
     "axes.linewidth": 0.8,
     "axes.axisbelow": True,
-    "grid.color": GRID,
+    "grid.color": "#E5E5E5",
     "grid.linewidth": 0.7,
     "xtick.color": "#404040",
     "ytick.color": "#404040",
@@ -86,10 +87,10 @@ _Arguments = ParamSpec("_Arguments")
 
 
 class Page(Figure):
-    """A figure that pyplot does not know: nothing is shown twice in a notebook, nothing piles up in memory."""
+    """A figure unknown to pyplot: a notebook does not show it twice, and none is kept in memory."""
 
     def savefig(self, *args: Any, **kwargs: Any) -> None:
-        """Save in the project's style, whatever style the caller has set."""
+        """Save in the project's style, whatever style is set."""
         with look():
             super().savefig(*args, **kwargs)
 
@@ -99,18 +100,13 @@ class Page(Figure):
         return picture.getvalue()
 
 
-def use_style() -> None:
-    """Set the project's figure style for all that is drawn from now on."""
-    mpl.rcParams.update(STYLE)
-
-
 def look() -> AbstractContextManager[None]:
-    """The project's style for a `with` block, on top of Matplotlib's defaults and of nothing else."""
+    """The project's style for a `with` block, on top of Matplotlib's defaults alone."""
     return mpl.style.context(["default", STYLE])
 
 
 def styled(draw: Callable[_Arguments, Figure]) -> Callable[_Arguments, Figure]:
-    """Make a drawing function draw in the project's style, whatever style the caller has set."""
+    """Make a drawing function use the project's style, whatever style is set."""
 
     @wraps(draw)
     def inside(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> Figure:
@@ -129,24 +125,21 @@ def canvas(width: float, height: float, title: str, where: str) -> Figure:
     figure.get_layout_engine().set(rect=(0, 0, 1, height / total), w_pad=0.05, h_pad=0.04)
     left = 0.06 / width
     figure.text(left, 1 - 0.05 / total, title, ha="left", va="top", fontsize=10.5, fontweight="bold")
-    figure.text(
-        left,
-        1 - (0.05 + _TITLE_INCHES) / total,
-        "\n".join(lines),
-        ha="left",
-        va="top",
-        fontsize=7.5,
-        color=PALETTE["neutral"],
-        linespacing=1.25,
-        gid="where",
-    )
+    look_of_where = {"fontsize": 7.5, "color": PALETTE["neutral"], "linespacing": 1.25, "gid": "where"}
+    below = 1 - (0.05 + _TITLE_INCHES) / total
+    figure.text(left, below, "\n".join(lines), ha="left", va="top", **look_of_where)
     return figure
+
+
+def single_axes(width: float, height: float, title: str, where: str) -> tuple[Figure, Axes]:
+    """A `canvas` with one pair of axes."""
+    figure = canvas(width, height, title, where)
+    return figure, figure.subplots()
 
 
 def require(frame: pd.DataFrame, columns: list[str], drawing: str) -> None:
     """Raise ValueError unless `frame` has these columns and at least one row."""
-    missing = [name for name in columns if name not in frame.columns]
-    if missing:
+    if missing := [name for name in columns if name not in frame.columns]:
         raise ValueError(
             f"{drawing}: the table has no column {', '.join(missing)}; "
             f"expected {', '.join(columns)}, found {', '.join(map(str, frame.columns))}."
@@ -156,7 +149,7 @@ def require(frame: pd.DataFrame, columns: list[str], drawing: str) -> None:
 
 
 def colour_of(name: str) -> str:
-    """The palette's colour for a protocol's name, or for a class or model named in `name`; grey when none is."""
+    """The palette's colour for a protocol, or for the class or model that `name` contains; otherwise grey."""
     if name in PALETTE:
         return PALETTE[name]
     plain = name.lower().replace("-", "").replace(" ", "")
@@ -164,28 +157,21 @@ def colour_of(name: str) -> str:
     return PALETTE[found[0]] if found else PALETTE["neutral"]
 
 
-def protocol_name(protocol: str) -> str:
-    """A protocol in words; mistakes made together, joined by a plus, are named one by one."""
-    return " + ".join(NAMES.get(word, word) for word in protocol.split("+"))
+def label_of(name: str) -> str:
+    """The printed name of a model, protocol or feature set; protocols joined by a plus are named one by one."""
+    return " + ".join(NAMES.get(part, part) for part in name.split("+"))
 
 
 def classes_of(frame: pd.DataFrame) -> list[str]:
     """The class names of a table: normal, osteoporosis, then all others by name."""
-    present = list(dict.fromkeys(frame["class_name"].astype(str)))
-    known = [name for name in ("normal", "osteoporosis") if name in present]
-    return known + sorted(set(present) - set(known))
+    first = ("normal", "osteoporosis")
+    return sorted(frame["class_name"].astype(str).unique(), key=lambda name: (name not in first, name))
 
 
-def legend_above(axes: Axes, columns: int = 3) -> None:
-    """Put the legend in one line between the `where` line and the axes, out of the way of the data."""
-    axes.legend(
-        loc="lower left",
-        bbox_to_anchor=(0, 1),
-        ncols=columns,
-        borderaxespad=0.3,
-        handlelength=1.8,
-        borderpad=0,
-    )
+def legend_above(axes: Axes) -> None:
+    """Put the legend in one line between the `where` line and the axes, clear of the data."""
+    spacing = {"borderaxespad": 0.3, "handlelength": 1.8, "borderpad": 0}
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, **spacing)
 
 
 def paper_line(axes: Axes, value: float, horizontal: bool) -> None:
@@ -198,20 +184,24 @@ def paper_line(axes: Axes, value: float, horizontal: bool) -> None:
         xycoords=("axes fraction", "data") if horizontal else ("data", "axes fraction"),
         xytext=(4, 0) if horizontal else (0, 3),
         textcoords="offset points",
-        # To the left of its line, as the column of values begins where the axes end.
+        # Left of its line: the column of values begins where the axes end.
         ha="left" if horizontal else "right",
         va="center" if horizontal else "bottom",
         fontsize=8,
     )
 
 
-CHANCE = {"color": "#A0A0A0", "linewidth": 0.9, "linestyle": (0, (1, 1.5))}
-
-
 def band(
     axes: Axes, table: pd.DataFrame, across: str, up: str, colour: str, label: str = "", dashes: str = "-"
 ) -> None:
-    """A line through a table of `evidence.curves`, and its 95 % band where that has any width."""
+    """A line through a table of `statistics.curves`, and its 95 % band where that has any width."""
     if (table["high"] > table["low"]).any():
         axes.fill_between(table[across], table["low"], table["high"], color=colour, alpha=0.15, linewidth=0)
     axes.plot(table[across], table[up], dashes, color=colour, label=label or None)
+
+
+def quartiles(axes: Axes, place: float, values: pd.Series) -> None:
+    """The middle half of `values` as a bar at the height `place`, with the median as a dot."""
+    low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
+    axes.plot([low, high], [place, place], color="black", linewidth=2.2, solid_capstyle="butt")
+    axes.plot(middle, place, "o", markersize=6, color="white", markeredgecolor="black")

@@ -15,26 +15,21 @@ from osteo_utils.study.results import Estimate, read_table
 Block = dict[str, Any]
 Metrics = Mapping[str, Estimate]
 MODELS = ("vgg16", "resnet50", "ensemble")
+# The notebook that writes a metric is the first one with a matching beginning.
 MAKERS = {
-    "data/files": "01_data_download",
-    "data/usable": "01_data_download",
-    "data/patients": "01_data_download",
-    "data/osteopenia": "01_data_download",
-    "data/": "02_eda",
-    "external/": "02_eda",
-    "segmentation/": "03_segmentation",
-    "shortcut/background/": "03_segmentation",
-    "shortcut/": "02_eda",
-    "texture/": "03_segmentation",
-    "vgg16/": "04_vgg16",
-    "resnet50/": "05_resnet50",
-    "ensemble/": "06_ensemble",
-    "leakage/": "07_leakage_lab",
+    "01_data_download": ("data/files", "data/usable", "data/patients", "data/osteopenia"),
+    "03_segmentation": ("segmentation/", "shortcut/background/", "texture/"),
+    "02_eda": ("data/", "external/", "shortcut/"),
+    "04_vgg16": ("vgg16/",),
+    "05_resnet50": ("resnet50/",),
+    "06_ensemble": ("ensemble/",),
+    "07_leakage_lab": ("leakage/",),
 }
+LONGEST, HEAD = 20, 10  # a longer table is cut to its first rows
 MAIN_METRICS = ("auroc", "accuracy", "balanced_accuracy", "sensitivity", "specificity", "f1")
 
 
-def said(estimate: Estimate) -> str:
+def as_text(estimate: Estimate) -> str:
     """A metric as text: value with its 95 % interval; a count as a whole number."""
     if estimate.low is None:
         return f"{estimate.value:,.0f}" if float(estimate.value).is_integer() else f"{estimate.value:.3f}"
@@ -47,15 +42,15 @@ def _between(value: str, low: str, high: str) -> str:
 
 
 def needed(metrics: Metrics, name: str) -> Estimate:
-    """The metric `name`; ValueError that names the notebook to run when it is missing."""
+    """The metric `name`; if it is missing, a ValueError that names the notebook to run."""
     if name not in metrics:
-        maker = next((notebook for start, notebook in MAKERS.items() if name.startswith(start)), "its notebook")
+        maker = next((notebook for notebook, starts in MAKERS.items() if name.startswith(starts)), "its notebook")
         raise ValueError(f"metrics: there is no {name!r}; run {maker} again, which writes it")
     return metrics[name]
 
 
-def protocol_table(metrics: Metrics, model: str) -> Block | None:
-    """Main metrics of a model under every protocol that was run, each with its interval; None when it has none."""
+def protocol_table(metrics: Metrics, model: str) -> list[Block]:
+    """One table of a model's main metrics by protocol, each with its interval; no block where it has none."""
     found = [name.split("/") for name in metrics if name.startswith(f"{model}/") and name.count("/") == 2]
     protocols = [name for name in PROTOCOLS if any(parts[1] == name for parts in found)]
     shown = [name for name in MAIN_METRICS if any(parts[2] == name for parts in found)]
@@ -65,17 +60,12 @@ def protocol_table(metrics: Metrics, model: str) -> Block | None:
         sizes = next((cell for cell in cells if cell is not None and cell.n_files is not None), None)
         rows.append(
             [NAMES.get(protocol, protocol), _count(sizes, "n_files"), _count(sizes, "n_groups")]
-            + ["not saved" if cell is None else said(cell) for cell in cells]
+            + ["not saved" if cell is None else as_text(cell) for cell in cells]
         )
-    if not rows:
-        return None
-    heads = ["protocol", "files", "groups", *(METRICS[metric] for metric in shown)]
-    return table(f"{_model_name(model)} by protocol: value and 95 % interval.", heads, rows)
-
-
-def _model_name(model: str) -> str:
     base, _, variant = model.partition("-")
-    return NAMES.get(base, base) + (f" on {variant} films" if variant else "")
+    title = NAMES.get(base, base) + (f" on {variant} films" if variant else "")
+    heads = ["protocol", "files", "groups", *(METRICS[metric] for metric in shown)]
+    return [table(f"{title} by protocol: value and 95 % interval.", heads, rows)] if rows else []
 
 
 def _count(estimate: Estimate | None, name: str) -> str:
@@ -88,15 +78,16 @@ def subject_of(name: str) -> str:
     return name.split("/")[0].removesuffix("-segmented").removesuffix("-background")
 
 
-def other_metrics(metrics: Metrics, prefix: str, caption: str) -> Block | None:
-    """Every metric of a model or topic that `protocol_table` does not print; None when there is none."""
+def other_metrics(metrics: Metrics, prefix: str, caption: str) -> list[Block]:
+    """One table of every metric of a model or topic that `protocol_table` does not print; no block without any."""
     rows = [
-        [name, said(value), value.unit, _count(value, "n_files"), _count(value, "n_groups"), value.note]
+        [name, as_text(value), value.unit, _count(value, "n_files"), _count(value, "n_groups"), value.note]
         for name, value in sorted(metrics.items())
         if subject_of(name) == prefix
         and not (name.count("/") == 2 and name.split("/")[2] in MAIN_METRICS and name.split("/")[1] in PROTOCOLS)
     ]
-    return table(caption, ["metric", "value", "unit", "files", "groups", "note"], rows) if rows else None
+    heads = ["metric", "value", "unit", "files", "groups", "note"]
+    return [table(caption, heads, rows)] if rows else []
 
 
 def table(caption: str, heads: list[str], rows: list[list[str]]) -> Block:
@@ -112,8 +103,8 @@ def table(caption: str, heads: list[str], rows: list[list[str]]) -> Block:
     }
 
 
-def saved_table(path: Path, caption: str, names: Sequence[str] = (), longest: int = 20, start: int = 10) -> Block:
-    """A CSV of the study as a block: its columns `names` (all by default); what is cut is said.
+def saved_table(path: Path, caption: str, names: Sequence[str] = ()) -> Block:
+    """A CSV of the study as a block, with the columns `names` (all by default); the caption says what is cut.
 
     A value and the two ends of its interval, in three columns, become one.
     """
@@ -121,9 +112,9 @@ def saved_table(path: Path, caption: str, names: Sequence[str] = (), longest: in
     shown = frame[list(names)] if names else frame
     if len(shown.columns) < len(frame.columns):
         caption += f" All {len(frame.columns)} columns are in tables/{path.name}."
-    if len(frame) > longest:
-        shown = shown.head(start)
-        caption += f" First {start} of {len(frame)} rows; the rest is in tables/{path.name}."
+    if len(frame) > LONGEST:
+        shown = shown.head(HEAD)
+        caption += f" First {HEAD} of {len(frame)} rows; the rest is in tables/{path.name}."
     if shown.empty:
         return {"kind": "text", "text": f"{caption} The table tables/{path.name} has no rows."}
     columns = _with_intervals(shown)
@@ -143,7 +134,7 @@ def _with_intervals(frame: pd.DataFrame) -> dict[str, list[str]]:
 
 
 def _cells(column: pd.Series) -> list[str]:
-    """A column as text: counts whole, other numbers with three digits after the point or three in all."""
+    """A column as text: counts whole, other numbers as `_digits`."""
     if not pd.api.types.is_float_dtype(column):
         return [_cell(value) for value in column]
     whole = (column.dropna() % 1 == 0).all() and column.abs().max() > 1

@@ -76,10 +76,7 @@ class Exhibit:
 
 
 # The columns of the leakage lab's tables that the report prints.
-_OF_A_PROTOCOL = (
-    *("protocol", "value", "low", "high", "n_files", "n_groups"),
-    *("above_grouped", "above_low", "above_high", "mistake"),
-)
+_OF_A_PROTOCOL = tuple("protocol value low high n_files n_groups above_grouped above_low above_high mistake".split())
 
 
 @dataclass(frozen=True)
@@ -124,27 +121,16 @@ def _model(key: str, name: str, opening: str, *beside: Exhibit) -> Section:
                 f"{name}: AUROC of the probe on other squares and depths of the same films. Differences are paired and "
                 "taken from the study's square without its mirror image.",
                 True,
-                (
-                    "protocol",
-                    "name",
-                    "value",
-                    "low",
-                    "high",
-                    "difference",
-                    "difference_low",
-                    "difference_high",
-                    "p_holm",
-                ),
+                tuple("protocol name value low high difference difference_low difference_high p_holm".split()),
             ),
             Exhibit(
                 f"{key}_perturbed",
                 f"{name}: AUROC on perturbed films, its paired difference from the unchanged films, and the share of "
                 "verdicts that change.",
                 True,
-                (
-                    *("kind", "strength", "unit", "n_files", "value", "low", "high"),
-                    *("difference", "difference_low", "difference_high", "p_holm"),
-                    *("flipped", "flipped_low", "flipped_high"),
+                tuple(
+                    "kind strength unit n_files value low high difference difference_low difference_high p_holm flipped "
+                    "flipped_low flipped_high".split()
                 ),
             ),
             Exhibit(f"{key}_*", f"{name}: {{name}}.", optional=True),
@@ -262,19 +248,7 @@ SECTIONS: tuple[Section, ...] = (
                 "literature",
                 "The same in numbers.",
                 True,
-                (
-                    "name",
-                    "site",
-                    "labels",
-                    "tested",
-                    "protocol",
-                    "metric",
-                    "value",
-                    "low",
-                    "high",
-                    "interval",
-                    "read",
-                ),
+                tuple("name site labels tested protocol metric value low high interval read".split()),
             ),
         ),
     ),

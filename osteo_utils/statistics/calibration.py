@@ -1,8 +1,8 @@
-"""Calibration: how far probabilities can be believed, and the line that mends a network's score.
+"""Calibration: Platt scaling from score to probability, and how well probabilities are calibrated.
 
-The line goes from the out-of-fold logit to the logit of the label (Platt scaling). Its interval comes from
-resampling groups, so it says how far the probability at one score would move with other knees in the study. It
-does not say how far the networks themselves would move, and it holds for the study's own share of osteoporosis.
+Platt scaling is a line from the out-of-fold logit to the logit of the label. Its interval resamples groups, so it says
+how far the probability at one score would move with other knees in the study. It does not say how far the networks
+themselves would move, and it holds for the study's own share of osteoporosis.
 """
 
 from __future__ import annotations
@@ -18,37 +18,35 @@ LARGEST_LOGIT = 14.0
 
 @dataclass(frozen=True)
 class Calibration:
-    """The line from logit to logit: intercept and slope, `line` (2,) and its resampled copies `drawn` (n, 2).
+    """Intercept and slope from logit to logit: `line` (2,), and `resampled` (n, 2) for the interval.
 
-    `low` and `high` bound the logits that the study has seen, `n_files` and `n_groups` count them.
+    `low` and `high` bound the logits of the study's own films; `n_files` and `n_groups` count them.
     """
 
     line: np.ndarray
-    drawn: np.ndarray
+    resampled: np.ndarray
     low: float
     high: float
     n_files: int
     n_groups: int
 
     def at(self, logit: float) -> tuple[float, float, float]:
-        """Calibrated probability at a score, and the ends of its 95 % interval over groups."""
+        """Calibrated probability at a logit, and both ends of its 95 % interval over groups."""
         value = float(_probability(self.line[0] + self.line[1] * logit))
-        ends = np.quantile(_probability(self.drawn @ np.array([1.0, logit])), [0.025, 0.975])
+        ends = np.quantile(_probability(self.resampled @ np.array([1.0, logit])), [0.025, 0.975])
         return value, float(ends[0]), float(ends[1])
 
     @property
     def informative(self) -> bool:
-        """Whether the slope is shown to be above 0: else the study's scores do not tell the classes apart."""
-        return bool(np.quantile(self.drawn[:, 1], 0.025) > 0)
+        """Whether the slope is clearly above 0; if not, the study's scores do not separate the classes."""
+        return bool(np.quantile(self.resampled[:, 1], 0.025) > 0)
 
 
 def fit(logits: np.ndarray, y_true: np.ndarray, groups: np.ndarray, n_resamples: int, seed: int) -> Calibration:
     """Fit the line on out-of-fold logits (n,) and labels (n,) of 0 and 1, resampling `groups` (n,).
 
-    Targets are moved inwards by the number of films of each class, (n₊ + 1) / (n₊ + 2) and 1 / (n₋ + 2), so that
-    classes that are wholly apart still have a finite line. Raises ValueError where one class is missing. Source:
-    Platt 1999, "Probabilistic outputs for support vector machines", section 2.2; the bootstrap over groups as for
-    every other interval of the study.
+    The targets are (n₊ + 1) / (n₊ + 2) and 1 / (n₋ + 2), so that separated classes still have a finite line: Platt 1999,
+    "Probabilistic outputs for support vector machines", section 2.2. Raises ValueError where one class is missing.
     """
     logits, y = np.asarray(logits, float), np.asarray(y_true, float)
     if set(np.unique(y)) != {0.0, 1.0}:
@@ -57,12 +55,12 @@ def fit(logits: np.ndarray, y_true: np.ndarray, groups: np.ndarray, n_resamples:
     random = np.random.default_rng(seed)
     counts = random.multinomial(len(names), np.full(len(names), 1 / len(names)), size=n_resamples)
     line = _lines(logits, y, np.ones((1, len(y))))[0]
-    drawn = _lines(logits, y, counts[:, column].astype(float))
-    return Calibration(line, drawn, float(logits.min()), float(logits.max()), len(y), len(names))
+    resampled = _lines(logits, y, counts[:, column].astype(float))
+    return Calibration(line, resampled, float(logits.min()), float(logits.max()), len(y), len(names))
 
 
 def bounded_logit(probability: np.ndarray) -> np.ndarray:
-    """Log odds, cut at ±14, beyond which saved probabilities have no digits left."""
+    """Log odds, clipped at ±14, beyond which saved probabilities have no digits left."""
     cut = _probability(np.array(LARGEST_LOGIT))
     clipped = np.clip(np.asarray(probability, float), 1 - cut, cut)
     return np.log(clipped / (1 - clipped))
@@ -101,13 +99,13 @@ def logit(prob: np.ndarray) -> np.ndarray:
 
 
 def recalibration(y_true: np.ndarray, y_prob: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
-    """Slope and intercept that would mend the probabilities: 1 and 0 where nothing is to be mended.
+    """Calibration slope and intercept: 1 and 0 for probabilities that are well calibrated.
 
-    y_true and y_prob (n,), weights (resamples, n). calibration_slope is b of the logistic regression
-    logit P(y = 1) = a + b logit(y_prob) (Cox 1958; Miller et al., 1991): below 1 the probabilities are
-    too extreme. calibration_intercept is a with b held at 1, calibration in the large: below 0 they are
-    too high (Van Calster et al., J Clin Epidemiol 74, 2016). Arrays (resamples,), by Newton's method. The
-    slope is infinite where the classes are separated, NaN where all probabilities are the same.
+    y_true and y_prob (n,), weights (resamples, n); returns arrays (resamples,). calibration_slope is b of the logistic
+    regression logit P(y = 1) = a + b logit(y_prob) (Cox 1958; Miller et al., 1991); below 1, the probabilities are too
+    extreme. calibration_intercept is a with b held at 1, calibration in the large; below 0, they are too high (Van
+    Calster et al., J Clin Epidemiol 74, 2016). The slope is infinite where the classes are separated and NaN where all
+    probabilities are equal.
     """
     y, x = np.asarray(y_true, float), logit(np.asarray(y_prob, float))
     centre, scale = x.mean(), x.std()
@@ -121,7 +119,7 @@ def recalibration(y_true: np.ndarray, y_prob: np.ndarray, weights: np.ndarray) -
 
 
 def _newton(y: np.ndarray, columns: np.ndarray, w: np.ndarray, offset: np.ndarray) -> np.ndarray:
-    """Coefficients (resamples, columns) of weighted logistic regressions; infinite where they do not settle."""
+    """Coefficients (resamples, columns) of weighted logistic regressions; infinite where they diverge."""
     products = np.einsum("ni,nj->nij", columns, columns)
     found = np.zeros((len(w), columns.shape[1]))
     moving = np.arange(len(w))
@@ -129,26 +127,26 @@ def _newton(y: np.ndarray, columns: np.ndarray, w: np.ndarray, offset: np.ndarra
         prob = expit(found[moving] @ columns.T + offset)
         gradient = (w[moving] * (y - prob)) @ columns
         curvature = np.tensordot(w[moving] * prob * (1 - prob), products, 1)
-        # On its way to infinity a separated resample has no curvature left.
+        # A separated resample diverges until no curvature is left.
         flat = np.linalg.det(curvature) < 1e-9
         curvature[flat] = np.eye(columns.shape[1])
         step = np.linalg.solve(curvature, gradient[..., None])[..., 0]
         step = np.clip(step, -4, 4)
         found[moving] += step
-        found[moving[flat]] = _endless(found[moving[flat]])
+        found[moving[flat]] = _diverged(found[moving[flat]])
         moving = moving[(np.abs(step).max(axis=1) > 1e-9) & ~flat]
         if not len(moving):
             return found
-    found[moving] = _endless(found[moving])
+    found[moving] = _diverged(found[moving])
     return found
 
 
-def _endless(coefficients: np.ndarray) -> np.ndarray:
+def _diverged(coefficients: np.ndarray) -> np.ndarray:
     return np.where(coefficients == 0, np.nan, np.copysign(np.inf, coefficients))
 
 
-def calibration_gap(y_true: np.ndarray, y_prob: np.ndarray, weights: np.ndarray, bins: int = 10) -> np.ndarray:
-    """Expected calibration error in equal-width bins (Guo et al., 2017); weights and result as in `measure`."""
-    number = np.minimum((np.asarray(y_prob) * bins).astype(int), bins - 1)
-    gaps = np.eye(bins)[number] * (np.asarray(y_prob) - y_true)[:, None]
+def calibration_gap(y_true: np.ndarray, y_prob: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Expected calibration error in ten equal bins (Guo et al., 2017); weights and result as in `measure`."""
+    number = np.minimum((np.asarray(y_prob) * 10).astype(int), 9)
+    gaps = np.eye(10)[number] * (np.asarray(y_prob) - y_true)[:, None]
     return np.abs(weights @ gaps).sum(axis=1) / weights.sum(axis=1)

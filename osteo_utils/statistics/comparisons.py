@@ -1,50 +1,35 @@
-"""Two models on the same films, compared by tests that know of groups; what such a test could have found."""
+"""Tests that compare two models on the same films and respect groups; and what such a test could have found."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from osteo_utils.statistics import evaluation, metrics
-from osteo_utils.statistics.evaluation import Comparison, align, difference, two_sided
-from osteo_utils.statistics.metrics import holm, measure
+from osteo_utils.statistics.evaluation import Comparison, align, difference, mcnemar_by_group, summarise, two_sided
+from osteo_utils.statistics.metrics import TAILS, holm, measure, normal_test, placements
 from osteo_utils.statistics.resampling import resample
 from osteo_utils.study.results import Estimate
-
-
-def placements(y_true: np.ndarray, y_prob: np.ndarray) -> np.ndarray:
-    """For each image the share of images of the other class that it stands on the right side of, (n,); ties half.
-
-    The structural components V10 and V01 of DeLong, DeLong and Clarke-Pearson, Biometrics 44 (1988).
-    """
-    y, p = np.asarray(y_true) == 1, np.asarray(y_prob, float)
-    if y.all() or not y.any():
-        raise ValueError(f"y_true holds {int(y.sum())} of {len(y)} positive; expected both classes")
-    ranks, found = stats.rankdata(p), np.zeros(len(p))
-    found[y] = (ranks[y] - stats.rankdata(p[y])) / (~y).sum()
-    found[~y] = 1 - (ranks[~y] - stats.rankdata(p[~y])) / y.sum()
-    return found
 
 
 def clustered_delong(y_true: np.ndarray, placed: np.ndarray, groups: np.ndarray) -> tuple[float, float, float]:
     """Test a difference of AUROCs of images in groups; returns the difference, its standard error and the p value.
 
     `placed` (n,) is the difference of `placements` of both models. Obuchowski, Biometrics 53 (1997), section 2: DeLong's
-    components are summed within groups, and groups are what is independent. A group may hold any number of images and
-    both labels. With one image a group it is DeLong's test. Raises ValueError with fewer than two groups of a class.
+    components are summed within groups, and the groups are independent. A group may hold any number of images and both
+    labels. With one image a group it is DeLong's test. Raises ValueError with fewer than two groups of a class.
     """
     column, names = pd.factorize(groups)
-    sums, counts, with_class = [], [], []
-    for member in (y_true == 1, y_true == 0):
-        sums.append(np.bincount(column, placed * member, len(names)))
-        counts.append(np.bincount(column, member, len(names)))
-        with_class.append(int((counts[-1] > 0).sum()))
+    members = y_true == 1, y_true == 0
+    counts = [np.bincount(column, member, len(names)) for member in members]
+    with_class = [int((count > 0).sum()) for count in counts]
     if min(with_class) < 2:
         raise ValueError(
             f"clustered DeLong needs two groups of each class; found {with_class[0]} with osteoporosis and "
             f"{with_class[1]} normal"
         )
+    sums = [np.bincount(column, placed * member, len(names)) for member in members]
     total = [count.sum() for count in counts]
     value = sums[0].sum() / total[0]
     off = [each - count * value for each, count in zip(sums, counts, strict=True)]
@@ -53,13 +38,7 @@ def clustered_delong(y_true: np.ndarray, placed: np.ndarray, groups: np.ndarray)
     )
     n = len(names)
     variance += 2 * n / (n - 1) * (off[0] @ off[1]) / (total[0] * total[1])
-    return _normal(value, variance)
-
-
-def _normal(value: float, variance: float) -> tuple[float, float, float]:
-    error = float(np.sqrt(max(variance, 0.0)))
-    p_value = 2 * stats.norm.sf(abs(value) / error) if error > 0 else float(value == 0)
-    return float(value), error, float(p_value)
+    return normal_test(value, variance)
 
 
 def _paired(pred_a: pd.DataFrame, pred_b: pd.DataFrame, metric: str) -> tuple[pd.DataFrame, tuple[float, float, float]]:
@@ -79,10 +58,10 @@ def _paired(pred_a: pd.DataFrame, pred_b: pd.DataFrame, metric: str) -> tuple[pd
     column, names = pd.factorize(groups)
     value = scored.mean()
     off = np.bincount(column, scored - value, len(names))
-    return frame, _normal(value, len(names) / (len(names) - 1) * (off @ off) / len(y) ** 2)
+    return frame, normal_test(value, len(names) / (len(names) - 1) * (off @ off) / len(y) ** 2)
 
 
-def by_group(pred_a: pd.DataFrame, pred_b: pd.DataFrame, metric: str = "auroc", level: float = 0.95) -> Comparison:
+def by_group(pred_a: pd.DataFrame, pred_b: pd.DataFrame, metric: str = "auroc") -> Comparison:
     """Compare two arms, a minus b, by a normal test whose independent units are the groups.
 
     `auroc`: clustered DeLong (Obuchowski, Biometrics 53, 1997). `accuracy` at the threshold 0.5: the
@@ -93,15 +72,13 @@ def by_group(pred_a: pd.DataFrame, pred_b: pd.DataFrame, metric: str = "auroc", 
     if metric not in names:
         raise ValueError(f"metric is {metric!r}; expected one of {list(names)}")
     frame, (value, error, p_value) = _paired(pred_a, pred_b, metric)
-    half = stats.norm.ppf((1 + level) / 2) * error
+    half = stats.norm.ppf(TAILS[1]) * error
     note = f"p = {p_value:.3g}, {names[metric]}"
-    return Comparison(metric, _sized(value, value - half, value + half, frame, note), p_value, names[metric])
+    return Comparison(Estimate(value, float(value - half), float(value + half), *_sizes(frame), note=note), p_value)
 
 
-def _sized(value: float, low: float | None, high: float | None, frame: pd.DataFrame, note: str) -> Estimate:
-    n_files, n_groups = frame["image_id"].nunique(), frame["group"].nunique()
-    ends = (None, None) if low is None else (float(low), float(high))
-    return Estimate(value, *ends, n_files, n_groups, note=note)
+def _sizes(frame: pd.DataFrame) -> tuple[int, int]:
+    return frame["image_id"].nunique(), frame["group"].nunique()
 
 
 def detectable(standard_error: float, power: float = 0.8, alpha: float = 0.05) -> float:
@@ -114,22 +91,20 @@ def detectable(standard_error: float, power: float = 0.8, alpha: float = 0.05) -
     return float((stats.norm.ppf(1 - alpha / 2) + stats.norm.ppf(power)) * standard_error)
 
 
-def minimal_detectable(
-    pred_a: pd.DataFrame, pred_b: pd.DataFrame, metric: str = "auroc", power: float = 0.8, alpha: float = 0.05
-) -> Estimate:
-    """The smallest true difference of two such arms that films as many as these show with this power.
+def minimal_detectable(pred_a: pd.DataFrame, pred_b: pd.DataFrame, metric: str = "auroc") -> Estimate:
+    """The smallest true difference of two arms that a study of these films finds with a power of 0.8; no interval.
 
-    By `detectable` with the standard error of `by_group`; it has no interval. It says what the study could
-    see, not what it saw: computed from the spread of the difference, not from its size. The standard error
-    is that at the scores the two arms have; where one of them is lower, it is larger.
+    By `detectable` with the standard error of `by_group`. It depends on the spread of the difference, not on its
+    size: it says what the study could have seen. The standard error is that at the scores the two arms have; where one
+    of them is lower, it is larger.
     """
     frame, (_, error, _) = _paired(pred_a, pred_b, metric)
-    note = f"power {power:g}, two-sided alpha {alpha:g}; Bloom 1995, standard error by group"
-    return _sized(detectable(error, power, alpha), None, None, frame, note)
+    note = "power 0.8, two-sided alpha 0.05; Bloom 1995, standard error by group"
+    return Estimate(detectable(error), None, None, *_sizes(frame), note=note)
 
 
-def corrected_t(differences: np.ndarray, test_share: float, level: float = 0.95) -> tuple[float, float, float, float]:
-    """Mean difference of resampled test sets, both ends of its interval, and the two-sided p value.
+def corrected_t(differences: np.ndarray, test_share: float) -> tuple[float, float, float, float]:
+    """Mean difference of resampled test sets, both ends of its 95 % interval, and the two-sided p value.
 
     differences (rounds,), one for each test set; test_share = images tested / images trained on. The variance
     is (1 / rounds + test_share) times that of the rounds, as training sets overlap: Nadeau and Bengio, Machine
@@ -140,13 +115,13 @@ def corrected_t(differences: np.ndarray, test_share: float, level: float = 0.95)
         raise ValueError(f"the corrected t test needs two test sets or more; found {len(gaps)}")
     spread = stats.t(len(gaps) - 1)
     error = float(np.sqrt((1 / len(gaps) + test_share) * gaps.var(ddof=1)))
-    half = spread.ppf((1 + level) / 2) * error
+    half = spread.ppf(TAILS[1]) * error
     mean = float(gaps.mean())
     p_value = 2 * spread.sf(abs(mean) / error) if error > 0 else float(mean == 0)
-    return mean, mean - half, mean + half, float(p_value)
+    return mean, float(mean - half), float(mean + half), float(p_value)
 
 
-def over_folds(pred_a: pd.DataFrame, pred_b: pd.DataFrame, metric: str = "auroc", level: float = 0.95) -> Comparison:
+def over_folds(pred_a: pd.DataFrame, pred_b: pd.DataFrame, metric: str = "auroc") -> Comparison:
     """Compare two arms, a minus b, by the corrected resampled t test over the folds of all seeds.
 
     The difference is the mean over folds, which is not that of all predictions together. Raises ValueError
@@ -156,15 +131,15 @@ def over_folds(pred_a: pd.DataFrame, pred_b: pd.DataFrame, metric: str = "auroc"
     frame = pair["a"]
     gaps, shares = [], []
     for (seed, _), part in frame.groupby(["seed", "fold"]).indices.items():
-        scores = [
+        first, second = (
             measure(arm["y_true"].to_numpy()[part], arm["y_prob"].to_numpy()[part], [metric])[metric][0]
             for arm in pair.values()
-        ]
-        gaps.append(scores[0] - scores[1])
+        )
+        gaps.append(first - second)
         shares.append(len(part) / ((frame["seed"] == seed).sum() - len(part)))
-    value, low, high, p_value = corrected_t(np.array(gaps), float(np.mean(shares)), level)
-    test = f"corrected t over {len(gaps)} folds"
-    return Comparison(metric, _sized(value, low, high, frame, f"p = {p_value:.3g}, {test}"), p_value, test)
+    *value_and_ends, p_value = corrected_t(np.array(gaps), float(np.mean(shares)))
+    note = f"p = {p_value:.3g}, corrected t over {len(gaps)} folds"
+    return Comparison(Estimate(*value_and_ends, *_sizes(frame), note=note), p_value)
 
 
 def side_by_side(
@@ -174,7 +149,7 @@ def side_by_side(
     n_resamples: int = 2000,
     seed: int = 0,
 ) -> dict[str, Estimate]:
-    """Ask one question, a minus b, of tests with different assumptions.
+    """Compare two arms, a minus b, by tests with different assumptions.
 
     By name: `<metric>` (bootstrap over groups), `<metric>/by_group` (the normal test of `by_group`),
     `<metric>/corrected_t` (`over_folds`) and `<metric>/detectable` (`minimal_detectable`).
@@ -197,27 +172,27 @@ def contrast(
 ) -> Comparison:
     """Test a weighted sum of the metric of several arms on the same images, such as an interaction.
 
-    `weights` by name of the arm; arms that it does not name do not count. Interval and p value as in
-    `evaluation.difference`, which is the contrast of weights 1 and -1. Raises ValueError as `align` does.
+    `weights` by name of the arm; other arms do not count. Interval and p value as in `evaluation.difference`, which is
+    the contrast of weights 1 and -1. Raises ValueError as `align` does.
     """
     arms = align({name: frames[name] for name in weights})
-    frame = next(iter(arms.values()))
 
-    def statistic(rows: np.ndarray, drawn: np.ndarray | None) -> np.ndarray:
+    def statistic(rows: np.ndarray, counts: np.ndarray | None) -> np.ndarray:
         total = 0.0
         for name, arm in arms.items():
             y, p = arm["y_true"].to_numpy()[rows], arm["y_prob"].to_numpy()[rows]
-            total = total + weights[name] * measure(y, p, [metric], drawn)[metric]
+            total = total + weights[name] * measure(y, p, [metric], counts)[metric]
         return total[:, None]
 
-    values, drawn = resample(frame, statistic, n_resamples, seed)
-    return two_sided(metric, float(values[0]), drawn[:, 0], frame)
+    frame = next(iter(arms.values()))
+    values, resampled = resample(frame, statistic, n_resamples, seed)
+    return two_sided(metric, float(values[0]), resampled[:, 0], frame)
 
 
 def two_by_two_effects(
     cells: Mapping[str, pd.DataFrame], metric: str = "accuracy", n_resamples: int = 2000, seed: int = 0
 ) -> pd.DataFrame:
-    """Take the two changes of claim C5 apart: what each brings on average, and whether together they bring more.
+    """Separate the two changes of claim C5: the main effect of each, and their interaction.
 
     `cells` as `ensemble.two_by_two` gives them, all four (ValueError otherwise). Rows "combining" and "segmenting" (each
     averaged over the other), "interaction" (what combining brings on segmented films less what it brings on full
@@ -237,22 +212,14 @@ def two_by_two_effects(
         name: contrast(cells, dict(zip(names, weights, strict=True)), metric, n_resamples, seed)
         for name, weights in effects.items()
     }
-    adjusted = holm({name: test.p_value for name, test in tests.items()})
-    rows = []
-    for name, test in tests.items():
-        own = test.estimate
-        row = {"name": name, "difference": own.value, "low": own.low, "high": own.high}
-        row |= {"n_files": own.n_files, "n_groups": own.n_groups}
-        rows.append(row | {"p": test.p_value, "p_holm": adjusted[name]})
-    return pd.DataFrame(rows)
+    table = pd.DataFrame([asdict(test.estimate) for test in tests.values()]).drop(columns=["unit", "note"])
+    table = table.rename(columns={"value": "difference"}).assign(p=[test.p_value for test in tests.values()])
+    table.insert(0, "name", list(tests))
+    return table.assign(p_holm=table["name"].map(holm({name: test.p_value for name, test in tests.items()})))
 
 
 def compared(
-    frames: Mapping[str, pd.DataFrame],
-    reference: str,
-    metric: str = "accuracy",
-    n_resamples: int = 2000,
-    seed: int = 0,
+    frames: Mapping[str, pd.DataFrame], reference: str, metric: str = "accuracy", n_resamples: int = 2000, seed: int = 0
 ) -> pd.DataFrame:
     """Tabulate a metric of each arm and its paired difference from the arm `reference`.
 
@@ -262,20 +229,18 @@ def compared(
     if reference not in frames:
         raise ValueError(f"there is no arm {reference!r}; expected one of {list(frames)}")
     tests = {
-        name: evaluation.difference(frame, frames[reference], metric, n_resamples, seed)
+        name: difference(frame, frames[reference], metric, n_resamples, seed)
         for name, frame in frames.items()
         if name != reference
     }
-    adjusted = metrics.holm({name: test.p_value for name, test in tests.items()})
+    adjusted = holm({name: test.p_value for name, test in tests.items()})
     rows = []
     for name, frame in frames.items():
-        own = evaluation.summarise(frame, [metric], n_resamples, seed)[metric]
-        row = {"name": name, "value": own.value, "low": own.low, "high": own.high}
-        row |= {"n_files": own.n_files, "n_groups": own.n_groups}
+        row = {"name": name} | asdict(summarise(frame, [metric], n_resamples, seed)[metric])
         if name in tests:
             gap = tests[name].estimate
             row |= {"difference": gap.value, "difference_low": gap.low, "difference_high": gap.high}
             row |= {"p": tests[name].p_value, "p_holm": adjusted[name]}
-            row["p_mcnemar"] = evaluation.mcnemar_by_group(frame, frames[reference]).p_value
+            row["p_mcnemar"] = mcnemar_by_group(frame, frames[reference]).p_value
         rows.append(row)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).drop(columns=["unit", "note"])

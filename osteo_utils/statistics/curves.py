@@ -11,16 +11,15 @@ from statsmodels.nonparametric.smoothers_lowess import lowess
 
 from osteo_utils.statistics.calibration import logit
 from osteo_utils.statistics.evaluation import check
+from osteo_utils.statistics.metrics import TAILS
 from osteo_utils.statistics.resampling import Statistic, resample
 
 
-def roc(
-    predictions: pd.DataFrame, n_resamples: int = 500, seed: int = 0, level: float = 0.95, points: int = 101
-) -> pd.DataFrame:
+def roc(predictions: pd.DataFrame, n_resamples: int = 500, seed: int = 0, points: int = 101) -> pd.DataFrame:
     """Trace sensitivity by false positive rate.
 
-    Columns fpr (an even grid), tpr, low, high, all in [0, 1]; each curve is a staircase, read at the
-    highest sensitivity that it reaches by that false positive rate.
+    Columns fpr (an even grid), tpr, low, high, all in [0, 1]. Each curve is a staircase; a point is the highest
+    sensitivity at a false positive rate no larger than fpr.
     """
     grid = np.linspace(0, 1, points)
 
@@ -28,17 +27,17 @@ def roc(
         reached = np.searchsorted(false / false[-1], grid + 1e-12, side="right")
         return np.r_[0.0, true / true[-1]][reached]
 
-    return _banded(predictions, _staircase(predictions, read), "fpr", "tpr", grid, n_resamples, seed, level)
+    return _banded(predictions, _staircase(predictions, read), "fpr", "tpr", grid, n_resamples, seed)
 
 
 def precision_recall(
-    predictions: pd.DataFrame, n_resamples: int = 500, seed: int = 0, level: float = 0.95, points: int = 101
+    predictions: pd.DataFrame, n_resamples: int = 500, seed: int = 0, points: int = 101
 ) -> pd.DataFrame:
     """Trace precision by recall (sensitivity).
 
-    Columns recall (an even grid from the first step up to 1), precision, low, high. A recall between two
-    steps is read at the next step, not on a line, which would be too kind (Davis and Goadrich, ICML 2006),
-    so the area below is the average precision.
+    Columns recall (an even grid from the first step up to 1), precision, low, high. A recall between two steps takes the
+    precision of the next step, because a line between them would be too optimistic (Davis and Goadrich, ICML 2006). The
+    area below is the average precision.
     """
     grid = np.linspace(0, 1, points)[1:]
 
@@ -47,11 +46,11 @@ def precision_recall(
         return true[step] / (true[step] + false[step])
 
     statistic = _staircase(predictions, read)
-    return _banded(predictions, statistic, "recall", "precision", grid, n_resamples, seed, level)
+    return _banded(predictions, statistic, "recall", "precision", grid, n_resamples, seed)
 
 
 def _staircase(predictions: pd.DataFrame, read: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Statistic:
-    """A statistic that reads counts of true and false alarms, from the highest probability downwards."""
+    """A statistic that reads counts of true and false positives, from the highest probability downwards."""
     frame = check(predictions)
     y, p = frame["y_true"].to_numpy(float), frame["y_prob"].to_numpy(float)
 
@@ -67,21 +66,19 @@ def _staircase(predictions: pd.DataFrame, read: Callable[[np.ndarray, np.ndarray
     return statistic
 
 
-def reliability(
-    predictions: pd.DataFrame, n_resamples: int = 200, seed: int = 0, level: float = 0.95, points: int = 41
-) -> pd.DataFrame:
+def reliability(predictions: pd.DataFrame, n_resamples: int = 200, seed: int = 0, points: int = 41) -> pd.DataFrame:
     """Smooth the observed share of osteoporosis over the predicted probability.
 
-    Columns predicted (an even grid between the 1st and 99th percentile of what was predicted), observed,
-    low, high. Local linear regression over the nearest three quarters of the predictions, without
-    robustness steps: Austin and Steyerberg, Stat Med 33 (2014), section 2. No bins have to be chosen.
+    Columns predicted (an even grid from the 1st to the 99th percentile of the predictions), observed, low, high. Local
+    linear regression over the nearest three quarters of the predictions, without robustness steps: Austin and
+    Steyerberg, Stat Med 33 (2014), section 2. It needs no choice of bins.
     """
     frame = check(predictions)
     y, p = frame["y_true"].to_numpy(float), frame["y_prob"].to_numpy(float)
     grid = np.linspace(*np.quantile(p, [0.01, 0.99]), points)
 
     def smooth(labels: np.ndarray, probs: np.ndarray) -> np.ndarray:
-        # On a constant probability there is no line to fit; the share itself is what is left.
+        # A constant probability leaves no line to fit, only the share itself.
         if np.ptp(probs) == 0:
             return np.full(points, labels.mean())
         return np.clip(lowess(labels, probs, frac=0.75, it=0, xvals=grid), 0, 1)
@@ -91,7 +88,7 @@ def reliability(
             return smooth(y[rows], p[rows])[None]
         return np.stack([smooth(np.repeat(y[rows], w), np.repeat(p[rows], w)) for w in weights])
 
-    return _banded(predictions, statistic, "predicted", "observed", grid, n_resamples, seed, level)
+    return _banded(predictions, statistic, "predicted", "observed", grid, n_resamples, seed)
 
 
 def decision(
@@ -99,15 +96,14 @@ def decision(
     prevalence: float | None = None,
     n_resamples: int = 500,
     seed: int = 0,
-    level: float = 0.95,
     thresholds: np.ndarray | None = None,
 ) -> pd.DataFrame:
-    """Trace net benefit by threshold probability, beside calling everybody and nobody (Vickers and Elkin, 2006).
+    """Trace net benefit by threshold probability, beside treating everybody and nobody.
 
-    Columns threshold, net_benefit, low, high, call_all; calling nobody is 0. Net benefit is the share of true
-    alarms less that of false ones, each false one worth threshold / (1 - threshold) (Med Decis Making 26,
-    formula 1). `prevalence` is the share of osteoporosis to reckon with, the set's own by default; another
-    one shifts the log odds of every probability by that of the two shares. `thresholds` (k,) in (0, 1).
+    Columns threshold, net_benefit, low, high, call_all; treating nobody is 0. Net benefit is the share of true
+    positives less that of false positives times threshold / (1 - threshold): Vickers and Elkin, Med Decis Making 26
+    (2006), formula 1. `prevalence` is the assumed share of osteoporosis, by default the set's own; another one shifts
+    all log odds of probabilities by the difference of the two log odds. `thresholds` (k,) in (0, 1).
     """
     frame = check(predictions)
     y, p = frame["y_true"].to_numpy(float), frame["y_prob"].to_numpy(float)
@@ -116,7 +112,6 @@ def decision(
     if not 0 < share < 1:
         raise ValueError(f"prevalence is {prevalence}; expected a share between 0 and 1")
     grid = np.linspace(0.01, 0.99, 99) if thresholds is None else np.asarray(thresholds, float)
-    # Log odds are compared, so that 0.5 meets 0.5 exactly where nothing is shifted.
     shift = 0.0 if prevalence is None else float(logit(np.array(share)) - logit(np.array(own)))
     called = (p[:, None] >= grid) if shift == 0 else (logit(p)[:, None] + shift >= logit(grid))
     price = grid / (1 - grid)
@@ -128,20 +123,13 @@ def decision(
         alarms = negative @ called[rows] / negative.sum(axis=1, keepdims=True)
         return share * sensitivity - (1 - share) * alarms * price
 
-    table = _banded(predictions, statistic, "threshold", "net_benefit", grid, n_resamples, seed, level)
+    table = _banded(predictions, statistic, "threshold", "net_benefit", grid, n_resamples, seed)
     return table.assign(call_all=share - (1 - share) * price)
 
 
 def _banded(
-    predictions: pd.DataFrame,
-    statistic: Statistic,
-    across: str,
-    up: str,
-    grid: np.ndarray,
-    n_resamples: int,
-    seed: int,
-    level: float,
+    predictions: pd.DataFrame, statistic: Statistic, across: str, up: str, grid: np.ndarray, n_resamples: int, seed: int
 ) -> pd.DataFrame:
-    values, drawn = resample(check(predictions), statistic, n_resamples, seed)
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    values, resampled = resample(check(predictions), statistic, n_resamples, seed)
+    low, high = np.quantile(resampled, TAILS, axis=0)
     return pd.DataFrame({across: grid, up: values, "low": low, "high": high})

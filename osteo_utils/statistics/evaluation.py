@@ -4,35 +4,30 @@ The unit of resampling is the group (images of one knee), because copies of a fi
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from sklearn.metrics import classification_report, confusion_matrix
 from statsmodels.stats.contingency_tables import mcnemar
 
-from osteo_utils.statistics import resampling
-from osteo_utils.statistics.metrics import METRICS, Undefined, measure, wilson
-from osteo_utils.statistics.resampling import Statistic, bca_tails, jackknife, resample
+from osteo_utils.statistics.metrics import METRICS, TAILS, Undefined, measure, wilson
+from osteo_utils.statistics.resampling import Statistic, bca_tails, jackknife, resample, spread_of_difference
 from osteo_utils.study.results import Estimate
 
 CLASSES = ("normal", "osteoporosis")
 KEYS = ["image_id", "view", "seed"]
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """The difference of two sets of predictions (first minus second) and how surprising it is."""
+class Comparison(NamedTuple):
+    """The difference of two sets of predictions, first minus second, and its two-sided p value."""
 
-    metric: str
     estimate: Estimate
     p_value: float
-    test: str
 
 
-@dataclass(frozen=True)
-class McNemar:
-    """Groups that only one of two models judges rightly, and the exact two-sided p value."""
+class McNemar(NamedTuple):
+    """Groups that only one of two models classifies correctly, and the exact two-sided p value."""
 
     only_a_right: int
     only_b_right: int
@@ -41,10 +36,10 @@ class McNemar:
 
 
 def check(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Return the predictions of one study arm in the order of their keys, or say why they are not one.
+    """The predictions of one arm in the order of their keys.
 
-    Expects image_id, group, seed, y_true, y_prob, and one protocol, recipe and variant at most.
-    A missing `view` is 0. Raises ValueError for missing columns, a mixture or double keys.
+    Expects image_id, group, seed, y_true, y_prob, and at most one protocol, recipe and variant. A missing `view` is 0.
+    Raises ValueError for missing columns, a mixture of arms or double keys.
     """
     if missing := sorted({"image_id", "group", "seed", "y_true", "y_prob"} - set(predictions.columns)):
         raise ValueError(f"the predictions lack the columns {missing}; expected the contract 'predictions'")
@@ -56,7 +51,7 @@ def check(predictions: pd.DataFrame) -> pd.DataFrame:
     frame = predictions if "view" in predictions.columns else predictions.assign(view=0)
     if twice := int(frame.duplicated(KEYS).sum()):
         raise ValueError(f"{twice} predictions are there twice; expected one for each of {KEYS}")
-    # One order of the rows, so that sums round alike however a table was put together.
+    # In one order, sums round alike however the table was put together.
     return frame.sort_values(KEYS, ignore_index=True)
 
 
@@ -65,29 +60,28 @@ def summarise(
     metrics: Sequence[str] = METRICS,
     n_resamples: int = 2000,
     seed: int = 0,
-    level: float = 0.95,
     threshold: float | str = 0.5,
     method: str = "percentile",
 ) -> dict[str, Estimate]:
-    """Estimate metrics of one study arm with intervals from a bootstrap over groups.
+    """Estimate metrics of one arm with 95 % intervals from a bootstrap over groups.
 
-    The value over several seeds is the mean of the values of each seed; in a resample the drawn
-    groups are the same for all seeds. `threshold` is a number or a column's name. `level` is the
-    coverage of the interval. `method` is "percentile" or "bca" (Efron, JASA 82, 1987; acceleration by
-    a jackknife over groups, stratified as the draws are). Percentile is the default: both
-    cover 93 to 97 % in `benchmarks/coverage.py`, BCa by up to 0.7 points nearer to 95 %, at up to three times
-    the cost; BCa is for what is biased under resampling, such as the calibration error. Raises Undefined where a metric or an end of its interval is not finite,
-    ValueError as `check` and `measure` do.
+    The value over several seeds is the mean of each seed's; in a resample all seeds share the drawn groups.
+    `threshold` is a number or a column's name. `method` is "percentile" or "bca" (Efron, JASA 82, 1987; acceleration by
+    a jackknife over groups, stratified as the draws are). Both cover 93 to 97 % in `benchmarks/coverage.py`; BCa comes
+    up to 0.7 points nearer to 95 % at up to three times the cost, and suits metrics that are biased under resampling,
+    such as the calibration error. Raises Undefined where a metric or an end of its interval is not finite, ValueError
+    as `check` and `measure` do.
     """
     if method not in ("percentile", "bca"):
         raise ValueError(f"method is {method!r}; expected 'percentile' or 'bca'")
     frame = check(predictions)
     statistic = statistic_of(frame, metrics, threshold)
     values, resampled = resample(frame, statistic, n_resamples, seed)
-    tails = np.tile([(1 - level) / 2, (1 + level) / 2], (len(metrics), 1))
+    tails = np.tile(TAILS, (len(metrics), 1))
     if method == "bca":
         tails = bca_tails(values, resampled, tails, jackknife(frame, statistic))
-    note = _note(predictions)
+    dropped = predictions.attrs.get("conflict_groups", 0)
+    note = f"{dropped} groups with both labels left out" if dropped else ""
     return {name: _estimate(name, values[k], resampled[:, k], tails[k], frame, note) for k, name in enumerate(metrics)}
 
 
@@ -104,9 +98,9 @@ def statistic_of(frame: pd.DataFrame, metrics: Sequence[str], threshold: float |
 
 
 def _estimate(
-    name: str, value: float, resampled: np.ndarray, tails: np.ndarray, frame: pd.DataFrame, note: str = ""
+    name: str, value: float, resampled: np.ndarray, tails: Sequence[float], frame: pd.DataFrame, note: str
 ) -> Estimate:
-    # An infinite resample may be an end of the interval or next to it; what comes of that is judged below.
+    # An infinite resample at or beside an end of the interval makes the end infinite or NaN; both are refused below.
     with np.errstate(invalid="ignore"):
         low, high = np.quantile(resampled, tails)
     if not np.isfinite([value, low, high]).all():
@@ -117,11 +111,6 @@ def _estimate(
     once = frame.drop_duplicates("image_id")
     n_files = int(once["files"].sum()) if "files" in once else len(once)
     return Estimate(float(value), float(low), float(high), n_files, frame["group"].nunique(), "", note)
-
-
-def _note(predictions: pd.DataFrame) -> str:
-    dropped = predictions.attrs.get("conflict_groups", 0)
-    return f"{dropped} groups with both labels left out" if dropped else ""
 
 
 def group_vote(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -163,12 +152,7 @@ def align(frames: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
 
 
 def difference(
-    pred_a: pd.DataFrame,
-    pred_b: pd.DataFrame,
-    metric: str = "accuracy",
-    n_resamples: int = 2000,
-    seed: int = 0,
-    level: float = 0.95,
+    pred_a: pd.DataFrame, pred_b: pd.DataFrame, metric: str = "accuracy", n_resamples: int = 2000, seed: int = 0
 ) -> Comparison:
     """Compare two arms on the same images: a minus b, resampling the groups of both together.
 
@@ -176,30 +160,23 @@ def difference(
     2 / (n_resamples + 1)), so it agrees with the interval. Raises ValueError as `align` does.
     """
     pair = align({"a": pred_a, "b": pred_b})
-    (value_a, drawn_a), (value_b, drawn_b) = (
+    (value_a, resampled_a), (value_b, resampled_b) = (
         resample(frame, statistic_of(frame, [metric]), n_resamples, seed) for frame in pair.values()
     )
-    drawn = (drawn_a - drawn_b)[:, 0]
-    beside = resampling.beside_difference(pair["a"], pair["b"], metric)
-    return two_sided(metric, float((value_a - value_b)[0]), drawn, pair["a"], level, beside)
+    resampled = (resampled_a - resampled_b)[:, 0]
+    remark = spread_of_difference(pair["a"], pair["b"], metric)
+    return two_sided(metric, float((value_a - value_b)[0]), resampled, pair["a"], remark)
 
 
-def two_sided(
-    metric: str, value: float, drawn: np.ndarray, frame: pd.DataFrame, level: float = 0.95, beside: str = ""
-) -> Comparison:
-    """Interval and p value of a difference from its resamples, as `difference` describes them.
-
-    `beside` is a remark to stand beside the test in the note.
-    """
-    beyond = min(np.sum(drawn <= 0), np.sum(drawn >= 0))
-    p_value = min(1.0, 2 * (beyond + 1) / (len(drawn) + 1))
-    test = "paired bootstrap over groups"
-    tails = np.array([(1 - level) / 2, (1 + level) / 2])
-    note = "; ".join(filter(None, (f"p = {p_value:.3g}, {test}", beside)))
-    return Comparison(metric, _estimate(metric, value, drawn, tails, frame, note), float(p_value), test)
+def two_sided(metric: str, value: float, resampled: np.ndarray, frame: pd.DataFrame, remark: str = "") -> Comparison:
+    """Interval and p value of a difference from its resamples, as `difference` describes; `remark` joins the note."""
+    beyond = min(np.sum(resampled <= 0), np.sum(resampled >= 0))
+    p_value = min(1.0, 2 * (beyond + 1) / (len(resampled) + 1))
+    note = "; ".join(filter(None, (f"p = {p_value:.3g}, paired bootstrap over groups", remark)))
+    return Comparison(_estimate(metric, value, resampled, TAILS, frame, note), float(p_value))
 
 
-def mcnemar_by_group(pred_a: pd.DataFrame, pred_b: pd.DataFrame, threshold: float = 0.5) -> McNemar:
+def mcnemar_by_group(pred_a: pd.DataFrame, pred_b: pd.DataFrame) -> McNemar:
     """Test whether two models err on different groups: exact McNemar, one vote per group.
 
     With several seeds a group's vote is the mean over them. Groups with both labels do not vote.
@@ -208,9 +185,9 @@ def mcnemar_by_group(pred_a: pd.DataFrame, pred_b: pd.DataFrame, threshold: floa
     right = []
     for frame in pair.values():
         vote = group_vote(frame).groupby("group")[["y_true", "y_prob"]].mean()
-        right.append((vote["y_prob"] >= threshold) == (vote["y_true"] == 1))
-    only_a, only_b = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
-    table = [[int((right[0] & right[1]).sum()), only_a], [only_b, int((~right[0] & ~right[1]).sum())]]
+        right.append((vote["y_prob"] >= 0.5) == (vote["y_true"] == 1))
+    table = confusion_matrix(*right, labels=[True, False])
+    only_a, only_b = int(table[0, 1]), int(table[1, 0])
     p_value = float(mcnemar(table, exact=True).pvalue) if only_a + only_b else 1.0
     return McNemar(only_a, only_b, len(right[0]), p_value)
 
@@ -224,24 +201,22 @@ def confusion(predictions: pd.DataFrame, threshold: float = 0.5) -> np.ndarray:
     return confusion_matrix(frame["y_true"], frame["y_prob"] >= threshold, labels=[0, 1])
 
 
-def classification_report_frame(predictions: pd.DataFrame, threshold: float = 0.5) -> pd.DataFrame:
-    """Lay out precision, recall, f1-score and support as the paper's Fig. 5 does.
+def classification_report_frame(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Precision, recall, f1-score and support at the threshold 0.5, laid out as the paper's Fig. 5.
 
-    Rows normal, osteoporosis, accuracy, macro avg, weighted avg; not rounded. The row `accuracy`
-    holds only f1-score (the accuracy) and support, as scikit-learn prints it.
+    Rows normal, osteoporosis, accuracy, macro avg, weighted avg; not rounded. The row `accuracy` has only f1-score
+    (the accuracy) and support, as scikit-learn prints it.
     """
     frame = check(predictions)
-    called = frame["y_prob"] >= threshold
-    report = classification_report(
-        frame["y_true"], called.astype(int), labels=[0, 1], target_names=CLASSES, output_dict=True,
-        zero_division=0,
-    )  # fmt: skip
+    called = (frame["y_prob"] >= 0.5).astype(int)
+    options = {"labels": [0, 1], "target_names": CLASSES, "output_dict": True, "zero_division": 0}
+    report = classification_report(frame["y_true"], called, **options)
     report["accuracy"] = {"f1-score": report["accuracy"], "support": len(frame)}
     table = pd.DataFrame(report).T[["precision", "recall", "f1-score", "support"]]
     return table.astype({"support": int})
 
 
-def calibration_table(predictions: pd.DataFrame, bins: int = 10, level: float = 0.95) -> pd.DataFrame:
+def calibration_table(predictions: pd.DataFrame, bins: int = 10) -> pd.DataFrame:
     """Compare predicted probability with the observed share of osteoporosis in equal-width bins.
 
     Columns bin, predicted, observed, low, high, count, groups. The interval is Wilson's with the number
@@ -249,22 +224,9 @@ def calibration_table(predictions: pd.DataFrame, bins: int = 10, level: float = 
     """
     frame = check(predictions)
     number = np.minimum((frame["y_prob"] * bins).astype(int), bins - 1)
-    table = (
-        frame.groupby(number.rename("bin"))
-        .agg(
-            predicted=("y_prob", "mean"),
-            observed=("y_true", "mean"),
-            count=("y_true", "size"),
-            groups=("group", "nunique"),
-        )
-        .reset_index()
-    )
-    ends = [wilson(row.observed * row.groups, row.groups, level) for row in table.itertuples()]
-    table["low"], table["high"] = (np.array(ends).T) if len(ends) else ([], [])
+    bins_of = frame.groupby(number.rename("bin"))
+    table = bins_of.agg(predicted=("y_prob", "mean"), observed=("y_true", "mean"), count=("y_true", "size"))
+    table = table.assign(groups=bins_of["group"].nunique()).reset_index()
+    ends = [wilson(row.observed * row.groups, row.groups) for row in table.itertuples()]
+    table["low"], table["high"] = np.array(ends).T
     return table[["bin", "predicted", "observed", "low", "high", "count", "groups"]]
-
-
-def expected_calibration_error(predictions: pd.DataFrame, bins: int = 10) -> float:
-    """Average gap between predicted and observed, weighted by the bins' size (Guo et al., 2017); 0 is best."""
-    table = calibration_table(predictions, bins)
-    return float(np.average((table["predicted"] - table["observed"]).abs(), weights=table["count"]))

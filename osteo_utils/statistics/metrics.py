@@ -18,6 +18,9 @@ METRICS = (
     "npv", "f1", "mcc", "auprc", "brier",
 )  # fmt: skip
 CALIBRATION = ("calibration_slope", "calibration_intercept", "ece")
+LEVEL = 0.95
+# The quantiles that end an interval; as floats, the first is not exactly 0.025.
+TAILS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
 _AT = re.compile(r"(ppv|npv)@(0\.\d+)")
 
 
@@ -38,14 +41,12 @@ def measure(
 ) -> dict[str, np.ndarray]:
     """Compute metrics once for every row of weights.
 
-    y_true (n,) of 0 and 1; y_prob (n,) in [0, 1]; weights (resamples, n), non-negative, one row of
-    ones by default; an image is called osteoporosis when y_prob >= threshold (one number or (n,)).
-    Returns arrays of shape (resamples,). A ratio without a denominator (precision of a model that
-    never says osteoporosis) is 0, as in scikit-learn. auprc is the average precision. Beside METRICS
-    there are those of CALIBRATION (`recalibration`, `calibration_gap`) and, as "ppv@0.1" and "npv@0.1",
-    the predictive values at a stated share of osteoporosis, by Bayes' rule from sensitivity and
-    specificity. Raises ValueError for an unknown metric, a probability outside [0, 1] or a class that
-    is missing.
+    y_true (n,) of 0 and 1; y_prob (n,) in [0, 1]; weights (resamples, n), non-negative, by default one row of ones.
+    An image is called osteoporosis when y_prob >= threshold (one number or (n,)). Returns arrays (resamples,). A ratio
+    without a denominator, such as the precision of a model that never says osteoporosis, is 0, as in scikit-learn.
+    auprc is the average precision. "ppv@0.1" and "npv@0.1" are predictive values at that prevalence, by Bayes' rule.
+    For those of CALIBRATION see `recalibration` and `calibration_gap`. Raises ValueError for an unknown metric, a
+    probability outside [0, 1] or a missing class.
     """
     y, p = np.asarray(y_true).astype(float), np.asarray(y_prob, dtype=float)
     at = {name: found for name in metrics if (found := _AT.fullmatch(name))}
@@ -92,14 +93,9 @@ def measure(
 
 
 def _ranked(
-    y: np.ndarray,
-    p: np.ndarray,
-    w: np.ndarray,
-    positive: np.ndarray,
-    negative: np.ndarray,
-    with_precision: bool,
+    y: np.ndarray, p: np.ndarray, w: np.ndarray, positive: np.ndarray, negative: np.ndarray, with_precision: bool
 ) -> dict[str, np.ndarray]:
-    """Areas under the curves from one descending sort; tied probabilities are one step."""
+    """Areas under both curves from one descending sort; tied probabilities are one step."""
     order = np.argsort(-p, kind="stable")
     steps = np.flatnonzero(np.r_[True, np.diff(p[order]) != 0])
     sorted_w = w[:, order]
@@ -114,28 +110,42 @@ def _ranked(
     return found
 
 
-def delong(y_true: np.ndarray, prob_a: np.ndarray, prob_b: np.ndarray) -> tuple[float, float, float]:
-    """Compare two correlated AUROCs; returns the difference, its standard error and the p value.
+def placements(y_true: np.ndarray, y_prob: np.ndarray) -> np.ndarray:
+    """For each image the share of images of the other class that it is ranked correctly against, (n,); ties half.
 
-    DeLong, DeLong and Clarke-Pearson, Biometrics 44 (1988), by midranks (Sun and Xu, 2014). It takes
-    rows as independent: give it one vote per group.
+    The structural components V10 and V01 of DeLong, DeLong and Clarke-Pearson, Biometrics 44 (1988), by midranks (Sun
+    and Xu, 2014).
+    """
+    y, p = np.asarray(y_true) == 1, np.asarray(y_prob, float)
+    if y.all() or not y.any():
+        raise ValueError(f"y_true holds {int(y.sum())} of {len(y)} positive; expected both classes")
+    ranks, found = stats.rankdata(p), np.zeros(len(p))
+    found[y] = (ranks[y] - stats.rankdata(p[y])) / (~y).sum()
+    found[~y] = 1 - (ranks[~y] - stats.rankdata(p[~y])) / y.sum()
+    return found
+
+
+def normal_test(value: float, variance: float) -> tuple[float, float, float]:
+    """Value, standard error and two-sided p value of a normal test against 0."""
+    error = float(np.sqrt(max(variance, 0.0)))
+    p_value = 2 * stats.norm.sf(abs(value) / error) if error > 0 else float(value == 0)
+    return float(value), error, float(p_value)
+
+
+def delong(y_true: np.ndarray, prob_a: np.ndarray, prob_b: np.ndarray) -> tuple[float, float, float]:
+    """Compare two correlated AUROCs (DeLong et al., 1988): the difference, its standard error and the p value.
+
+    It takes rows as independent: give it one vote per group.
     """
     positive = np.asarray(y_true) == 1
     m, n = positive.sum(), (~positive).sum()
     if min(m, n) < 2:
         raise ValueError(f"DeLong needs two rows of each class; found {m} positive and {n} negative")
-    areas, by_positive, by_negative = [], [], []
-    for prob in (np.asarray(prob_a, float), np.asarray(prob_b, float)):
-        ranks = stats.rankdata(prob)
-        by_positive.append((ranks[positive] - stats.rankdata(prob[positive])) / n)
-        by_negative.append(1 - (ranks[~positive] - stats.rankdata(prob[~positive])) / m)
-        areas.append(by_positive[-1].mean())
+    placed = [placements(y_true, prob) for prob in (prob_a, prob_b)]
+    by_positive, by_negative = ([one[part] for one in placed] for part in (positive, ~positive))
     covariance = np.cov(by_positive) / m + np.cov(by_negative) / n
     contrast = np.array([1.0, -1.0])
-    error = float(np.sqrt(max(contrast @ covariance @ contrast, 0.0)))
-    gap = float(areas[0] - areas[1])
-    p_value = 2 * stats.norm.sf(abs(gap) / error) if error > 0 else float(gap == 0)
-    return gap, error, float(p_value)
+    return normal_test(by_positive[0].mean() - by_positive[1].mean(), contrast @ covariance @ contrast)
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
@@ -146,7 +156,7 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     return dict(zip(p_values, map(float, adjusted), strict=True))
 
 
-def wilson(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Interval of a share of n independent trials (Wilson 1927); ends in [0, 1]."""
-    low, high = proportion_confint(successes, n, alpha=1 - level, method="wilson")
+def wilson(successes: float, n: int) -> tuple[float, float]:
+    """95 % interval of a share of n independent trials (Wilson 1927); ends in [0, 1]."""
+    low, high = proportion_confint(successes, n, alpha=1 - LEVEL, method="wilson")
     return float(low), float(high)

@@ -1,6 +1,6 @@
 """How far a result moves with other knees (the bootstrap over groups) and with another seed.
 
-A seed decides the split, the fresh layers and the order of the batches, so its spread holds all three.
+The seed sets the split, the new layers and the order of the batches, so the spread over seeds contains all three.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from osteo_utils.statistics.metrics import measure
+from osteo_utils.statistics.metrics import TAILS, measure
 from osteo_utils.study.results import Estimate
 
 # From rows of a table and their weights (resamples, rows; None = one each) to values (resamples or 1, k).
@@ -20,21 +20,27 @@ _CELLS = 2_000_000
 
 
 def draw_groups(groups: np.ndarray, y_true: np.ndarray, n_resamples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draw groups with replacement, stratified by what a group is: normal, osteoporosis or conflict.
+    """Draw groups with replacement within each stratum: normal, osteoporosis, conflict.
 
-    groups and y_true (n,). Returns how often each group was drawn, int16 (resamples, n_groups), and
-    the group's column for each row (n,): `drawn[:, column]` are the rows' weights. Both classes are
-    in every resample because every stratum keeps its size.
+    groups and y_true (n,). Returns how often each group was drawn, int16 (resamples, n_groups), and the group's column
+    for each row (n,): `drawn[:, column]` are the rows' weights. Every stratum keeps its size, so both classes are in
+    every resample.
     """
-    column, names = pd.factorize(np.asarray(groups), sort=True)
-    kind = np.bincount(column, np.asarray(y_true, float)) / np.bincount(column)
+    column, strata = _strata(groups, y_true)
     rng = np.random.default_rng(seed)
-    drawn = np.zeros((n_resamples, len(names)), dtype=np.int16)
-    for stratum in (kind == 0, kind == 1, (kind > 0) & (kind < 1)):
-        members = np.flatnonzero(stratum)
+    drawn = np.zeros((n_resamples, column.max() + 1), dtype=np.int16)
+    for members in strata:
         if len(members):
             drawn[:, members] = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), n_resamples)
     return drawn, column
+
+
+def _strata(groups: np.ndarray, y_true: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """The group's column for each row, and the columns of normal groups, of osteoporosis and of conflicts."""
+    column, _ = pd.factorize(np.asarray(groups), sort=True)
+    share = np.bincount(column, np.asarray(y_true, float)) / np.bincount(column)
+    strata = (share == 0, share == 1, (share > 0) & (share < 1))
+    return column, tuple(np.flatnonzero(stratum) for stratum in strata)
 
 
 def resample(frame: pd.DataFrame, statistic: Statistic, n_resamples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -57,20 +63,15 @@ def _over_seeds(frame: pd.DataFrame, statistic: Statistic, counts: np.ndarray | 
 
 
 def jackknife(frame: pd.DataFrame, statistic: Statistic) -> list[np.ndarray]:
-    """For each stratum of groups, the statistics without one group of it at a time, (groups, k).
+    """For each stratum of groups, the statistics with one of its groups left out at a time, (groups, k).
 
-    A stratum of one group is drawn whole every time, so it adds no spread and is not left out.
+    A stratum of one group is the same in every resample, so it adds no spread and is skipped.
     """
-    groups, y = frame["group"], frame["y_true"].to_numpy()
-    _, column = draw_groups(groups, y, 0, 0)
-    kind = np.sign(np.bincount(column, y) / np.bincount(column) - 0.5) * (
-        frame.groupby("group", sort=True)["y_true"].nunique().to_numpy() == 1
-    )
+    column, (normal, osteoporosis, conflict) = _strata(frame["group"], frame["y_true"])
     left_out = []
-    for stratum in (-1, 0, 1):
-        members = np.flatnonzero(kind == stratum)
+    for members in (normal, conflict, osteoporosis):
         if len(members) > 1:
-            counts = np.ones((len(members), len(kind)), dtype=np.int16)
+            counts = np.ones((len(members), column.max() + 1), dtype=np.int16)
             counts[np.arange(len(members)), members] = 0
             left_out.append(_over_seeds(frame, statistic, counts, column))
     return left_out
@@ -96,42 +97,36 @@ def bca_tails(values: np.ndarray, resampled: np.ndarray, tails: np.ndarray, left
 
 
 def by_seed(predictions: pd.DataFrame, metric: str = "auroc") -> pd.Series:
-    """A metric of one study arm for each seed; index seed, in ascending order."""
-    return pd.Series(
-        {
-            seed: float(measure(part.y_true, part.y_prob, [metric])[metric][0])
-            for seed, part in predictions.groupby("seed")
-        }
-    )
+    """A metric of one arm for each seed; index seed, ascending."""
+    parts = predictions.groupby("seed")
+    return pd.Series({s: float(measure(part.y_true, part.y_prob, [metric])[metric][0]) for s, part in parts})
 
 
-def standard_deviation(values: pd.Series, level: float = 0.95) -> tuple[float, float, float]:
-    """Standard deviation of independent values with its interval, as (value, low, high).
+def standard_deviation(values: pd.Series) -> tuple[float, float, float]:
+    """Standard deviation (denominator n - 1) of independent values with its 95 % interval, as (value, low, high).
 
-    Denominator n - 1; the interval is that of normal values, from the chi-square distribution. Raises ValueError
-    for a single value, which has no spread.
+    The interval assumes normal values (chi-square). Raises ValueError for a single value.
     """
     if len(values) < 2:
-        raise ValueError("the spread over seeds needs two seeds at least; give split_seeds another one")
+        raise ValueError("the spread over seeds needs at least two seeds; add one to split_seeds")
     degrees = len(values) - 1
     found = float(np.std(values, ddof=1))
-    tails = stats.chi2.ppf([(1 + level) / 2, (1 - level) / 2], degrees)
-    low, high = found * np.sqrt(degrees / tails)
+    low, high = found * np.sqrt(degrees / stats.chi2.ppf(TAILS[::-1], degrees))
     return found, float(low), float(high)
 
 
-def spread(predictions: pd.DataFrame, metric: str = "auroc") -> Estimate | None:
-    """Standard deviation of a metric over the seeds of one study arm; None where there is one seed alone."""
-    values = by_seed(predictions, metric)
+def spread(predictions: pd.DataFrame) -> Estimate | None:
+    """Standard deviation of the AUROC of one arm over its seeds; None where there is only one."""
+    values = by_seed(predictions)
     if len(values) < 2:
         return None
-    note = f"standard deviation of {metric} over {len(values)} seeds; interval from chi-square"
+    note = f"standard deviation of auroc over {len(values)} seeds; interval from chi-square"
     n_files, n_groups = predictions.image_id.nunique(), predictions.group.nunique()
     return Estimate(*standard_deviation(values), n_files, n_groups, note=note)
 
 
-def beside_difference(pred_a: pd.DataFrame, pred_b: pd.DataFrame, metric: str) -> str:
-    """What stands beside a difference of two arms: how far it moves with the seed, or that this was not measured."""
+def spread_of_difference(pred_a: pd.DataFrame, pred_b: pd.DataFrame, metric: str) -> str:
+    """For the note of a difference: how far it moves with the seed, or that this was not measured."""
     gaps = by_seed(pred_a, metric) - by_seed(pred_b, metric)
     if len(gaps) < 2:
         return "one seed, spread over seeds not measured"
@@ -139,23 +134,23 @@ def beside_difference(pred_a: pd.DataFrame, pred_b: pd.DataFrame, metric: str) -
     return f"standard deviation over {len(gaps)} seeds {value:.3g} [{low:.3g}, {high:.3g}]"
 
 
-def in_words(predictions: pd.DataFrame, primary_recipe: str) -> str:
-    """For the reader of a model notebook: what the seeds of a `predictions` table say, under `grouped` on whole films."""
+def describe_spread(predictions: pd.DataFrame, primary_recipe: str) -> str:
+    """Sentences on how far the AUROC under `grouped` on whole films moves with the seed, from a `predictions` table."""
     honest = predictions[(predictions.protocol == "grouped") & (predictions.variant == "full")]
     arms = dict(list(honest.groupby("recipe")))
     primary = arms.pop(primary_recipe)
-    if said := _moves(primary):
-        return said
-    said = (
+    if sentence := _describe(primary):
+        return sentence
+    sentence = (
         f"{primary_recipe} was fitted with one split seed ({primary.seed.iloc[0]}): how far its numbers move with the "
         "seed alone was not measured, and the intervals do not contain it. A small difference between two rows may be "
         "the seed's."
     )
-    return " ".join([said, *filter(None, map(_moves, arms.values()))])
+    return " ".join([sentence, *filter(None, map(_describe, arms.values()))])
 
 
-def _moves(arm: pd.DataFrame) -> str:
-    """How far two runs of one arm lie apart; empty where there is one seed alone."""
+def _describe(arm: pd.DataFrame) -> str:
+    """How far two runs of one arm lie apart; empty where there is only one seed."""
     found = spread(arm)
     if found is None:
         return ""

@@ -1,4 +1,4 @@
-"""What a model notebook reports: named estimates for every protocol, recipe and variant it has predicted."""
+"""The scores that a model notebook reports: named estimates for every protocol, recipe and variant."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ REPORTED = ("auroc", "accuracy", "balanced_accuracy", "sensitivity", "specificit
 CALIBRATED = ("calibration_slope", "calibration_intercept", "ece")
 PREVALENCES = (0.05, 0.1, 0.2, 0.5)
 PREDICTIVE = tuple(f"{value}@{share}" for share in PREVALENCES for value in ("ppv", "npv"))
-# Where probabilities and predictive values are of use: no knee on both sides, no contradiction trained on.
+# Where probabilities and predictive values are of use: no knee is on both sides, and no conflict is trained on.
 HONEST = ("grouped", "external")
 
 
 def prefix(model: str, protocol: str, recipe: str, variant: str, primary_recipe: str) -> str:
-    """The path in front of a metric's name; the primary recipe on whole films needs no further words."""
+    """The path before a metric's name; it omits the variant `full` and the primary recipe."""
     subject = model if variant == "full" else f"{model}-{variant}"
     return f"{subject}/{protocol}" if recipe == primary_recipe else f"{subject}/{protocol}/{recipe}"
 
@@ -29,29 +29,29 @@ def named_estimates(
 ) -> dict[str, Estimate]:
     """Every reported metric of a `predictions` table, by its full name, with group-bootstrap intervals.
 
-    Also, for each, the accuracy and AUROC of one vote per group under `…/group_vote/…`, and under `…/seed_sd` how far
-    the AUROC moves over the seeds, where there are several; and for the protocols of
-    HONEST those of CALIBRATED and PREDICTIVE, as far as they are defined (a slope is not where the classes are
-    separated). The calibration error alone has a BCa interval, as resampling adds to it.
+    Also `…/group_vote/…`, the accuracy and AUROC of one vote per group; `…/seed_sd`, the standard deviation of the AUROC
+    over seeds, where there are several; and for the protocols of HONEST the `probability_estimates`.
     """
     found = {}
+    draws = {"n_resamples": n_resamples, "seed": seed}
     for (protocol, recipe, variant), part in predictions.groupby(["protocol", "recipe", "variant"]):
         path = prefix(model, protocol, recipe, variant, primary_recipe)
-        estimates = evaluation.summarise(part, REPORTED, n_resamples=n_resamples, seed=seed)
-        found.update({f"{path}/{name}": estimate for name, estimate in estimates.items()})
+        estimates = evaluation.summarise(part, REPORTED, **draws)
         if spread := resampling.spread(part):
-            found[f"{path}/seed_sd"] = spread
+            estimates["seed_sd"] = spread
         if protocol in HONEST:
-            found.update({f"{path}/{name}": value for name, value in believed(part, n_resamples, seed).items()})
-        votes = evaluation.summarise(
-            evaluation.group_vote(part), ("auroc", "accuracy"), n_resamples=n_resamples, seed=seed
-        )
-        found.update({f"{path}/group_vote/{name}": estimate for name, estimate in votes.items()})
+            estimates |= probability_estimates(part, **draws)
+        votes = evaluation.summarise(evaluation.group_vote(part), ("auroc", "accuracy"), **draws)
+        estimates |= {f"group_vote/{name}": estimate for name, estimate in votes.items()}
+        found |= {f"{path}/{name}": estimate for name, estimate in estimates.items()}
     return found
 
 
-def believed(part: pd.DataFrame, n_resamples: int, seed: int) -> dict[str, Estimate]:
-    """What says how far probabilities and verdicts can be believed, without what is not defined."""
+def probability_estimates(part: pd.DataFrame, n_resamples: int, seed: int) -> dict[str, Estimate]:
+    """The metrics of CALIBRATED and PREDICTIVE that are defined; a slope is not where the classes are separated.
+
+    The calibration error has a BCa interval, because resampling biases it.
+    """
     found = evaluation.summarise(part, PREDICTIVE, n_resamples=n_resamples, seed=seed)
     for name in CALIBRATED:
         method = "bca" if name == "ece" else "percentile"
@@ -63,9 +63,9 @@ def believed(part: pd.DataFrame, n_resamples: int, seed: int) -> dict[str, Estim
 def overview(
     estimates: dict[str, Estimate], metrics: tuple[str, ...] = ("auroc", "accuracy", "seed_sd")
 ) -> pd.DataFrame:
-    """A table for the reader: one row per protocol, recipe and variant, one column per metric with interval.
+    """A table with one row per protocol, recipe and variant, one column per metric with its interval.
 
-    Rows have at least one of the metrics; one that is not there is "not defined".
+    Rows without any of the metrics are left out; a single missing metric is "not defined".
     """
     rows: dict[str, dict[str, object]] = {}
     for name, estimate in estimates.items():
@@ -81,7 +81,7 @@ def mean_estimate(values: pd.Series, groups: pd.Series, n_resamples: int, seed: 
     """Mean of one value per image with a percentile interval from a bootstrap over groups."""
     per_group = pd.DataFrame({"value": values.to_numpy(), "group": groups.to_numpy()}).groupby("group").value
     totals, sizes = per_group.sum().to_numpy(), per_group.size().to_numpy()
-    drawn = np.random.default_rng(seed).integers(len(sizes), size=(n_resamples, len(sizes)))
-    means = totals[drawn].sum(1) / sizes[drawn].sum(1)
+    chosen = np.random.default_rng(seed).integers(len(sizes), size=(n_resamples, len(sizes)))
+    means = totals[chosen].sum(1) / sizes[chosen].sum(1)
     low, high = np.quantile(means, [0.025, 0.975])
     return Estimate(float(values.mean()), float(low), float(high), len(values), len(sizes), note=note)

@@ -1,10 +1,11 @@
-"""What a study says: its configuration read, checked and dealt to the notebooks; a study of one's own."""
+"""The configuration of a study: read, checked, and split by notebook; and a study of a reader's own films."""
 
 from __future__ import annotations
 
 import ast
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +24,14 @@ def studies() -> list[str]:
 
 
 def load(study: str) -> dict[str, Any]:
-    """All parameters of a study: of `config/<study>.yaml`, or of a study that `run_all.sh own` made.
+    """All parameters of a study, from `config/<study>.yaml` or from the study that `run_all.sh own` made.
 
-    Raises ValueError for an unknown study, an unknown or missing parameter and a wrong value.
+    Raises ValueError for an unknown study, an unknown or missing parameter, or a wrong value.
     """
-    own = paths.StudyPaths(study).own_config if _is_name(study) else None
-    if study in studies():
+    known = studies()
+    if study in known:
         source = paths.config_dir() / f"{study}.yaml"
-    elif own is not None and own.is_file():
-        source = own
-    else:
-        known = studies()
+    elif not _is_name(study) or not (source := paths.StudyPaths(study).own_config).is_file():
         raise ValueError(
             f"there is no study {study!r}; {nearest(study, known)} Studies: {', '.join(known)}. "
             "For a folder of your own: ./run_all.sh own --data DIR --name NAME"
@@ -50,32 +48,26 @@ def check(settings: Mapping[str, Any], where: str, complete: bool = False) -> No
     problems = [
         f"unknown parameter {name!r}; {nearest(name, PARAMETERS)}" for name in settings if name not in PARAMETERS
     ]
-    if complete:
-        problems += [
-            f"missing parameter {name!r} ({entry.meaning})"
-            for name, entry in PARAMETERS.items()
-            if name not in settings
-        ]
-    for name, value in settings.items():
-        if name in PARAMETERS and (text := PARAMETERS[name].problem(value)):
+    for name, entry in PARAMETERS.items():
+        if name in settings and (text := entry.problem(settings[name])):
             problems.append(f"{name}: {text}")
-    if "primary_recipe" in settings and settings["primary_recipe"] not in settings.get("recipes", RECIPES):
-        problems.append(f"primary_recipe: {settings['primary_recipe']!r} is not among recipes {settings['recipes']}")
-    if "last_block" not in settings.get("recipes", RECIPES):
+        elif complete and name not in settings:
+            problems.append(f"missing parameter {name!r} ({entry.meaning})")
+    recipes, variants = settings.get("recipes", RECIPES), settings.get("variants", ["full"])
+    if settings.get("primary_recipe") not in [None, *recipes]:
+        problems.append(f"primary_recipe: {settings['primary_recipe']!r} is not among the recipes")
+    if "last_block" not in recipes:
         problems.append("recipes: 'last_block' must be among them; curves and activation maps come from it")
-    if "full" not in settings.get("variants", ["full"]):
+    if "full" not in variants:
         problems.append("variants: 'full' must be among them; every headline number is about the whole film")
-    if "background" in settings.get("variants", []) and "none" not in settings.get("recipes", RECIPES):
+    if "background" in variants and "none" not in recipes:
         problems.append("variants: 'background' is scored by a probe, so recipes must name 'none' as well")
     if "grouped" not in settings.get("protocols", ["grouped"]):
         problems.append("protocols: 'grouped' must be among them; every headline number is about that split")
-    # What follows compares values, so they must be sound.
+    # The rules below compare values, so the values must be valid.
     seeds = settings.get("split_seeds")
-    if not problems and seeds and settings.get("trained_seeds", 1) > len(seeds):
-        problems.append(
-            f"trained_seeds: expected at most the {len(seeds)} entries of split_seeds, "
-            f"found {settings['trained_seeds']}"
-        )
+    if not problems and seeds and (trained := settings.get("trained_seeds", 1)) > len(seeds):
+        problems.append(f"trained_seeds: expected at most the {len(seeds)} entries of split_seeds, found {trained}")
     if not problems and settings.get("view") in settings.get("compared_views", []):
         problems.append(f"compared_views: {settings['view']!r} is the study's own view already; leave it out")
     if settings.get("mask_min_area", 0) >= settings.get("mask_max_area", 1):
@@ -116,14 +108,13 @@ def from_namespace(notebook: str, namespace: Mapping[str, Any]) -> dict[str, Any
 
 
 def write_params(settings: Mapping[str, Any], write: Callable[[Path, str], None]) -> None:
-    """Write `params/NN.yaml` for each notebook, leaving a file alone whose content would be the same.
+    """Write `params/NN.yaml` for each notebook, but only where its content changes.
 
-    Their time stamps then say when a parameter last changed, which is what the workflow goes by.
+    The workflow then sees from the time stamp when a parameter last changed.
     """
     folder = paths.StudyPaths(settings["study"]).params
     for notebook in NOTEBOOKS:
-        text = yaml.safe_dump(for_notebook(notebook, settings), sort_keys=False, allow_unicode=True)
-        write_if_changed(folder / f"{notebook[:2]}.yaml", text, write)
+        write_if_changed(folder / f"{notebook[:2]}.yaml", _as_yaml(for_notebook(notebook, settings)), write)
 
 
 def write_if_changed(path: Path, text: str, write: Callable[[Path, str], None]) -> None:
@@ -139,11 +130,11 @@ def create_own(
     external_dir: Path | None = None,
     osteopenia: str = "",
 ) -> dict[str, Any]:
-    """Settings for a stranger's folder, kept as `data/interim/<name>/study.yaml`.
+    """Settings for a reader's own folder of films, kept as `data/interim/<name>/study.yaml`.
 
-    They are those of the study `knee744`, with the data set replaced; `osteopenia` left empty is that study's rule.
-    Raises ValueError for a name that is taken by a committed study or cannot name a folder, or that is already used
-    for another folder. Another `external_dir` or rule changes the study, and what depends on it runs again.
+    They are those of the study `knee744` with the data set replaced; an empty `osteopenia` keeps that study's rule.
+    Raises ValueError for a name that cannot name a folder, belongs to a committed study, or is used for another
+    folder. Another `external_dir` or rule changes the study, and what depends on it runs again.
     """
     if not _is_name(name):
         raise ValueError(f"--name {name!r}: use letters, digits, _ and -, starting with a letter, 40 at most")
@@ -153,7 +144,7 @@ def create_own(
     folder = str(Path(data_dir).expanduser().resolve())
     if target.is_file() and (earlier := _read_yaml(target)).get("data_dir") != folder:
         raise ValueError(
-            f"--name {name!r} already stands for the folder {earlier.get('data_dir')}; "
+            f"--name {name!r} is already used for the folder {earlier.get('data_dir')}; "
             "choose another name, or delete that study's folders under data/interim and reports"
         )
     settings = {**load(OWN_STUDY_MODEL), "study": name, "dataset": "folder", "data_dir": folder}
@@ -162,9 +153,12 @@ def create_own(
     if osteopenia:
         settings["osteopenia"] = osteopenia
     check(settings, f"--name {name}", complete=True)
-    text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
-    write_if_changed(target, text, write)
+    write_if_changed(target, _as_yaml(settings), write)
     return settings
+
+
+def _as_yaml(settings: Mapping[str, Any]) -> str:
+    return yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -195,10 +189,10 @@ def _assigned_parameters(cells: list[str]) -> list[str]:
 
 
 def _literal_assignment(node: ast.stmt) -> str:
-    if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
-        try:
-            ast.literal_eval(node.value)
-        except ValueError:
-            return ""
-        return node.targets[0].id
+    """The name to which a statement assigns a plain value; empty for any other statement."""
+    match node:
+        case ast.Assign(targets=[ast.Name(id=name)], value=value):
+            with suppress(ValueError):
+                ast.literal_eval(value)
+                return name
     return ""

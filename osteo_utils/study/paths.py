@@ -45,9 +45,14 @@ def published(study: str) -> Path:
     return home() / "reports" / "published" / study
 
 
+def _in(folder: str, name: str) -> property:
+    """The path `name` in the folder that another property of the study gives."""
+    return property(lambda study: getattr(study, folder) / name)
+
+
 @dataclass(frozen=True)
 class StudyPaths:
-    """The files and folders of one study."""
+    """The files and folders of one study: what notebooks hand to each other in `interim`, results in `reports`."""
 
     study: str
 
@@ -59,100 +64,34 @@ class StudyPaths:
     def reports(self) -> Path:
         return home() / "reports" / self.study
 
-    @property
-    def own_config(self) -> Path:
-        """Configuration of a study that `run_all.sh own` made."""
-        return self.interim / "study.yaml"
+    own_config = _in("interim", "study.yaml")  # of a study that `run_all.sh own` made
+    params = _in("interim", "params")
+    manifest = _in("interim", "manifest.csv")
+    images = _in("interim", "images.npy")
+    audit = _in("interim", "audit.csv")
+    folds = _in("interim", "folds.csv")
+    masks = _in("interim", "masks.npy")
+    # Bone masks and labels (image_id, true_label) known by construction; only where the data set has them.
+    truth_masks = _in("interim", "truth_masks.npy")
+    truth_labels = _in("interim", "truth_labels.csv")
+    trunk = _in("interim", "trunk")
+    fits = _in("interim", "fits")
 
-    @property
-    def params(self) -> Path:
-        return self.interim / "params"
-
-    @property
-    def manifest(self) -> Path:
-        return self.interim / "manifest.csv"
-
-    @property
-    def images(self) -> Path:
-        return self.interim / "images.npy"
-
-    @property
-    def audit(self) -> Path:
-        return self.interim / "audit.csv"
-
-    @property
-    def folds(self) -> Path:
-        return self.interim / "folds.csv"
-
-    @property
-    def masks(self) -> Path:
-        return self.interim / "masks.npy"
-
-    @property
-    def truth_masks(self) -> Path:
-        """Bone masks known by construction; only where the data set has them."""
-        return self.interim / "truth_masks.npy"
-
-    @property
-    def truth_labels(self) -> Path:
-        """Labels known by construction (image_id, true_label); only where the data set has them."""
-        return self.interim / "truth_labels.csv"
-
-    @property
-    def trunk(self) -> Path:
-        return self.interim / "trunk"
-
-    @property
-    def fits(self) -> Path:
-        return self.interim / "fits"
+    predictions = _in("reports", "predictions")
+    history = _in("reports", "history")
+    metrics = _in("reports", "metrics")
+    tables = _in("reports", "tables")
+    figures = _in("reports", "figures")
+    films = _in("figures", "films")  # figures that show a radiograph; never published for a real set
+    own_films = _in("reports", "own_films")  # from a reader's own films; git-ignored and never published
+    notebooks = _in("reports", "notebooks")  # executed copies
+    logs = _in("reports", "logs")
+    claims = _in("reports", "claims.json")
 
     def activation_maps(self, model: str) -> Path:
         """A network's class activation maps, out of fold."""
         return self.interim / "maps" / f"{model}.npz"
 
-    @property
-    def predictions(self) -> Path:
-        return self.reports / "predictions"
-
     def external_predictions(self, model: str) -> Path:
-        """A model's predictions of an external set: apart, so that no reader of out-of-fold predictions meets them."""
+        """A model's predictions of an external set, in a file apart from the out-of-fold predictions."""
         return self.predictions / f"{model}_external.csv"
-
-    @property
-    def history(self) -> Path:
-        return self.reports / "history"
-
-    @property
-    def metrics(self) -> Path:
-        return self.reports / "metrics"
-
-    @property
-    def tables(self) -> Path:
-        return self.reports / "tables"
-
-    @property
-    def figures(self) -> Path:
-        return self.reports / "figures"
-
-    @property
-    def films(self) -> Path:
-        """Figures that show a radiograph; never published for a real set."""
-        return self.figures / "films"
-
-    @property
-    def own_films(self) -> Path:
-        """What was made of a reader's own films; git-ignored and never published."""
-        return self.reports / "own_films"
-
-    @property
-    def notebooks(self) -> Path:
-        """Executed copies of the notebooks."""
-        return self.reports / "notebooks"
-
-    @property
-    def logs(self) -> Path:
-        return self.reports / "logs"
-
-    @property
-    def claims(self) -> Path:
-        return self.reports / "claims.json"

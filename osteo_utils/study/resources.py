@@ -1,7 +1,7 @@
-"""What the machine lends: a process for each GPU, and room on disk for arrays with a row for every film.
+"""What the machine provides: a process for each GPU, and disk space for arrays that have a row for every film.
 
-GPUs are those that CUDA_VISIBLE_DEVICES names. No backend is imported here, as it would look for GPUs before a new
-process is told which one is its own.
+The GPUs are those that CUDA_VISIBLE_DEVICES names. This room imports no backend: a backend would look for GPUs before
+a new process is told which one it may use.
 """
 
 from __future__ import annotations
@@ -25,11 +25,9 @@ from numpy.typing import DTypeLike
 from osteo_utils.study import paths, runtime
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
-_work: Callable[[Any], object]
-
-
 # Bytes; squares of 668 films at 224 pixels. What is smaller is not worth a file.
 IN_MEMORY = 2**25
+_work: Callable[[Any], object]
 
 
 def gpus() -> list[str]:
@@ -38,34 +36,34 @@ def gpus() -> list[str]:
 
 
 def each_on_its_own(work: Callable[[Any], object], items: Sequence[Any], names: Sequence[str]) -> None:
-    """`work(item)` for every item, in a process for each GPU of `names`, which sees it alone and its share of the cores.
+    """Call `work(item)` for every item, in one process for each GPU of `names`.
 
-    `work` and the items must be picklable. What is printed is dropped; an error is raised here, once the others have
-    ended.
+    A process sees its own GPU alone and has its share of the cores. `work` and the items must be picklable. Printed
+    output is dropped; an error is raised here once all other items are done.
     """
     context = multiprocessing.get_context("spawn")
     free = context.SimpleQueue()
     for name in names:
         free.put(name)
     threads = max(1, int(os.environ.get("OSTEO_THREADS", len(names))) // len(names))
-    # As bytes, because reading it imports a backend, for which it is too early while a process starts.
+    # As bytes: unpickling `work` imports a backend, which must wait until the process knows its GPU.
     given = (free, threads, pickle.dumps(work))
-    with ProcessPoolExecutor(len(names), context, _take_one, given) as pool:
+    with ProcessPoolExecutor(len(names), context, _claim_gpu, given) as pool:
         for done in [pool.submit(_quietly, item) for item in items]:
             done.result()
 
 
-def _take_one(free: multiprocessing.SimpleQueue, threads: int, work: bytes) -> None:
+def _claim_gpu(free: multiprocessing.SimpleQueue, threads: int, work: bytes) -> None:
     global _work
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ[VISIBLE] = free.get()
-    # Work that draws numbers seeds itself.
+    # Work that draws random numbers seeds itself.
     runtime.prepare(0, threads)
     _work = pickle.loads(work)
 
 
 def _end_with_parent() -> None:
-    """A killed notebook must not leave processes that hold a GPU; a fit that is cut off leaves nothing behind."""
+    """A killed notebook must not leave processes that hold a GPU; an interrupted fit leaves no files behind."""
     multiprocessing.parent_process().join()
     os._exit(1)
 
@@ -76,10 +74,10 @@ def _quietly(item: Any) -> None:
 
 
 def array(shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
-    """An array of zeros to be filled; beyond `IN_MEMORY` bytes it lies in a file of `data/interim`.
+    """An array of zeros to be filled; beyond `IN_MEMORY` bytes it lies in a file under `data/interim`.
 
-    The file has no name and its room is free again once nothing refers to the array, however the process ends. Its pages
-    are the kernel's, which writes them out when it needs memory. Raises OSError where the disk has no room for it.
+    The file has no name, so its space is freed with the array, however the process ends. The kernel writes its pages
+    out when it needs memory. Raises OSError where the disk is too full.
     """
     dtype = np.dtype(dtype)
     size = int(np.prod(shape)) * dtype.itemsize
@@ -93,7 +91,7 @@ def array(shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
 
 
 def taken(rows: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    """A copy of the rows at these positions, where `array` puts it."""
+    """A copy of the rows at these positions, kept where `array` puts it."""
     found = array((len(positions), *rows.shape[1:]), rows.dtype)
     for place, position in enumerate(positions):
         found[place] = rows[position]
@@ -101,11 +99,11 @@ def taken(rows: np.ndarray, positions: np.ndarray) -> np.ndarray:
 
 
 def _reserve(descriptor: int, size: int, folder: Path) -> None:
-    """Room on the disk now: without it, a full disk would end the process without a word on the first write."""
+    """Reserve disk space now: on a full disk, the first write to a mapped page would kill the process silently."""
     try:
         os.posix_fallocate(descriptor, 0, size)
     except (AttributeError, OSError) as error:
-        # Not every system and not every file system can set room aside.
+        # Not every system and not every file system can reserve space.
         if isinstance(error, AttributeError) or error.errno in (errno.EINVAL, errno.EOPNOTSUPP):
             os.truncate(descriptor, size)
             return

@@ -1,4 +1,4 @@
-"""What a run leaves: tables with columns and keys, metrics, figures and pages, each whole or not at all."""
+"""What a notebook saves: tables, metrics, figures and pages, each written whole or not at all."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -20,31 +20,32 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from osteo_utils.study import config, paths, runtime
 
 
-@dataclass(frozen=True)
-class Contract:
+class Contract(NamedTuple):
     """Columns and primary key of a table that rooms exchange."""
 
     columns: tuple[str, ...]
     key: tuple[str, ...]
 
 
+def _contract(columns: str, key: str) -> Contract:
+    return Contract(tuple(columns.split()), tuple(key.split()))
+
+
 CONTRACTS = {
-    "manifest": Contract(
-        tuple(
-            "image_id dataset role class_name label patient sha256 pixel_sha256 width height mode format bytes "
-            "scale pad_left pad_top row status reason".split()
-        ),
-        ("image_id",),
+    "manifest": _contract(
+        "image_id dataset role class_name label patient sha256 pixel_sha256 width height mode format bytes scale pad_left "
+        "pad_top row status reason",
+        "image_id",
     ),
-    "audit": Contract(("image_id", "group", "relation", "nearest", "distance", "conflict"), ("image_id",)),
-    "folds": Contract(("protocol", "seed", "image_id", "view", "fold"), ("protocol", "seed", "image_id", "view")),
-    "predictions": Contract(
-        tuple("image_id view protocol recipe variant seed fold group y_true y_prob".split()),
-        ("image_id", "view", "protocol", "recipe", "variant", "seed"),
+    "audit": _contract("image_id group relation nearest distance conflict", "image_id"),
+    "folds": _contract("protocol seed image_id view fold", "protocol seed image_id view"),
+    "predictions": _contract(
+        "image_id view protocol recipe variant seed fold group y_true y_prob",
+        "image_id view protocol recipe variant seed",
     ),
-    "history": Contract(
-        tuple("protocol recipe variant seed fold epoch loss accuracy val_loss val_accuracy seconds".split()),
-        ("protocol", "recipe", "variant", "seed", "fold", "epoch"),
+    "history": _contract(
+        "protocol recipe variant seed fold epoch loss accuracy val_loss val_accuracy seconds",
+        "protocol recipe variant seed fold epoch",
     ),
 }
 
@@ -78,7 +79,7 @@ class Estimate:
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Give a temporary sibling of `path`; rename it to `path` when the block ends without an error."""
+    """Yield a temporary file beside `path`; rename it to `path` when the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}{path.suffix}")
     try:
@@ -99,14 +100,31 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: not there; run the notebook that writes it first")
+    return path
+
+
 def read_json(path: Path) -> Any:
     """Read a JSON file; a missing or broken one is named."""
     try:
-        return json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: not there; run the notebook that writes it first") from None
+        return json.loads(_existing(path).read_text("utf-8"))
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}: not valid JSON ({error}); delete it and run its notebook again") from error
+
+
+def page(template: Path, content: Mapping[str, Any], filters: Mapping[str, Callable] | None = None) -> str:
+    """Render a Jinja template: text is escaped, and a name without a value is an error."""
+    jinja = Environment(
+        loader=FileSystemLoader(template.parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    jinja.filters.update(filters or {})
+    return jinja.get_template(template.name).render(content)
 
 
 def check_table(frame: pd.DataFrame, contract: str, name: str = "table") -> None:
@@ -121,7 +139,7 @@ def check_table(frame: pd.DataFrame, contract: str, name: str = "table") -> None
         raise ValueError(f"{name}: the key {wanted.key} has an empty value in row {keys.isna().any(axis=1).idxmax()}")
     repeated = keys.duplicated()
     if repeated.any():
-        raise ValueError(f"{name}: the key {wanted.key} stands twice: {list(map(str, keys[repeated].iloc[0]))}")
+        raise ValueError(f"{name}: two rows have the same key {wanted.key}: {list(map(str, keys[repeated].iloc[0]))}")
 
 
 def write_table(path: Path, frame: pd.DataFrame, contract: str | None = None) -> None:
@@ -134,7 +152,7 @@ def write_table(path: Path, frame: pd.DataFrame, contract: str | None = None) ->
 
 
 def write_or_clear(path: Path, frame: pd.DataFrame, contract: str) -> None:
-    """Write a table that not every study has: without a row, what an earlier run left is taken away."""
+    """Write a table that not every study has; without rows, delete what an earlier run left."""
     if frame.empty:
         path.unlink(missing_ok=True)
     else:
@@ -143,11 +161,9 @@ def write_or_clear(path: Path, frame: pd.DataFrame, contract: str) -> None:
 
 def read_table(path: Path, contract: str | None = None) -> pd.DataFrame:
     """Read a CSV of the study; a missing one is named, a wrong one refused."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: not there; run the notebook that writes it first")
     # An image called "NA.png" or a class called "null" is a name, not a missing value.
     text = dict.fromkeys(("image_id", "nearest", "reason", "patient", "class_name"), str)
-    frame = pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=text)
+    frame = pd.read_csv(_existing(path), keep_default_na=False, na_values=[""], dtype=text)
     if contract:
         check_table(frame, contract, path.name)
     return frame
@@ -161,14 +177,14 @@ def load_metrics(reports: Path) -> dict[str, Estimate]:
             if name == "_run":
                 continue
             if name in found:
-                raise ValueError(f"{path.name}: the metric {name!r} stands in another metrics file as well")
+                raise ValueError(f"{path.name}: the metric {name!r} is in another metrics file as well")
             found[name] = Estimate(**entry)
     return found
 
 
 @dataclass
 class Run:
-    """One notebook at work: its parameters, its folders, and what it has to say."""
+    """One notebook at work: its parameters, folders, inputs and metrics."""
 
     notebook: str
     parameters: dict[str, Any]
@@ -191,9 +207,9 @@ class Run:
 
     def depends_on(self, path: Path) -> Path:
         """Note the hash of a file that this notebook's results depend on; returns the path."""
-        if not path.is_file():
-            raise FileNotFoundError(f"{path}: not there; run the notebook that writes it first")
-        self.inputs[_short_name(path, self.paths)] = runtime.sha256_file(path)
+        roots = (root for root in (self.paths.interim, self.paths.reports) if path.is_relative_to(root))
+        name = next((path.relative_to(root).as_posix() for root in roots), path.name)
+        self.inputs[name] = runtime.sha256_file(_existing(path))
         return path
 
     def metric(self, name: str, estimate: Estimate) -> Estimate:
@@ -217,9 +233,9 @@ class Run:
     def finish(self) -> None:
         """Write `metrics/<notebook>.json` and say how long the notebook took."""
         seconds = time.perf_counter() - self.started
-        # The place of a stranger's films is their own business; the manifest's hash says what was read.
-        places = ("data_dir", "external_dir")
-        parameters = {name: value for name, value in self.parameters.items() if name not in places}
+        # The folders of a reader's own films are private; the manifest's hash says what was read.
+        private = ("data_dir", "external_dir")
+        parameters = {name: value for name, value in self.parameters.items() if name not in private}
         about = {
             "notebook": self.notebook,
             "parameters": parameters,
@@ -251,23 +267,3 @@ def start(notebook: str, namespace: Mapping[str, Any]) -> Run:
     if unset := [name for name in parameters if name not in namespace]:
         print(f"{len(unset)} more parameters as in config/{config.DEFAULT_STUDY}.yaml; run.parameters shows them")
     return Run(notebook, parameters, paths.StudyPaths(parameters["study"]), threads)
-
-
-def _short_name(path: Path, study: paths.StudyPaths) -> str:
-    for root in (study.interim, study.reports):
-        if path.is_relative_to(root):
-            return path.relative_to(root).as_posix()
-    return path.name
-
-
-def page(template: Path, content: Mapping[str, Any], filters: Mapping[str, Callable] | None = None) -> str:
-    """The page that a template makes of its content; text is escaped, a name that is not given is an error."""
-    jinja = Environment(
-        loader=FileSystemLoader(template.parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    jinja.filters.update(filters or {})
-    return jinja.get_template(template.name).render(content)

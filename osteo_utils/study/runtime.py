@@ -22,19 +22,8 @@ from threadpoolctl import threadpool_limits
 from osteo_utils.study import paths
 
 REPORTED_PACKAGES = (
-    "keras",
-    "tensorflow-cpu",
-    "tensorflow",
-    "jax",
-    "torch",
-    "numpy",
-    "scipy",
-    "pandas",
-    "scikit-learn",
-    "scikit-image",
-    "papermill",
-    "snakemake",
-)
+    "keras tensorflow-cpu tensorflow jax torch numpy scipy pandas scikit-learn scikit-image papermill snakemake"
+).split()
 
 
 def prepare(seed: int, threads: int | None = None) -> int:
@@ -47,33 +36,33 @@ def prepare(seed: int, threads: int | None = None) -> int:
     threads = threads or int(os.environ.get("OSTEO_THREADS", available))
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    # A GPU's memory is taken as it is needed: a notebook and the processes that fit for it may share one.
+    # Take a GPU's memory as it is needed: a notebook and the processes that fit for it may share one.
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     os.environ["TF_DETERMINISTIC_OPS"] = "1"
     os.environ["TF_NUM_INTRAOP_THREADS"] = str(threads)
     os.environ["TF_NUM_INTEROP_THREADS"] = "1"
     os.environ["OMP_NUM_THREADS"] = str(threads)
-    # NumPy's and SciPy's products are small here: several threads wait for each other longer than they compute,
-    # by far where the machine has other work as well. The variable is for libraries that are not loaded yet.
+    # NumPy's and SciPy's matrix products are small here: several threads would wait for each other longer than they
+    # compute. The variable is for libraries that are not loaded yet.
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
     threadpool_limits(1, user_api="blas")
     os.environ["OSTEO_THREADS"] = str(threads)
-    # A notebook loads one small model per fold, which TensorFlow advises against each time. A level would not
-    # do: TensorFlow sets its own when it is imported.
-    logging.getLogger("tensorflow").addFilter(_says_something_new)
+    # A notebook loads one small model per fold, and TensorFlow warns each time. Setting a level would not help:
+    # TensorFlow sets its own on import.
+    logging.getLogger("tensorflow").addFilter(_is_not_about_retracing)
     seed_everything(seed)
     return threads
 
 
-def _says_something_new(record: logging.LogRecord) -> bool:
+def _is_not_about_retracing(record: logging.LogRecord) -> bool:
     return "tf.function retracing" not in record.getMessage()
 
 
 def seed_everything(seed: int) -> None:
-    """Seed Python, NumPy's global state and, where it is loaded already, Keras."""
+    """Seed Python, NumPy's global state and, if it is loaded, Keras."""
     random.seed(seed)
-    # Libraries that still read the global state (imagehash, some of scikit-image) must repeat as well.
+    # Some libraries still read the global state (imagehash, parts of scikit-image).
     np.random.seed(seed % 2**32)  # noqa: NPY002
     if "keras" in sys.modules:
         sys.modules["keras"].utils.set_random_seed(seed)
@@ -109,28 +98,24 @@ def sha256_file(path: Path) -> str:
 
 
 def hash_of(value: Any) -> str:
-    """SHA-256 of a value made of dicts, lists, strings, numbers and NumPy arrays, as hex.
+    """SHA-256 of a value made of dicts, lists, strings, numbers and NumPy arrays, as hex; key order does not matter."""
+    text = json.dumps(value, sort_keys=True, default=_as_json, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
-    Two values with the same content give the same hash, whatever the order of their keys.
-    """
-    digest = hashlib.sha256()
 
-    def replace_arrays(item: Any) -> Any:
-        if isinstance(item, np.ndarray):
-            inner = hashlib.sha256(f"{item.dtype}{item.shape}".encode())
-            # Part by part, so that of a large array that lies otherwise in memory no whole copy is made.
-            for part in item if item.ndim > 1 else (item,):
-                data = np.ascontiguousarray(part)
-                inner.update(data.tobytes() if data.dtype == object else memoryview(data).cast("B"))
-            return {"ndarray": inner.hexdigest()}
-        if isinstance(item, np.generic):
-            return item.item()
-        if isinstance(item, Path):
-            return str(item)
-        raise TypeError(f"hash_of: cannot hash a {type(item).__name__}; give numbers, strings, lists, dicts or arrays")
-
-    digest.update(json.dumps(value, sort_keys=True, default=replace_arrays, ensure_ascii=False).encode())
-    return digest.hexdigest()
+def _as_json(item: Any) -> Any:
+    if isinstance(item, np.ndarray):
+        digest = hashlib.sha256(f"{item.dtype}{item.shape}".encode())
+        # Row by row, so that a large array that is not contiguous is never copied whole.
+        for part in item if item.ndim > 1 else (item,):
+            data = np.ascontiguousarray(part)
+            digest.update(data.tobytes() if data.dtype == object else memoryview(data).cast("B"))
+        return {"ndarray": digest.hexdigest()}
+    if isinstance(item, np.generic):
+        return item.item()
+    if isinstance(item, Path):
+        return str(item)
+    raise TypeError(f"hash_of: cannot hash a {type(item).__name__}; give numbers, strings, lists, dicts or arrays")
 
 
 def code_hash(sources: Iterable[Path]) -> str:
@@ -139,7 +124,7 @@ def code_hash(sources: Iterable[Path]) -> str:
 
 
 def rooms_used_by(notebook: Path) -> list[Path]:
-    """Every module of the package that a notebook's code imports, directly or through another room."""
+    """Every module of the package that a notebook imports, directly or through another."""
     package = paths.code_root() / "osteo_utils"
     waiting, found = [notebook], set()
     while waiting:
@@ -152,9 +137,9 @@ def rooms_used_by(notebook: Path) -> list[Path]:
 
 
 def notebook_code_hash(notebook: Path) -> str:
-    """Hash of a notebook's code cells and of every room that they reach.
+    """Hash of a notebook's code cells and of every module they reach.
 
-    The cell tagged `parameters` is left out: its values are hashed as parameters.
+    The cell tagged `parameters` does not count: its values are hashed as parameters.
     """
     return code_hash([notebook, *rooms_used_by(notebook)])
 
@@ -169,7 +154,7 @@ def _tree(path: Path) -> ast.Module:
         return ast.parse(text)
     except SyntaxError as error:
         raise ValueError(
-            f"{path.name}: line {error.lineno} is not Python ({error.msg}); mend it and run again"
+            f"{path.name}: line {error.lineno} is not Python ({error.msg}); fix it and run again"
         ) from error
 
 
