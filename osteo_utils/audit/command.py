@@ -148,10 +148,7 @@ def write_page(
     conflicts = sorted(set(table.loc[table["conflict"] == 1, "group"]))
     leaking = [] if torn is None else torn["group"].tolist()
     copied = [group for group, names in members.items() if len(names) > 1 and group not in {*conflicts, *leaking}]
-    parts = [
-        ("The same knee under more than one class", conflicts),
-        ("Further films of the same knee", copied),
-    ]
+    parts = [("The same knee under more than one class", conflicts), ("Further films of the same knee", copied)]
     if torn is not None:
         parts.insert(0, ("The same knee on both sides", leaking))
     content = {

@@ -142,11 +142,7 @@ def _quarter_turned(drawn: Thumbnails, images: np.ndarray, table: pd.DataFrame, 
 
 
 def _similarities(
-    drawn: Thumbnails,
-    turned: dict[int, Thumbnails],
-    first: int,
-    others: list[tuple[int, int]],
-    peak: float = _PEAK,
+    drawn: Thumbnails, turned: dict[int, Thumbnails], first: int, others: list[tuple[int, int]], peak: float = _PEAK
 ) -> list[tuple[float, float]]:
     """Outline and similarity with each of `others` (second, turn); below `peak` nothing is registered."""
     if not others:

@@ -146,12 +146,7 @@ def flow(manifest: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
         ("readable and labelled", len(joined), knees, True),
         ("of these, further files with the same bytes", exact, pd.NA, False),
         ("of these, further near copies", len(joined) - exact - knees, pd.NA, False),
-        (
-            "left out: the same knee under both labels",
-            int(conflict.sum()),
-            joined[conflict]["group"].nunique(),
-            False,
-        ),
+        ("left out: the same knee under both labels", int(conflict.sum()), joined[conflict]["group"].nunique(), False),
         ("analysed under grouped", int((~conflict).sum()), joined[~conflict]["group"].nunique(), True),
     ]
     steps[2:2] = _osteopenia(manifest[manifest["status"] == "excluded"], "of these, osteopenia by the study's rule")

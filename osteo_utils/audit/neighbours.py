@@ -26,11 +26,7 @@ Pair = tuple[int, int, int]  # first, second, turn
 
 
 def neighbours(
-    upright: np.ndarray,
-    quarter: np.ndarray,
-    owner: np.ndarray,
-    members: np.ndarray,
-    plan: Mapping[int, int],
+    upright: np.ndarray, quarter: np.ndarray, owner: np.ndarray, members: np.ndarray, plan: Mapping[int, int]
 ) -> dict[int, list[tuple[int, int]]]:
     """Nearest legs by fingerprint: first -> [(second, turn), …], each pair once, first < second.
 
@@ -120,12 +116,7 @@ def _in_blocks(
 
 
 def _similar(
-    upright: np.ndarray,
-    quarter: np.ndarray,
-    box: int,
-    queries: np.ndarray,
-    others: np.ndarray,
-    ways: np.ndarray,
+    upright: np.ndarray, quarter: np.ndarray, box: int, queries: np.ndarray, others: np.ndarray, ways: np.ndarray
 ) -> np.ndarray:
     """Correlation of whole fingerprints, the query laid down as `ways` says."""
     found = np.empty(len(queries))

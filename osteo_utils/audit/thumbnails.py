@@ -99,10 +99,7 @@ def legs_of(images: np.ndarray, row: object) -> list[tuple[np.ndarray, tuple[int
     """The legs of one film of the store, left to right: grey pictures, and height and width in the file's pixels."""
     whole = film(images, row)
     return [
-        (
-            whole[:, columns],
-            (row.height, max(1, round(row.width * (columns.stop - columns.start) / whole.shape[1]))),
-        )
+        (whole[:, columns], (row.height, max(1, round(row.width * (columns.stop - columns.start) / whole.shape[1]))))
         for columns in legs(whole)
     ]
 

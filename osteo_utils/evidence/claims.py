@@ -102,10 +102,7 @@ def intervals_of_printed(
 
 
 def _judge(
-    claim: Mapping[str, Any],
-    metrics: Mapping[str, Estimate],
-    facts: Mapping[str, Any],
-    paper: Mapping[str, Any],
+    claim: Mapping[str, Any], metrics: Mapping[str, Estimate], facts: Mapping[str, Any], paper: Mapping[str, Any]
 ) -> dict[str, str]:
     remarks, impossible = [], False
     if claim["rule"] == "arithmetic_then_measured":
@@ -183,10 +180,7 @@ def _different_images(claim: Mapping[str, Any], metrics: Mapping[str, Estimate])
     if files is None or groups is None:
         return UNDECIDABLE, "the metrics data/files and data/groups are missing; run notebooks 01 and 02"
     if groups.value >= files.value:
-        return (
-            REPRODUCED,
-            f"the audit finds no copies among {files.value:,.0f} files, so any split keeps knees apart",
-        )
+        return (REPRODUCED, f"the audit finds no copies among {files.value:,.0f} files, so any split keeps knees apart")
     copies = (
         f"{files.value:,.0f} files show {groups.value:,.0f} groups, so a split by file puts copies of one knee on "
         "both sides; the paper does not say how it split"

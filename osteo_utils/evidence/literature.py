@@ -82,13 +82,7 @@ def beside(
     for name in ours:
         one = metrics[name]
         model, protocol, metric = name.split("/")
-        about = {
-            "site": "knee",
-            "classes": 2,
-            "images": one.n_files,
-            "tested": one.n_files,
-            "protocol": protocol,
-        }
+        about = {"site": "knee", "classes": 2, "images": one.n_files, "tested": one.n_files, "protocol": protocol}
         rows.append(
             {"name": f"this study, {model}", **about, "metric": metric, "value": one.value, "low": one.low}
             | {"high": one.high, "interval": "given", "read": "computed here", "source": name, "kind": "ours"}

@@ -61,10 +61,7 @@ def of_files(images: pd.DataFrame) -> dict[str, np.ndarray]:
     measures = np.column_stack([width, height, width / height])
     size = images["bytes"].to_numpy(float)
     kinds = OneHotEncoder(sparse_output=False).fit_transform(images[["format", "mode"]].astype(str))
-    return {
-        "metadata": np.column_stack([measures, size, size / (width * height), kinds]),
-        "size": measures,
-    }
+    return {"metadata": np.column_stack([measures, size, size / (width * height), kinds]), "size": measures}
 
 
 def of_films(films: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
@@ -109,12 +106,7 @@ def _guessed(prepared: Mapping[int, np.ndarray], images: pd.DataFrame, fold: np.
 
 
 def judge(
-    features: np.ndarray,
-    images: pd.DataFrame,
-    folds: pd.Series,
-    n_permutations: int,
-    n_resamples: int,
-    seed: int,
+    features: np.ndarray, images: pd.DataFrame, folds: pd.Series, n_permutations: int, n_resamples: int, seed: int
 ) -> tuple[Finding, pd.DataFrame]:
     """AUROC of the guesses beside that of shuffled labels; also returns the guesses.
 

@@ -110,8 +110,7 @@ def of_files(images: pd.DataFrame, stored: np.ndarray) -> dict[str, pd.Series]:
     return {
         "resolution": _halves(longest, "longer side up to {:.0f} pixels", "longer side above {:.0f} pixels"),
         "shape": pd.Series(
-            np.where(shape > 1.5, "tall (over 3:2)", np.where(shape < 1, "lying", "nearly square")),
-            table.index,
+            np.where(shape > 1.5, "tall (over 3:2)", np.where(shape < 1, "lying", "nearly square")), table.index
         ),
         "file type": table.format.astype(str),
         "brightness": _halves(light, "mean grey up to {:.0f}", "mean grey above {:.0f}"),

@@ -83,28 +83,8 @@ def _scar(level: Array, across: Array, place: float, bow: float, rng: np.random.
 
 def _femur(x: Array, y: Array, build: Build, rng: np.random.Generator) -> tuple[Array, Array, Array]:
     shaft = [(-400, 17), (-200, 15), (-150, 14.6), (-115, 15.4), (-92, 17), (-75, 19.6)]
-    inner = [
-        *shaft,
-        (-63, 23.5),
-        (-54, 29),
-        (-48, 35.5),
-        (-42, 40.5),
-        (-35, 42),
-        (-20, 41),
-        (-9, 38),
-        (4, 32),
-    ]
-    outer = [
-        *shaft,
-        (-64, 22.5),
-        (-55, 27),
-        (-47, 33),
-        (-39, 38.5),
-        (-30, 40.2),
-        (-16, 39.6),
-        (-6, 37),
-        (6, 31),
-    ]
+    inner = [*shaft, (-63, 23.5), (-54, 29), (-48, 35.5), (-42, 40.5), (-35, 42), (-20, 41), (-9, 38), (4, 32)]
+    outer = [*shaft, (-64, 22.5), (-55, 27), (-47, 33), (-39, 38.5), (-30, 40.2), (-16, 39.6), (-6, 37), (6, 31)]
     medial, lateral = along(inner, 1.4), along(outer, 1.4)
     axis = along([(-420, 36), (-250, 20), (-120, 7.5), (-60, 2), (-25, 0), (40, 0)], 8.0)
     # The medial epicondyle with the adductor tubercle stands out further than the lateral one.
@@ -139,17 +119,7 @@ def _femur(x: Array, y: Array, build: Build, rng: np.random.Generator) -> tuple[
 
 def _tibia(x: Array, y: Array, build: Build, rng: np.random.Generator) -> tuple[Array, Array, Array]:
     shaft = [(70, 15.8), (90, 14.4), (120, 13.4), (170, 12.4), (260, 12), (330, 15), (400, 22)]
-    inner = [
-        (-20, 37.5),
-        (0, 38),
-        (7, 38.6),
-        (13, 36.5),
-        (20, 31.5),
-        (29, 26.5),
-        (40, 21.5),
-        (53, 18),
-        *shaft,
-    ]
+    inner = [(-20, 37.5), (0, 38), (7, 38.6), (13, 36.5), (20, 31.5), (29, 26.5), (40, 21.5), (53, 18), *shaft]
     outer = [(-20, 37), (0, 37.5), (6, 38.6), (11, 37.3), (17, 32.5), (26, 27), (37, 22), (52, 18.2), *shaft]
     medial, lateral = along(inner, 1.8), along(outer, 1.8)
     width = (medial + lateral) / 2
@@ -186,18 +156,7 @@ def _tibia(x: Array, y: Array, build: Build, rng: np.random.Generator) -> tuple[
 def _fibula(x: Array, y: Array, build: Build, rng: np.random.Generator) -> tuple[Array, Array, Array]:
     shift = rng.normal(0, 1.5) - 14 * np.sin(np.deg2rad(build.rotation))
     thick = rng.uniform(0.9, 1.15)
-    half = [
-        (0, 8),
-        (12, 9),
-        (21, 10.5),
-        (29, 9.6),
-        (40, 7.2),
-        (54, 6.2),
-        (80, 6.2),
-        (160, 7),
-        (280, 6.6),
-        (400, 8),
-    ]
+    half = [(0, 8), (12, 9), (21, 10.5), (29, 9.6), (40, 7.2), (54, 6.2), (80, 6.2), (160, 7), (280, 6.6), (400, 8)]
     width = along(half, 2.0) * thick
     bend = along([(0, 38), (25, 37), (60, 32), (130, 30), (220, 26), (400, 22)], 8) + np.float32(shift)
     axis = bend + wander(rng, 0.6, 160)
@@ -206,10 +165,7 @@ def _fibula(x: Array, y: Array, build: Build, rng: np.random.Generator) -> tuple
     top = rng.uniform(8, 15) + np.abs(gaussian_filter1d(np.abs(LEVELS - peak), 1.5 / STEP)) * rng.uniform(0.4, 0.8)
     level = at(y)
     under = (y - look(top, at(x))) * np.float32(0.85)
-    sides = np.minimum(
-        side(axis - width + uneven(rng), x, level, -1),
-        side(axis + width + uneven(rng), x, level, 1),
-    )
+    sides = np.minimum(side(axis - width + uneven(rng), x, level, -1), side(axis + width + uneven(rng), x, level, 1))
     inside = both(sides, under, 2.5)
     cortex = along([(0, 1.0), (30, 1.1), (55, 2.2), (100, 3.2), (200, 3.4), (400, 2.5)]) * build.cortex
     radius = look(width, level)

@@ -139,11 +139,7 @@ def _complete(directory: Path, arguments: dict, table: pd.DataFrame) -> bool:
         return False
     wanted = [directory / "truth.csv", directory / "truth_outlines.json"]
     for name in table["image_id"]:
-        wanted += [
-            directory / name,
-            _truth(directory, "truth_masks", name),
-            _truth(directory, "truth_parts", name),
-        ]
+        wanted += [directory / name, _truth(directory, "truth_masks", name), _truth(directory, "truth_parts", name)]
     return all(path.is_file() for path in wanted)
 
 

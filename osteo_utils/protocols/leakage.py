@@ -199,12 +199,7 @@ def _run_fit(lab: Lab, sharing: Sequence[Protocol], seed: int) -> list[pd.DataFr
 
 
 def _training(
-    lab: Lab,
-    protocol: Protocol,
-    samples: pd.DataFrame,
-    fold: int,
-    seen: pd.DataFrame,
-    generator: np.random.Generator,
+    lab: Lab, protocol: Protocol, samples: pd.DataFrame, fold: int, seen: pd.DataFrame, generator: np.random.Generator
 ) -> tuple[np.ndarray, Epochs]:
     """The films that a fit learns from, and the (view, position) that each of its epochs shows: `lab.size` of each."""
     rest = samples[samples.fold != fold]

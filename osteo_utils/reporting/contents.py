@@ -27,14 +27,7 @@ from osteo_utils.reporting.tables import (
     subject_of,
     table,
 )
-from osteo_utils.reporting.text import (
-    NOTICE,
-    PROTOCOLS,
-    SECTIONS,
-    SYNTHETIC,
-    Exhibit,
-    Section,
-)
+from osteo_utils.reporting.text import NOTICE, PROTOCOLS, SECTIONS, SYNTHETIC, Exhibit, Section
 from osteo_utils.sources import registry
 from osteo_utils.study import config
 from osteo_utils.study.paths import StudyPaths
@@ -133,11 +126,7 @@ def methods(runs: Mapping[str, dict[str, Any]]) -> list[Block]:
     parameters = {name: value for about in runs.values() for name, value in about["parameters"].items()}
     resamples = parameters.get("bootstrap_resamples")
     rows = [
-        [
-            name,
-            ", ".join(map(str, value)) if isinstance(value, list) else str(value),
-            config.PARAMETERS[name].meaning,
-        ]
+        [name, ", ".join(map(str, value)) if isinstance(value, list) else str(value), config.PARAMETERS[name].meaning]
         for name, value in parameters.items()
         if name in config.PARAMETERS
     ]
@@ -207,11 +196,7 @@ def _titled(topic: str) -> str:
 
 
 def document(
-    paths: StudyPaths,
-    metrics: Metrics,
-    runs: Mapping[str, dict[str, Any]],
-    claims: list[dict[str, Any]],
-    films: bool,
+    paths: StudyPaths, metrics: Metrics, runs: Mapping[str, dict[str, Any]], claims: list[dict[str, Any]], films: bool
 ) -> dict[str, Any]:
     """The whole report as plain data: title, subtitle, notice and sections of blocks."""
     about_data = runs["01_data_download"]["parameters"]
@@ -242,10 +227,7 @@ def document(
         {
             "key": "claims",
             "title": "The paper's claims, judged",
-            "blocks": [
-                {"kind": "claims", "rows": claims},
-                *exhibits(CLAIMS, paths, films, used),
-            ],
+            "blocks": [{"kind": "claims", "rows": claims}, *exhibits(CLAIMS, paths, films, used)],
         },
     ]
     # Whatever no section above has taken is still shown, so this comes after all of them.

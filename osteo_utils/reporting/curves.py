@@ -173,12 +173,7 @@ def decision(tables_by_name: Mapping[str, pd.DataFrame], where: str) -> Figure:
     axes.plot(first["threshold"], first["call_all"], color=PALETTE["neutral"], linewidth=1.1, label="call everybody")
     axes.axhline(0, **CHANCE, label="call nobody")
     highest = max(float(table["high"].max()) for table in tables_by_name.values())
-    axes.set(
-        xlabel="threshold probability",
-        ylabel="net benefit",
-        xlim=(0, 1),
-        ylim=(-0.2 * highest, 1.1 * highest),
-    )
+    axes.set(xlabel="threshold probability", ylabel="net benefit", xlim=(0, 1), ylim=(-0.2 * highest, 1.1 * highest))
     axes.grid(visible=True)
     axes.legend(loc="upper right")
     return figure

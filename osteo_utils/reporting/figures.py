@@ -150,22 +150,9 @@ def group_sizes(audit: pd.DataFrame, where: str) -> Figure:
     figure = canvas(6.2, 2.7, "Images that show the same knee", where)
     axes = figure.subplots()
     bottom = np.zeros(len(sizes))
-    for flag, label, face, hatch in (
-        (0, "one label", "#8C8C8C", ""),
-        (1, "both labels (conflict)", "white", "/////"),
-    ):
+    for flag, label, face, hatch in ((0, "one label", "#8C8C8C", ""), (1, "both labels (conflict)", "white", "/////")):
         counts = np.array([((groups["size"] == size) & (groups["conflict"] == flag)).sum() for size in sizes])
-        axes.bar(
-            sizes,
-            counts,
-            0.7,
-            bottom,
-            color=face,
-            edgecolor="#404040",
-            hatch=hatch,
-            label=label,
-            linewidth=0.8,
-        )
+        axes.bar(sizes, counts, 0.7, bottom, color=face, edgecolor="#404040", hatch=hatch, label=label, linewidth=0.8)
         bottom += counts
     for size, count in zip(sizes, bottom, strict=True):
         conflicts = int(((groups["size"] == size) & (groups["conflict"] == 1)).sum())
@@ -194,10 +181,7 @@ def flow(table: pd.DataFrame, where: str) -> Figure:
     column = places[table["main"].to_numpy(bool)]
     for start, end in itertools.pairwise(column):
         axes.annotate(
-            "",
-            (2.6, end - 0.32),
-            (2.6, start + 0.32),
-            arrowprops={"arrowstyle": "-|>", "color": PALETTE["neutral"]},
+            "", (2.6, end - 0.32), (2.6, start + 0.32), arrowprops={"arrowstyle": "-|>", "color": PALETTE["neutral"]}
         )
     for place, row in zip(places, table.itertuples(), strict=True):
         knees = "" if pd.isna(row.knees) else f", {row.knees:,.0f} knees"

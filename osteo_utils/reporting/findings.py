@@ -85,13 +85,7 @@ def external_scores(metrics: Metrics) -> Block | None:
             rows.append([*about, *("" if cell is None else said(cell) for cell in cells), own])
     if not rows:
         return None
-    heads = [
-        "model",
-        "files",
-        "groups",
-        *(METRICS[name] for name in SCORES),
-        "AUROC on the study's own films",
-    ]
+    heads = ["model", "files", "groups", *(METRICS[name] for name in SCORES), "AUROC on the study's own films"]
     return table("Scores on the external films: value and 95 % interval.", heads, rows)
 
 

@@ -181,8 +181,7 @@ def mask_trial(trial: pd.DataFrame, where: str) -> Figure:
         axes.plot(middle, place, "o", markersize=6, color="white", markeredgecolor="black")
     who = {"unet": "U-Net", "classical": "classical"}
     axes.set_yticks(
-        range(len(rows)),
-        [f"{who[method]}, {'whole bone' if bone == 'all' else bone}" for (method, bone), _ in rows],
+        range(len(rows)), [f"{who[method]}, {'whole bone' if bone == 'all' else bone}" for (method, bone), _ in rows]
     )
     axes.invert_yaxis()
     axes.set_xlabel("Dice coefficient (median and quartiles over knees)")

@@ -179,12 +179,7 @@ def classes_of(frame: pd.DataFrame) -> list[str]:
 def legend_above(axes: Axes, columns: int = 3) -> None:
     """Put the legend in one line between the `where` line and the axes, out of the way of the data."""
     axes.legend(
-        loc="lower left",
-        bbox_to_anchor=(0, 1),
-        ncols=columns,
-        borderaxespad=0.3,
-        handlelength=1.8,
-        borderpad=0,
+        loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, borderaxespad=0.3, handlelength=1.8, borderpad=0
     )
 
 

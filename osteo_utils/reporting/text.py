@@ -184,17 +184,10 @@ SECTIONS: tuple[Section, ...] = (
         "A U-Net trained on synthetic knees, or classical image analysis, separates bone from the rest of the film. The "
         "segmented variant of each model sees bone alone, the background variant all but the bone.",
         figures=(
-            Exhibit(
-                "mask_trial",
-                "Both ways to find bone, on synthetic knees of an unseen scanner.",
-                optional=True,
-            ),
+            Exhibit("mask_trial", "Both ways to find bone, on synthetic knees of an unseen scanner.", optional=True),
             Exhibit("*mask*", "How much of a film is bone.", optional=True),
         ),
-        films=(
-            Exhibit("*mask*", "Bone masks as contours on films."),
-            Exhibit("*segment*", "Bone masks.", True),
-        ),
+        films=(Exhibit("*mask*", "Bone masks as contours on films."), Exhibit("*segment*", "Bone masks.", True)),
         tables=(Exhibit("*segment*", "Bone masks in numbers.", True), Exhibit("*mask*", "Bone masks.", True)),
     ),
     Section(
@@ -239,9 +232,7 @@ SECTIONS: tuple[Section, ...] = (
         figures=(
             Exhibit("leakage*accuracy*", "The same network under each protocol, beside the paper's accuracy."),
             Exhibit(
-                "leakage_shuffled",
-                "The same with labels that mean nothing: what is above one half is leakage.",
-                True,
+                "leakage_shuffled", "The same with labels that mean nothing: what is above one half is leakage.", True
             ),
             Exhibit("leakage*", "Leakage: {name}.", optional=True),
         ),
@@ -262,19 +253,7 @@ SECTIONS: tuple[Section, ...] = (
                 "literature",
                 "The same in numbers.",
                 True,
-                (
-                    "name",
-                    "site",
-                    "labels",
-                    "tested",
-                    "protocol",
-                    "metric",
-                    "value",
-                    "low",
-                    "high",
-                    "interval",
-                    "read",
-                ),
+                ("name", "site", "labels", "tested", "protocol", "metric", "value", "low", "high", "interval", "read"),
             ),
         ),
     ),

@@ -101,9 +101,7 @@ def unpack(archive: Path, folder: Path) -> None:
             free = shutil.disk_usage(archive.parent).free
             if needed > 0.9 * free:
                 raise OSError(
-                    errno.ENOSPC,
-                    f"{needed / 1e9:.1f} GB to unpack, {free / 1e9:.1f} GB are free",
-                    str(archive),
+                    errno.ENOSPC, f"{needed / 1e9:.1f} GB to unpack, {free / 1e9:.1f} GB are free", str(archive)
                 )
             folder.mkdir(parents=True)
             content.extractall(folder)
@@ -132,10 +130,7 @@ def _archive(slug: str, work: Path) -> Path:
                 raise
             usual = pauses.pop(0)
             pause = usual if error.wait is None else error.wait
-        print(
-            f"Kaggle is busy (429): trying again in {pause:.0f} s, {len(pauses)} more times after that",
-            flush=True,
-        )
+        print(f"Kaggle is busy (429): trying again in {pause:.0f} s, {len(pauses)} more times after that", flush=True)
         sleep(pause)
     # Kaggle's own word on address and licence, which the registry could not look up.
     print("\n".join(line for line in said if line.startswith(("Dataset URL", "License"))))

@@ -117,11 +117,7 @@ def _telling(command: Callable[..., Any]) -> Callable[..., Any]:
             return command(*arguments, **options)
         except (OSError, ValueError) as error:
             answer = getattr(error, "response", None)
-            reason = {
-                "kind": type(error).__name__,
-                "text": str(error),
-                "errno": getattr(error, "errno", None),
-            }
+            reason = {"kind": type(error).__name__, "text": str(error), "errno": getattr(error, "errno", None)}
             reason["status"] = None if answer is None else answer.status_code
             reason["retry_after"] = None if answer is None else answer.headers.get("Retry-After")
             print(MARK + json.dumps(reason), file=sys.stderr)

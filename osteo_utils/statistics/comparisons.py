@@ -248,11 +248,7 @@ def two_by_two_effects(
 
 
 def compared(
-    frames: Mapping[str, pd.DataFrame],
-    reference: str,
-    metric: str = "accuracy",
-    n_resamples: int = 2000,
-    seed: int = 0,
+    frames: Mapping[str, pd.DataFrame], reference: str, metric: str = "accuracy", n_resamples: int = 2000, seed: int = 0
 ) -> pd.DataFrame:
     """Tabulate a metric of each arm and its paired difference from the arm `reference`.
 

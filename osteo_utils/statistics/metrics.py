@@ -92,12 +92,7 @@ def measure(
 
 
 def _ranked(
-    y: np.ndarray,
-    p: np.ndarray,
-    w: np.ndarray,
-    positive: np.ndarray,
-    negative: np.ndarray,
-    with_precision: bool,
+    y: np.ndarray, p: np.ndarray, w: np.ndarray, positive: np.ndarray, negative: np.ndarray, with_precision: bool
 ) -> dict[str, np.ndarray]:
     """Areas under the curves from one descending sort; tied probabilities are one step."""
     order = np.argsort(-p, kind="stable")

@@ -73,10 +73,7 @@ PARAMETERS: dict[str, Parameter] = {
         "01", str, "folder with normal/ and osteoporosis/ of another source, only ever scored; empty = none"
     ),
     "osteopenia": Parameter(
-        "01",
-        str,
-        "what becomes of films in a folder osteopenia/: left out, or the class they count as",
-        OSTEOPENIA,
+        "01", str, "what becomes of films in a folder osteopenia/: left out, or the class they count as", OSTEOPENIA
     ),
     "phantom_knees": Parameter("01", int, "synthetic knees to draw", (10, 100_000)),
     "phantom_size": Parameter("01", int, "pixels along a synthetic film's longer side", (96, 1024)),
@@ -97,10 +94,7 @@ PARAMETERS: dict[str, Parameter] = {
     "protocols": Parameter("02 03 04 05 06", list, "how files are split", PROTOCOLS),
     "split_seeds": Parameter("02 03 04 05", list, "one split of each protocol per seed", (0, 2**31 - 1), int),
     "trained_seeds": Parameter(
-        FITTED,
-        int,
-        "for how many of the split_seeds networks are trained; probes are fitted for all",
-        (1, 1000),
+        FITTED, int, "for how many of the split_seeds networks are trained; probes are fitted for all", (1, 1000)
     ),
     "n_folds": Parameter("02", int, "folds of a split", (2, 20)),
     "augment_first_views": Parameter("02 07", int, "views of each image in the protocol augment_first", (2, 16)),
@@ -118,17 +112,10 @@ PARAMETERS: dict[str, Parameter] = {
     "primary_recipe": Parameter("04 05 06", str, "the recipe that headline numbers come from", RECIPES),
     "variants": Parameter("04 05", list, "whole film, bone alone, or all but the bone", VARIANTS),
     "compared_views": Parameter(
-        FITTED,
-        list,
-        "further ways to make a film a square, for the ablation; empty = none",
-        VIEWS,
-        may_be_empty=True,
+        FITTED, list, "further ways to make a film a square, for the ablation; empty = none", VIEWS, may_be_empty=True
     ),
     "augmented_views": Parameter(
-        FITTED,
-        int,
-        "cached views of each training image: itself, its mirror image, then random ones",
-        (1, 16),
+        FITTED, int, "cached views of each training image: itself, its mirror image, then random ones", (1, 16)
     ),
     "epochs": Parameter(FITTED, int, "passes over the training folds", (1, 500)),
     "batch_size": Parameter(FITTED, int, "images per training step", (2, 1024)),
@@ -137,10 +124,7 @@ PARAMETERS: dict[str, Parameter] = {
     "dropout": Parameter(FITTED, float, "share of pooled features left out in a training step", (0.0, 0.95)),
     "label_smoothing": Parameter(FITTED, float, "how far targets are moved from 0 and 1", (0.0, 0.5)),
     "class_weight": Parameter(
-        FITTED,
-        str,
-        "what a class counts in the loss: each image alike, or both classes alike",
-        ("none", "balanced"),
+        FITTED, str, "what a class counts in the loss: each image alike, or both classes alike", ("none", "balanced")
     ),
     "inner_validation": Parameter(
         FITTED,
