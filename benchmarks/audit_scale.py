@@ -88,13 +88,7 @@ def write_store(path: Path, n: int, bases: int, share: float, seed: int) -> pd.D
             square, scale, left, top = image_store.to_store(film)
             stream.write(square.tobytes())
             about = {"image_id": f"normal/{row:06d}.png", "label": 0, "status": "ok", "row": row}
-            place = {
-                "width": film.shape[1],
-                "height": film.shape[0],
-                "scale": scale,
-                "pad_left": left,
-                "pad_top": top,
-            }
+            place = {"width": film.shape[1], "height": film.shape[0], "scale": scale, "pad_left": left, "pad_top": top}
             # Altered copies and surrogates never hold the same pixels.
             rows.append(about | place | {"pixel_sha256": str(row), "sha256": str(row), "knee": knee, "kind": kind})
     return pd.DataFrame(rows)

@@ -89,12 +89,7 @@ def planted(n_knees: int, each: int, seed: int, size: int = 384) -> tuple[np.nda
         digest = hashlib.sha256(str(film.shape).encode() + film.tobytes()).hexdigest()
         place = {"row": len(stored), "width": film.shape[1], "height": film.shape[0], "scale": scale}
         place |= {"pad_left": left, "pad_top": top, "sha256": digest, "pixel_sha256": digest}
-        about = {
-            "image_id": f"normal/{len(stored):05d}.png",
-            "label": 0,
-            "class_name": "normal",
-            "status": "ok",
-        }
+        about = {"image_id": f"normal/{len(stored):05d}.png", "label": 0, "class_name": "normal", "status": "ok"}
         rows.append({**about, **place, "knee": knee, "kind": kind, "strength": strength})
         stored.append(square)
 

@@ -110,12 +110,7 @@ def slope_coverage(scenario: Scenario, n_sets: int, n_resamples: int, seed: int)
 
 def level(scenario: Scenario, n_sets: int, seed: int) -> dict[str, float]:
     """How often each test says p < 0.05 of two models that are equally good; plain DeLong ignores the groups."""
-    small = {
-        "clustered DeLong": 0,
-        "DeLong, groups ignored": 0,
-        "clustered proportions": 0,
-        "McNemar by group": 0,
-    }
+    small = {"clustered DeLong": 0, "DeLong, groups ignored": 0, "clustered proportions": 0, "McNemar by group": 0}
     for number in range(n_sets):
         a, b = draw(scenario, np.random.default_rng([seed, number]))
         small["clustered DeLong"] += comparisons.by_group(a, b, "auroc").p_value < 0.05

@@ -65,10 +65,7 @@ def page(films: Sequence[np.ndarray], table: pd.DataFrame) -> Figure:
     for axes, film in zip(above.subplots(2, 6).ravel(), films, strict=False):
         axes.imshow(film, cmap="gray", vmin=0, vmax=255)
         axes.set_axis_off()
-    titles = {
-        "histogram": "share of pixels, by grey level",
-        "spectrum": "log10 of power, by cycles per pixel",
-    }
+    titles = {"histogram": "share of pixels, by grey level", "spectrum": "log10 of power, by cycles per pixel"}
     for axes, (measure, title) in zip(below.subplots(1, 2), titles.items(), strict=True):
         for name, rows in table[table.measure == measure].groupby("films"):
             axes.plot(rows.start, rows["median"], label=name)

@@ -166,10 +166,7 @@ def bound(backbone: str, films: np.ndarray, size: Size) -> dict[str, float]:
         # After each epoch the scored fold is watched in one view, and at the end scored in all test views.
         scored = (size.epochs + min(2, size.views)) * size.films / size.folds
     adds = {"trunk": multiply_adds(trunk), "tail": multiply_adds(tail)}
-    seconds = {
-        "trunk": size.films * size.views * per_trunk,
-        "tail": fits * (trained * per_step + scored * per_tail),
-    }
+    seconds = {"trunk": size.films * size.views * per_trunk, "tail": fits * (trained * per_step + scored * per_tail)}
     needed = {
         "trunk": size.films * size.views * adds["trunk"],
         "tail": fits * (trained * STEP_PASSES + scored) * adds["tail"],

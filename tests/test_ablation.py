@@ -31,15 +31,7 @@ def test_the_arm_with_the_mirror_image_is_the_probe_of_the_study(fitted: small_s
 
 def test_every_arm_scores_the_same_films_under_the_same_seeds(fitted: small_study.Fitted) -> None:
     arms = predicted(fitted)
-    assert list(arms) == [
-        "crop",
-        "crop-earlier",
-        "crop-cut",
-        "crop-end",
-        "crop-mirrored",
-        "squeeze",
-        "averaged",
-    ]
+    assert list(arms) == ["crop", "crop-earlier", "crop-cut", "crop-end", "crop-mirrored", "squeeze", "averaged"]
     keys = ["seed", "fold", "image_id", "y_true"]
     for arm in arms.values():
         pd.testing.assert_frame_equal(arm[keys], arms["crop"][keys])

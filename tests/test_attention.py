@@ -88,11 +88,7 @@ def test_evidence_on_bone_is_counted_only_where_there_is_bone(images: pd.DataFra
     maps[2] = -1.0
     masks = np.zeros((N, 8, 8), np.uint8)
     masks[:, :4] = 1
-    table = activation_maps.inside_bone(
-        activation_maps.StudyMaps(np.array([0, 1, 2]), maps),
-        masks,
-        images,
-    )
+    table = activation_maps.inside_bone(activation_maps.StudyMaps(np.array([0, 1, 2]), maps), masks, images)
     assert list(table.image_id) == ["c/0.png", "c/1.png"], "a film without positive evidence has no share"
     assert list(table.area) == [0.5, 0.5]
     assert list(table.share) == [1.0, 1.0]

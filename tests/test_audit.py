@@ -143,9 +143,7 @@ def test_both_labels_in_a_group_are_a_conflict_of_the_whole_group(knees: list[np
     }
 
 
-def test_the_audit_fits_its_contract_and_does_not_depend_on_the_order_of_rows(
-    knees: list[np.ndarray],
-) -> None:
+def test_the_audit_fits_its_contract_and_does_not_depend_on_the_order_of_rows(knees: list[np.ndarray]) -> None:
     images, manifest = manifest_of([*knees[:4], jpeg(knees[2])], [0, 1, 0, 1, 1])
     table = groups.audit(images, manifest)
     results.check_table(table, "audit")

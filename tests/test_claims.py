@@ -163,12 +163,7 @@ def test_what_the_papers_own_recipe_gives_is_told_beside_and_turns_no_verdict():
         ("C3", "vgg16/grouped/accuracy", estimate(0.85, 0.82, 0.88), "reproduced"),
         ("C3", "vgg16/grouped/accuracy", estimate(0.70, 0.67, 0.73), "not reproduced"),
         ("C3", "vgg16/grouped/accuracy", estimate(0.75, 0.72, 0.78), "within interval"),
-        (
-            "C4",
-            "resnet50/grouped/accuracy",
-            estimate(0.99, 0.985, 0.995),
-            "arithmetically impossible as described",
-        ),
+        ("C4", "resnet50/grouped/accuracy", estimate(0.99, 0.985, 0.995), "arithmetically impossible as described"),
         ("C5", "ensemble-segmented/grouped/accuracy", estimate(0.95, 0.93, 0.97), "within interval"),
         ("C5", "ensemble-segmented/grouped/accuracy", estimate(0.98, 0.97, 0.99), "reproduced"),
         ("C6", "comparison/resnet50-vgg16/grouped/accuracy", estimate(0.18, 0.12, 0.24), "within interval"),

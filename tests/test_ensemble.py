@@ -46,10 +46,7 @@ def with_fold_changed(table, fold):
 
 
 def test_the_average_is_the_mean_probability_and_keeps_the_contract():
-    rows = [
-        frame([0, 1, 1], [0.2, 0.5, 0.9]),
-        frame([0, 1, 1], [0.4, 0.7, 0.3]).sample(frac=1, random_state=1),
-    ]
+    rows = [frame([0, 1, 1], [0.2, 0.5, 0.9]), frame([0, 1, 1], [0.4, 0.7, 0.3]).sample(frac=1, random_state=1)]
     both = ensemble.average(rows)
     assert both["y_prob"].tolist() == pytest.approx([0.3, 0.6, 0.6])
     assert set(both["recipe"]) == {"average"}
@@ -72,11 +69,7 @@ def test_the_stack_ignores_a_model_of_pure_noise_where_the_average_suffers(two_m
     y = two_models[0]["y_true"]
     alone, stack, mean = (
         roc_auc_score(y, part["y_prob"])
-        for part in (
-            two_models[0],
-            ensemble.stacked([two_models[0], noise]),
-            ensemble.average([two_models[0], noise]),
-        )
+        for part in (two_models[0], ensemble.stacked([two_models[0], noise]), ensemble.average([two_models[0], noise]))
     )
     assert stack == pytest.approx(alone, abs=0.01)
     assert mean < alone - 0.05
@@ -207,10 +200,7 @@ def test_segmented_films_are_compared_in_a_recipe_that_has_both_variants():
     assert ensemble.segmented_recipe(both, "grouped", "last_block") == "last_block"
     one_model = probe_only | {"resnet50": arms_of(*full)}
     assert ensemble.segmented_recipe(one_model, "grouped", "last_block") == ""
-    assert list(ensemble.two_by_two(one_model, "grouped", "last_block")) == [
-        "single best, full",
-        "both, full",
-    ]
+    assert list(ensemble.two_by_two(one_model, "grouped", "last_block")) == ["single best, full", "both, full"]
     listed = ensemble.inventory(one_model).set_index(["recipe", "variant"])
     assert listed.loc[("none", "segmented"), ["vgg16", "resnet50", "complete"]].tolist() == [20, 0, False]
     with pytest.raises(ValueError, match="by resnet50; run its notebook"):

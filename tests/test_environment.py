@@ -19,24 +19,9 @@ MACHINES = [
     {"python_full_version": f"3.{minor}.9", "python_version": f"3.{minor}", **system}
     for minor in (11, 12, 13)
     for system in (
-        {
-            "sys_platform": "linux",
-            "platform_system": "Linux",
-            "os_name": "posix",
-            "platform_machine": "x86_64",
-        },
-        {
-            "sys_platform": "linux",
-            "platform_system": "Linux",
-            "os_name": "posix",
-            "platform_machine": "aarch64",
-        },
-        {
-            "sys_platform": "darwin",
-            "platform_system": "Darwin",
-            "os_name": "posix",
-            "platform_machine": "arm64",
-        },
+        {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix", "platform_machine": "x86_64"},
+        {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix", "platform_machine": "aarch64"},
+        {"sys_platform": "darwin", "platform_system": "Darwin", "os_name": "posix", "platform_machine": "arm64"},
     )
 ]
 
@@ -47,10 +32,7 @@ def locked(kind: str) -> list[Requirement]:
 
 def direct(*extras: str) -> list[Requirement]:
     table = PROJECT["project"]
-    listed = [
-        *table["dependencies"],
-        *(line for name in extras for line in table["optional-dependencies"][name]),
-    ]
+    listed = [*table["dependencies"], *(line for name in extras for line in table["optional-dependencies"][name])]
     return [Requirement(line) for line in listed]
 
 

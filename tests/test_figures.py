@@ -84,13 +84,7 @@ def shortcuts() -> pd.DataFrame:
 
 def calibration() -> pd.DataFrame:
     return pd.DataFrame(
-        {
-            "predicted": [0.2, 0.8],
-            "observed": [0.3, 0.7],
-            "low": [0.2, 0.5],
-            "high": [0.5, 0.8],
-            "count": [6, 4],
-        }
+        {"predicted": [0.2, 0.8], "observed": [0.3, 0.7], "low": [0.2, 0.5], "high": [0.5, 0.8], "count": [6, 4]}
     )
 
 
@@ -263,10 +257,7 @@ def test_shuffled_labels_are_a_bar_only_where_labels_were_shuffled() -> None:
     (bar,) = tagged(axes, "shuffled") or [patch for patch in axes.patches if patch.get_gid() == "shuffled"]
     assert (bar.get_x(), bar.get_width()) == (pytest.approx(0.44), pytest.approx(0.12))
     assert [line.get_xdata()[0] for line in tagged(axes, "value")] == [0.70, 0.80]
-    assert [label.get_text() for label in axes.get_yticklabels()] == [
-        "size and shape",
-        "Bone texture by hand",
-    ]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["size and shape", "Bone texture by hand"]
 
 
 def test_the_forest_shows_the_papers_value_only_where_there_is_one() -> None:
@@ -330,12 +321,7 @@ def test_a_table_without_a_column_or_rows_is_refused_by_name(draw: Callable, tab
 def test_the_two_classes_and_the_models_can_be_told_apart_by_a_deuteranope() -> None:
     # Viénot, Brettel and Mollon (1999), matrix for deuteranopia in linear RGB.
     seen_as = np.array([[0.29275, 0.70725, 0.0], [0.29275, 0.70725, 0.0], [-0.02234, 0.02234, 1.0]])
-    for pair in (
-        ("normal", "osteoporosis"),
-        ("vgg16", "resnet50"),
-        ("vgg16", "ensemble"),
-        ("resnet50", "ensemble"),
-    ):
+    for pair in (("normal", "osteoporosis"), ("vgg16", "resnet50"), ("vgg16", "ensemble"), ("resnet50", "ensemble")):
         first, second = (seen_as @ (np.array(to_rgb(figures.PALETTE[name])) ** 2.2) for name in pair)
         assert np.linalg.norm(first - second) > 0.12, pair
 

@@ -118,16 +118,7 @@ def test_a_wrong_word_costs_no_installation(door: Door) -> None:
 
 
 def test_an_external_set_and_a_rule_are_understood(tmp_path: Path) -> None:
-    said = [
-        "own",
-        "--data",
-        str(tmp_path),
-        "--name",
-        "mine",
-        f"--external={tmp_path}",
-        "--osteopenia",
-        "normal",
-    ]
+    said = ["own", "--data", str(tmp_path), "--name", "mine", f"--external={tmp_path}", "--osteopenia", "normal"]
     request = words.parse(said)
     assert (request.external, request.osteopenia) == (tmp_path.resolve(), "normal")
     assert words.OSTEOPENIA == parameters.OSTEOPENIA

@@ -27,10 +27,7 @@ class TestOneRunAtATime:
     def test_a_second_run_is_told_who_is_at_work(self, home: Path) -> None:
         other = self.hold(home)
         try:
-            with (
-                pytest.raises(guard.Busy, match=f"process {other.pid}, study smoke"),
-                guard.only_run(home, "x"),
-            ):
+            with pytest.raises(guard.Busy, match=f"process {other.pid}, study smoke"), guard.only_run(home, "x"):
                 pytest.fail("two runs at once")
         finally:
             other.kill()

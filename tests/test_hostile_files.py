@@ -69,11 +69,7 @@ def hostile() -> Iterator[tuple[str, bytes, str]]:
     yield "cut.dcm", dicom()[:-5000], "damaged or truncated"
     yield "no picture.dcm", dicom()[:400], ""
     yield "flat.dcm", dicom(np.full_like(NOISE, 3)), "single colour"
-    yield (
-        "palette.dcm",
-        dicom(PhotometricInterpretation="PALETTE COLOR"),
-        "photometric interpretation PALETTE COLOR",
-    )
+    yield ("palette.dcm", dicom(PhotometricInterpretation="PALETTE COLOR"), "photometric interpretation PALETTE COLOR")
     yield "nan.tif", encoded(Image.fromarray(np.full((64, 64), np.nan, np.float32)), "TIFF"), "not numbers"
     yield "page.html.png", b"<!DOCTYPE html><html><body>404</body></html>", "not an image"
     yield "archive.jpg", b"PK\x03\x04" + bytes(500), "not an image"

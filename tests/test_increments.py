@@ -82,9 +82,7 @@ def test_the_increment_pairs_film_with_film_and_agrees_with_the_paired_compariso
     )
 
 
-def test_the_table_says_who_reaches_98_percent_and_who_scores_more_rows_than_films(
-    table: pd.DataFrame,
-) -> None:
+def test_the_table_says_who_reaches_98_percent_and_who_scores_more_rows_than_films(table: pd.DataFrame) -> None:
     by = table.set_index("protocol")
     assert by.reaches.to_dict() == {
         "grouped": False, "by_file": False, "resubstitution": True, "augment_first": True,

@@ -21,10 +21,7 @@ def run(tmp_path, monkeypatch) -> results.Run:
     film[:, 40:60] = 200
     made.paths.images.parent.mkdir(parents=True)
     np.save(made.paths.images, np.stack([to_store(film)[0]] * 2))
-    np.save(
-        made.paths.masks,
-        np.stack([to_store((film == 200).astype(np.uint8) * 255)[0] > 127] * 2).astype(np.uint8),
-    )
+    np.save(made.paths.masks, np.stack([to_store((film == 200).astype(np.uint8) * 255)[0] > 127] * 2).astype(np.uint8))
     measured = {"image_id": ["a", "b"], "plausible": [1, 0], "knee_y": 0.25, "knee_x": 0.5, "knee_width": 0.2}
     results.write_table(made.paths.tables / "masks.csv", pd.DataFrame(measured))
     return made

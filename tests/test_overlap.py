@@ -18,12 +18,7 @@ def films(*rows: tuple) -> pd.DataFrame:
     return table.assign(role=role, status="ok", row=range(len(table)), width=300, height=500)
 
 
-OWN = films(
-    ("n/1", 0, "a", "A", ""),
-    ("n/2", 0, "b", "B", ""),
-    ("o/1", 1, "c", "C", "anna"),
-    ("o/2", 1, "d", "D", ""),
-)
+OWN = films(("n/1", 0, "a", "A", ""), ("n/2", 0, "b", "B", ""), ("o/1", 1, "c", "C", "anna"), ("o/2", 1, "d", "D", ""))
 FOREIGN = films(
     ("external/n/bytes", 0, "a", "A", ""),
     ("external/n/pixels", 1, "a2", "A", ""),

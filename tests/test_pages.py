@@ -15,9 +15,7 @@ def template(folder: Path, text: str) -> Path:
 
 def test_text_is_escaped_and_filters_are_used(tmp_path: Path) -> None:
     made = page(
-        template(tmp_path, "{{ name }} {{ size|doubled }}"),
-        {"name": "<b>", "size": 2},
-        {"doubled": lambda n: 2 * n},
+        template(tmp_path, "{{ name }} {{ size|doubled }}"), {"name": "<b>", "size": 2}, {"doubled": lambda n: 2 * n}
     )
     assert made == "&lt;b&gt; 4"
 

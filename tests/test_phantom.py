@@ -71,12 +71,7 @@ def test_the_mask_shows_four_bones_in_at_most_three_pieces(seed: int) -> None:
     pieces, count = label(knee.mask)
     assert 2 <= count <= 3
     assert np.bincount(pieces.ravel())[1:].min() > 50
-    for bone in (
-        anatomy.FEMUR,
-        anatomy.TIBIA,
-        anatomy.FIBULA,
-        anatomy.PATELLA,
-    ):
+    for bone in (anatomy.FEMUR, anatomy.TIBIA, anatomy.FIBULA, anatomy.PATELLA):
         assert np.mean(knee.parts & bone > 0) > 0.005
 
 

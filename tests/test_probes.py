@@ -64,11 +64,7 @@ def test_many_films_are_fitted_from_disk_to_the_same_probabilities(
     one, pooled = planted()
     before, history = probes.fit_probe(one, pooled)
     monkeypatch.setenv("OSTEO_HOME", str(tmp_path))
-    for room, name, value in (
-        (probes, "MOST_ROTATED", 0),
-        (probes, "BLOCK", 17),
-        (resources, "IN_MEMORY", 0),
-    ):
+    for room, name, value in ((probes, "MOST_ROTATED", 0), (probes, "BLOCK", 17), (resources, "IN_MEMORY", 0)):
         monkeypatch.setattr(room, name, value)
     after, again = probes.fit_probe(one, pooled)
     np.testing.assert_allclose(after, before, atol=1e-4)

@@ -204,12 +204,7 @@ def test_views_follow_the_row_and_skip_the_unusable():
     levels = [50, 100, 150]
     images = np.stack([to_store(np.full((64, 64), level, np.uint8))[0] for level in levels])
     manifest = pd.DataFrame(
-        {
-            "status": ["ok", "quarantined", "ok"],
-            "row": [2, None, 0],
-            "width": [64, None, 64],
-            "height": [64, None, 64],
-        }
+        {"status": ["ok", "quarantined", "ok"], "row": [2, None, 0], "width": [64, None, 64], "height": [64, None, 64]}
     )
     seen = film_views.views(images, manifest, "crop", 32)
     assert seen.shape == (2, 32, 32) and [image.mean() for image in seen] == [150, 50]

@@ -15,11 +15,7 @@ def picture() -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    "warp",
-    [
-        np.array([[1.0, 0.0, 3.0], [0.0, 1.0, -2.0]]),
-        np.array([[1.06, 0.04, 1.5], [-0.03, 0.95, 2.0]]),
-    ],
+    "warp", [np.array([[1.0, 0.0, 3.0], [0.0, 1.0, -2.0]]), np.array([[1.06, 0.04, 1.5], [-0.03, 0.95, 2.0]])]
 )
 def test_a_known_warp_is_recovered(picture: np.ndarray, warp: np.ndarray) -> None:
     middle = np.array([(HEIGHT - 1) / 2, (WIDTH - 1) / 2])

@@ -130,8 +130,7 @@ def test_the_report_prints_every_claim_with_its_verdict_and_reason(paths: StudyP
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "verdict"),
-    [(0.01, 0.05, "helps"), (-0.05, -0.01, "harms"), (-0.01, 0.05, "is not shown to help")],
+    ("low", "high", "verdict"), [(0.01, 0.05, "helps"), (-0.05, -0.01, "harms"), (-0.01, 0.05, "is not shown to help")]
 )
 def test_whether_combining_helps_is_said_by_the_interval(
     paths: StudyPaths, low: float, high: float, verdict: str
@@ -189,9 +188,7 @@ def test_the_page_needs_nothing_beside_itself(paths: StudyPaths) -> None:
     assert str(paths.reports) not in html
 
 
-def test_what_is_expected_and_missing_is_named_and_what_is_unassigned_is_still_shown(
-    paths: StudyPaths,
-) -> None:
+def test_what_is_expected_and_missing_is_named_and_what_is_unassigned_is_still_shown(paths: StudyPaths) -> None:
     html = page(paths)
     assert "Missing from this run:" in html
     assert "figures/resnet50*confusion*.png" in html
@@ -303,22 +300,12 @@ def test_without_an_external_set_the_report_says_so(paths: StudyPaths) -> None:
     assert "One data set. Nothing here was tested on films of another hospital" in html
 
 
-def test_an_external_set_is_reported_with_its_overlap_and_scores_and_without_a_file_name(
-    paths: StudyPaths,
-) -> None:
-    counted = {
-        "files": 50,
-        "groups": 45,
-        "patients": 0,
-        "overlap_files": 6,
-        "conflict_files": 2,
-        "scored_files": 42,
-    }
+def test_an_external_set_is_reported_with_its_overlap_and_scores_and_without_a_file_name(paths: StudyPaths) -> None:
+    counted = {"files": 50, "groups": 45, "patients": 0, "overlap_files": 6, "conflict_files": 2, "scored_files": 42}
     found = {f"external/{name}": results.Estimate(value) for name, value in counted.items()}
     add(paths.metrics / "02_eda.json", found)
     results.write_text(
-        paths.tables / "external_overlap.csv",
-        "image_id,develop_image\nexternal/normal/miller.png,normal/1.png\n",
+        paths.tables / "external_overlap.csv", "image_id,develop_image\nexternal/normal/miller.png,normal/1.png\n"
     )
     nothing = section(page(paths), "external")
     assert "Nothing was scored, as films of both classes must be left." in nothing

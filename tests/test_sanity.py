@@ -98,11 +98,7 @@ def test_hiding_a_place_is_worth_what_the_network_says_with_that_place_painted_o
 
 def test_networks_that_look_at_the_film_agree_more_on_the_same_film_than_on_another() -> None:
     random = np.random.default_rng(3)
-    common, names, groups = (
-        random.normal(size=(20, 4, 4)),
-        np.array([f"f{n:02d}" for n in range(20)]),
-        np.arange(20),
-    )
+    common, names, groups = (random.normal(size=(20, 4, 4)), np.array([f"f{n:02d}" for n in range(20)]), np.arange(20))
     first = activation_maps.SavedMaps(names, groups, common.astype(np.float32))
     noisy = (common + 0.3 * random.normal(size=common.shape)).astype(np.float32)
     second = activation_maps.SavedMaps(names[::-1], groups[::-1], noisy[::-1])

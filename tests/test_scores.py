@@ -30,11 +30,7 @@ def test_the_primary_recipe_on_whole_films_has_the_short_name() -> None:
     estimates = scores.named_estimates(TABLE, "vgg16", "last_block", 200, 0)
     accuracy = {name: e.value for name, e in estimates.items() if name.endswith("/accuracy") and "vote" not in name}
     assert accuracy == pytest.approx(
-        {
-            "vgg16/grouped/accuracy": 0.8,
-            "vgg16/grouped/none/accuracy": 0.7,
-            "vgg16-segmented/grouped/accuracy": 0.6,
-        }
+        {"vgg16/grouped/accuracy": 0.8, "vgg16/grouped/none/accuracy": 0.7, "vgg16-segmented/grouped/accuracy": 0.6}
     )
     assert estimates["vgg16/grouped/group_vote/accuracy"].n_groups == 30
 

@@ -86,13 +86,7 @@ def test_two_knees_of_a_patient_may_differ_but_a_group_in_two_folds_is_refused(
 
 def test_features_of_files_come_from_the_manifest() -> None:
     manifest = pd.DataFrame(
-        {
-            "width": [100, 200],
-            "height": [200, 200],
-            "bytes": [1000, 8000],
-            "format": ["JPEG", "PNG"],
-            "mode": "L",
-        }
+        {"width": [100, 200], "height": [200, 200], "bytes": [1000, 8000], "format": ["JPEG", "PNG"], "mode": "L"}
     )
     found = shortcuts.of_files(manifest)
     np.testing.assert_allclose(found["size"], [[100, 200, 0.5], [200, 200, 1.0]])

@@ -360,10 +360,9 @@ def test_step_sizes_fall_from_the_head_to_the_first_stage(backbone: str) -> None
     tail = backbones.tail(backbone, weights.random(backbone, 0), image_size=32, cut="all")
     variables = tail.trainable_variables
     shares = dict(zip([v.path for v in variables], recipes.stage_shares(variables, 0.5), strict=True))
-    first, last = {
-        "vgg16": ("block1_conv1", "block5_conv3"),
-        "resnet50": ("conv1_conv", "conv5_block3_3_conv"),
-    }[backbone]
+    first, last = {"vgg16": ("block1_conv1", "block5_conv3"), "resnet50": ("conv1_conv", "conv5_block3_3_conv")}[
+        backbone
+    ]
     assert shares["head/kernel"] == 1
     assert shares[f"{last}/kernel"] == 0.5
     assert shares[f"{first}/kernel"] == 0.5**5

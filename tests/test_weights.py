@@ -171,13 +171,7 @@ def test_no_source_lists_three_ways_and_never_falls_back(house, monkeypatch):
     with pytest.raises(RuntimeError) as raised:
         weights.imagenet("resnet50")
     text = str(raised.value)
-    for part in (
-        "  1. give the path",
-        "  2. connect",
-        "  3. copy resnet50.npz",
-        "no route to host",
-        "name not known",
-    ):
+    for part in ("  1. give the path", "  2. connect", "  3. copy resnet50.npz", "no route to host", "name not known"):
         assert part in text
     assert not list((house / "home/data/weights").glob("*.npz"))
 

@@ -100,10 +100,7 @@ def test_every_notebook_ends_with_its_files(project: Project) -> None:
         assert metrics["_run"]["parameters"]["study"] == STUDY
     assert (project.reports / "report.html").stat().st_size > 10_000
     assert (project.reports / "report.pdf").read_bytes()[:5] == b"%PDF-"
-    assert {claim["id"] for claim in json.loads((project.reports / "claims.json").read_text())} >= {
-        "C1",
-        "C6",
-    }
+    assert {claim["id"] for claim in json.loads((project.reports / "claims.json").read_text())} >= {"C1", "C6"}
 
 
 def test_every_figure_is_there_as_png_and_svg(project: Project) -> None:
@@ -167,18 +164,7 @@ def test_a_kill_in_05_costs_that_notebook_and_changes_no_result(project: Project
 def nbval(project: Project, home: Path, *words: str) -> subprocess.CompletedProcess:
     environment = {**project.environment, "OSTEO_HOME": str(home)}
     sanitise = paths.code_root() / "tests" / "nbval_sanitize.cfg"
-    start = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "-p",
-        "no:xdist",
-        "-c",
-        os.devnull,
-    ]
+    start = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-c", os.devnull]
     options = ["--nbval", f"--nbval-sanitize-with={sanitise}", "--nbval-cell-timeout=300"]
     return subprocess.run([*start, *options, *words], env=environment, capture_output=True, text=True, cwd=home)
 

@@ -43,12 +43,7 @@ class Published:
     left_out: dict[str, str] = field(default_factory=dict)
 
 
-def publish(
-    reports: Path,
-    target: Path,
-    dataset: str,
-    private: Iterable[Path],
-) -> Published:
+def publish(reports: Path, target: Path, dataset: str, private: Iterable[Path]) -> Published:
     """Fill `target` anew from `reports` (the folder of one study); `target` changes whole or not at all.
 
     `private` are folders of this

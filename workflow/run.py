@@ -97,13 +97,7 @@ def resume_command(request: words.Request) -> str:
 
 def snakemake_command(request: words.Request, study: str) -> list[str]:
     """The command line of Snakemake for one study."""
-    command = [
-        sys.executable,
-        "-m",
-        "snakemake",
-        "--snakefile",
-        str(paths.code_root() / "workflow" / "Snakefile"),
-    ]
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(paths.code_root() / "workflow" / "Snakefile")]
     command += ["--directory", str(paths.home()), "--config", f"study={study}"]
     command += [f"data_dir={request.data}"] if request.data else []
     command += [f"external_dir={request.external}"] if request.external else []
@@ -203,12 +197,7 @@ def _explain(progress: Progress, study: paths.StudyPaths, log: Path, resume: str
         lines = screens.failure(failed[0], study, resume)
         lines += [f"Failed as well: {', '.join(failed[1:])}"] if failed[1:] else []
     else:
-        lines = [
-            "",
-            "The workflow stopped outside the notebooks. The end of its log:",
-            "",
-            *screens.tail(log),
-        ]
+        lines = ["", "The workflow stopped outside the notebooks. The end of its log:", "", *screens.tail(log)]
         lines += ["", f"Log            {log}", f"To go on       {resume}"]
     print("\n".join(lines), file=sys.stderr)
 
@@ -233,10 +222,7 @@ def publish(request: words.Request) -> int:
         settings = config.load(request.study)
         private = [paths.home(), paths.code_root(), Path.home(), *_data_places(settings)]
         done = copy_allowed(
-            paths.StudyPaths(request.study).reports,
-            paths.published(request.study),
-            settings["dataset"],
-            private,
+            paths.StudyPaths(request.study).reports, paths.published(request.study), settings["dataset"], private
         )
     except (RuntimeError, ValueError, OSError) as problem:
         print(f"run_all.sh: {problem}", file=sys.stderr)

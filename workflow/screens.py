@@ -85,10 +85,7 @@ def failure(name: str, study: Any, resume: str) -> list[str]:
         lines += [f"    {line}" for line in source[:CODE_LINES]]
         lines += ["    ..."] if len(source) > CODE_LINES else []
         if error is None:
-            lines += [
-                "",
-                "The kernel stopped while this cell ran, perhaps for want of memory. The end of the log:",
-            ]
+            lines += ["", "The kernel stopped while this cell ran, perhaps for want of memory. The end of the log:"]
             lines += ["", *tail(log)]
         else:
             trace = COLOURS.sub("", "\n".join(error.get("traceback", []))).splitlines()

@@ -92,13 +92,7 @@ def classical_mask(image: np.ndarray, box: Box | None = None, min_area: float = 
     components = int(measure.label(seen.bone).max())
     edge_support, contrast_share = float(seen.support.mean()), float(seen.contrast.mean())
     reasons = _reasons(seen, area_share, components, min_area, max_area)
-    return Mask(
-        mask,
-        reasons,
-        area_share,
-        components,
-        {"edge_support": edge_support, "contrast_share": contrast_share},
-    )
+    return Mask(mask, reasons, area_share, components, {"edge_support": edge_support, "contrast_share": contrast_share})
 
 
 def _reasons(seen: Stages, area_share: float, components: int, min_area: float, max_area: float) -> tuple[str, ...]:
@@ -115,25 +109,13 @@ def _reasons(seen: Stages, area_share: float, components: int, min_area: float, 
         (area_share > max_area, f"area {area_share:.2f} of the film, expected at most {max_area:.2f}"),
         (not seen.bone[: rows[0] + margin].any(), "does not reach the top of the leg"),
         (not seen.bone[rows[-1] + 1 - margin :].any(), "does not reach the bottom of the leg"),
-        (
-            top > MAX_TOP_WIDTH,
-            f"femur {top:.2f} times as wide as the knee, expected at most {MAX_TOP_WIDTH:.2f}",
-        ),
-        (
-            jump > MAX_JUMP,
-            f"its side jumps by {jump:.2f} of the knee's width, expected at most {MAX_JUMP:.2f}",
-        ),
-        (
-            knee < MIN_KNEE_WIDTH,
-            f"knee {knee:.2f} of the leg's width, expected at least {MIN_KNEE_WIDTH:.2f}",
-        ),
+        (top > MAX_TOP_WIDTH, f"femur {top:.2f} times as wide as the knee, expected at most {MAX_TOP_WIDTH:.2f}"),
+        (jump > MAX_JUMP, f"its side jumps by {jump:.2f} of the knee's width, expected at most {MAX_JUMP:.2f}"),
+        (knee < MIN_KNEE_WIDTH, f"knee {knee:.2f} of the leg's width, expected at least {MIN_KNEE_WIDTH:.2f}"),
         (components > MAX_COMPONENTS, f"{components} pieces, expected at most {MAX_COMPONENTS}"),
         (hull.solidity < MIN_SOLIDITY, f"ragged: solidity {hull.solidity:.2f}, expected {MIN_SOLIDITY}"),
         (edge_support < MIN_EDGE_SUPPORT, f"an edge on both sides in only {edge_support:.0%} of the rows"),
-        (
-            contrast_share < MIN_CONTRAST_SHARE,
-            f"brighter than its sides in only {contrast_share:.0%} of the rows",
-        ),
+        (contrast_share < MIN_CONTRAST_SHARE, f"brighter than its sides in only {contrast_share:.0%} of the rows"),
     )
     return tuple(text for failed, text in checks if failed)
 

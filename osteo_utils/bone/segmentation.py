@@ -47,11 +47,7 @@ class Knee(NamedTuple):
 
 
 def bone_mask(
-    image: np.ndarray,
-    box: Box | None = None,
-    min_area: float = 0.08,
-    max_area: float = 0.9,
-    method: str = "unet",
+    image: np.ndarray, box: Box | None = None, min_area: float = 0.08, max_area: float = 0.9, method: str = "unet"
 ) -> Mask:
     """The bone of one film, uint8 (h, w); `box` is the film's place in a padded image.
 
@@ -174,10 +170,7 @@ def _reasons(
     femurs, tibias = _pieces(femur), _pieces(tibia)
     ragged = min(femurs[0].solidity, tibias[0].solidity)
     checks = (
-        (
-            len(femurs) > 1,
-            "more than one leg in the film",
-        ),
+        (len(femurs) > 1, "more than one leg in the film"),
         (area_share < min_area, f"area {area_share:.2f} of the film, expected at least {min_area:.2f}"),
         (area_share > max_area, f"area {area_share:.2f} of the film, expected at most {max_area:.2f}"),
         (femurs[0].centroid[0] >= tibias[0].centroid[0], "the femur lies below the tibia"),
@@ -239,13 +232,7 @@ def trial_table(judged: dict[str, Estimate]) -> pd.DataFrame:
 
 
 def _trial_row(
-    number: int,
-    method: str,
-    bone: str,
-    mask: np.ndarray,
-    truth: np.ndarray,
-    knee: SyntheticKnee,
-    plausible: bool,
+    number: int, method: str, bone: str, mask: np.ndarray, truth: np.ndarray, knee: SyntheticKnee, plausible: bool
 ) -> tuple:
     away = masks.hausdorff95(mask, truth, knee.pixel)
     missed = float(np.hypot(*truth.shape)) * knee.pixel

@@ -125,11 +125,7 @@ def predict(features: pd.DataFrame, images: pd.DataFrame, folds: pd.DataFrame) -
         parts.append(scored.assign(fold=number, y_true=labels[test], y_prob=probability))
         coefficients.append(model[-1].coef_[0])
     predictions = pd.concat(parts, ignore_index=True).assign(
-        view=0,
-        protocol=folds.protocol.iloc[0],
-        recipe="handcrafted",
-        variant="segmented",
-        seed=folds.seed.iloc[0],
+        view=0, protocol=folds.protocol.iloc[0], recipe="handcrafted", variant="segmented", seed=folds.seed.iloc[0]
     )
     table = pd.DataFrame(
         {
@@ -149,13 +145,7 @@ def _names() -> list[str]:
         for way in _ANGLES
         for distance in _DISTANCES
     ]
-    return [
-        *pairs,
-        *(f"lbp_{code}" for code in range(10)),
-        "fractal_dimension",
-        "anisotropy",
-        "cortical_index",
-    ]
+    return [*pairs, *(f"lbp_{code}" for code in range(10)), "fractal_dimension", "anisotropy", "cortical_index"]
 
 
 def _resized(picture: np.ndarray, size: tuple[int, int], how: Image.Resampling) -> np.ndarray:

@@ -183,11 +183,7 @@ def evidence(
         tail = backbones.tail(activations.backbone, weights, image_size=activations.image_size)
         end = backbones.maps(tail)
         layers = [
-            (
-                activations.earlier[n] if activations.earlier else view[:, 0, 0, :0],
-                view,
-                backbones.outputs(end, view),
-            )
+            (activations.earlier[n] if activations.earlier else view[:, 0, 0, :0], view, backbones.outputs(end, view))
             for n, view in enumerate(activations.test_views)
         ]
         parts = probes.depths(activations)
@@ -217,10 +213,7 @@ def _probe_evidence(
     which coefficients go with each, as `probes.depths`.
     """
     with np.load(folder / "probe.npz") as probe:
-        of, bias = (
-            {name: probe["coefficients"][part] for name, part in parts.items()},
-            float(probe["intercept"]),
-        )
+        of, bias = ({name: probe["coefficients"][part] for name, part in parts.items()}, float(probe["intercept"]))
     logits, cells = [], []
     for earlier, at_cut, at_end in layers:
         everywhere = (earlier @ of["earlier"])[:, None, None]

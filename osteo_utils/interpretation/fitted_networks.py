@@ -1,8 +1,8 @@
 """The fitted networks of a study, ready to read other films, and whether such a film looks like those of the study.
 
 Likeness is a distance in a network's own features, which are brought to unit length: that to the fifth nearest film of
-the study. What counts as far is read off the study's own films, each measured against those of other groups, as a copy
-of a knee would make its distance nought.
+the study. What counts as far is read off the study's own films, each measured against those of other groups, because a copy
+of a knee would make its distance zero.
 Source: Sun et al. 2022, "Out-of-distribution detection with deep nearest neighbors", ICML, section 3.
 """
 
@@ -57,7 +57,7 @@ def networks(study: str, backbones: Sequence[str] = BACKBONES, threads: int = 1)
 
 
 class Lines:
-    """The calibration of each network, on its out-of-fold predictions, and of their average, with the knee that a film shows left out."""
+    """Calibration of each network and of their average on out-of-fold predictions, without the knee that a film shows."""
 
     def __init__(self, loaded: Sequence[Network], seed: int) -> None:
         tables = {network.backbone: network.predictions.set_index("image_id") for network in loaded}
@@ -73,8 +73,7 @@ class Lines:
         if (name, group) not in self.made:
             table = table[table.group != group]
             logits = calibration.bounded_logit(table.y_prob)
-            line = calibration.fit(logits, table.y_true, table.group, RESAMPLES, self.seed)
-            self.made[name, group] = line
+            self.made[name, group] = calibration.fit(logits, table.y_true, table.group, RESAMPLES, self.seed)
         return self.made[name, group]
 
 
@@ -225,14 +224,7 @@ def _place(image_id: str, relation: str, run: results.Run, studied: pd.DataFrame
 
 
 def said_of(known: Known) -> str:
-    how = {
-        "exact": "this file is",
-        "pixel": "these pixels are those of",
-        "perceptual": "this film shows the knee of",
-    }[known.relation]
-    judged = (
-        f"judged only by the fits that left its knee out, those of fold {known.fold}"
-        if known.fold is not None
-        else "no fit was made on it"
-    )
-    return f"{how} {known.image_id} of the study; {judged}"
+    """How a film is known, and which fits judge it, in words."""
+    how = {"exact": "this file is", "pixel": "these pixels are those of", "perceptual": "this film shows the knee of"}
+    fits = f"judged only by the fits that left its knee out, those of fold {known.fold}"
+    return f"{how[known.relation]} {known.image_id} of the study; {'no fit was made on it' if known.fold is None else fits}"

@@ -97,11 +97,10 @@ def read_films(files: Sequence[Path], loaded: Sequence[Network], seed: int = 0) 
 
 def as_dict(reading: Reading) -> dict[str, Any]:
     """A reading as plain values for JSON; the file by its name alone, so that no folder of the reader's is told."""
-    known = reading.known and vars(reading.known)
     return {
         "file": reading.path.name,
         "flags": [{"flag": name, "reason": reason} for name, reason in reading.flags],
-        "known": known,
+        "known": reading.known and vars(reading.known),
         "scores": {name: vars(score) for name, score in reading.scores.items()},
     }
 
@@ -116,10 +115,10 @@ def table(reading: Reading) -> pd.DataFrame:
 def export(run: results.Run) -> Path:
     """Write the first usable film of a study as a PNG file under its reports, to try a reading with; returns the file."""
     film = manifest.usable(run.read(run.paths.manifest, "manifest")).iloc[0]
-    pixels = image_store.film(np.load(run.paths.images, mmap_mode="r"), film)
-    with results.atomic_path(run.paths.own_films / "a film of the study.png") as temporary:
-        Image.fromarray(pixels).save(temporary)
-    return run.paths.own_films / "a film of the study.png"
+    file = run.paths.own_films / "a film of the study.png"
+    with results.atomic_path(file) as temporary:
+        Image.fromarray(image_store.film(np.load(run.paths.images, mmap_mode="r"), film)).save(temporary)
+    return file
 
 
 @dataclass(frozen=True)
@@ -156,7 +155,7 @@ class _Seen:
 
 
 def _seen(network: Network, films: pd.DataFrame, folder: Path) -> _Seen:
-    """The films go the very way that the study's own went: same view, test views, precision and fits."""
+    """The films take the way of the study's own: same view, test views, precision and fits."""
     place = _ReaderPaths(network.run.paths.study, folder)
     run = results.Run(network.run.notebook, network.run.parameters, place, network.run.threads)
     n_views = min(inputs.TEST_VIEWS, run.p.augmented_views)
@@ -200,14 +199,8 @@ def _reading(
         }
         distance = network.familiar.distance(theirs.pooled[0, at], group if known else None)
         line = lines.of(network.backbone, group)
-        score = Score(
-            *line.at(float(logits.mean())),
-            _probability(logits.mean()),
-            by_fold,
-            distance,
-            network.familiar.threshold,
-            network.familiar.rank(distance),
-        )
+        novelty = distance, network.familiar.threshold, network.familiar.rank(distance)
+        score = Score(*line.at(float(logits.mean())), _probability(logits.mean()), by_fold, *novelty)
         scores[network.backbone] = score
         maps[network.backbone] = activation_maps.upsample(theirs.maps[mine, at].mean(axis=0)[None], size)[0]
         flags += _score_flags(network.backbone, score, line, float(logits.mean()))
@@ -239,20 +232,12 @@ def _knees(found: list[Mask]) -> dict[str, list[float]]:
 def _score_flags(name: str, score: Score, line: Calibration, logit: float) -> list[tuple[str, str]]:
     flags = []
     if score.distance > score.threshold:
-        flags.append(
-            (
-                "out_of_distribution",
-                f"{name}: distance {score.distance:.2f} from the study's films, of which "
-                f"{fitted_networks.PERCENTILE:.0f} % lie within {score.threshold:.2f}; not a knee film like those of the study?",
-            )
-        )
+        usual = f"{fitted_networks.PERCENTILE:.0f} % lie within {score.threshold:.2f}"
+        far = f"{name}: distance {score.distance:.2f} from the study's films, of which {usual}"
+        flags.append(("out_of_distribution", f"{far}; not a knee film like those of the study?"))
     if not line.low <= logit <= line.high:
-        flags.append(
-            (
-                "beyond_calibration",
-                f"{name}: a score of {logit:.2f}; the study's reach {line.low:.2f} to {line.high:.2f}",
-            )
-        )
+        reach = f"the study's reach {line.low:.2f} to {line.high:.2f}"
+        flags.append(("beyond_calibration", f"{name}: a score of {logit:.2f}; {reach}"))
     if not line.informative:
         flags.append(("uninformative", f"{name}: its scores are not shown to tell the study's classes apart"))
     return flags

@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +24,6 @@ from osteo_utils.statistics import comparisons, metrics
 from osteo_utils.study import results, runtime
 
 Change = Callable[[np.ndarray, float, np.random.Generator], np.ndarray]
-
-
 UNCHANGED = "unchanged"
 # Fewest and most films; each goes through the trunk sixteen times.
 FILMS = (16, 80)
@@ -118,8 +115,11 @@ def chosen_films(fitted: list[tuple[Fold, Path]], seed: int) -> np.ndarray:
 
 
 def squares(run: results.Run, films: pd.DataFrame, kind: str, strength: float, view: str, size: int) -> np.ndarray:
-    """Whole films under a perturbation as squares, uint8 (n, size, size). The place of the knee is that of the film unchanged."""
-    change = partial(_changed, kind, strength, run.p.seed)
+    """Whole films under a perturbation as squares, uint8 (n, size, size); the knee's place is that of the unchanged film."""
+
+    def change(pixels: np.ndarray, image_id: str) -> np.ndarray:
+        return perturbed(pixels, kind, strength, image_id, run.p.seed)
+
     if not PERTURBATIONS[kind].of_square:
         return inputs.changed_films(run, films, change, view, size)
     whole = inputs.square_films(run, films, "full", view, size)
@@ -151,34 +151,19 @@ def predict(
         rows = mine + len(films) * np.arange(len(made))[:, None]
         logits[:, mine] = logits_of(folder, rows.ravel()).reshape(rows.shape)
         number[mine] = fold.number
-    about = {
-        "image_id": films.image_id,
-        "view": 0,
-        "group": films.group,
-        "y_true": films.label,
-        "fold": number,
+    arm = {"protocol": "grouped", "variant": "full", "seed": folds[0][0].seed, "fold": number}
+    return {
+        name: scoring.predictions_of(films, own, f"{weights.backbone}, {name}", recipe=name, **arm)
+        for name, own in zip(made, logits, strict=True)
     }
-    arm = {"protocol": "grouped", "variant": "full", "seed": folds[0][0].seed}
-    columns = list(results.CONTRACTS["predictions"].columns)
-    arms = {}
-    for name, own in zip(made, logits, strict=True):
-        probability = 1 / (1 + np.exp(-own))
-        guards.check_probabilities(probability, f"{weights.backbone}, {name}")
-        table = pd.DataFrame(about).assign(**arm, recipe=name, y_prob=probability)
-        arms[name] = table[columns].reset_index(drop=True)
-    return arms
-
-
-def _changed(kind: str, strength: float, seed: int, pixels: np.ndarray, image_id: str) -> np.ndarray:
-    return perturbed(pixels, kind, strength, image_id, seed)
 
 
 def judge(arms: Mapping[str, pd.DataFrame], unchanged: str, n_resamples: int, seed: int) -> pd.DataFrame:
     """AUROC of each arm and its paired difference from the arm `unchanged`, one row each.
 
-    Arms are named `<kind>/<strength>`. Columns kind, strength (0 where unchanged), unit, those of `ensemble.compared`, and flipped
-    with flipped_low and flipped_high: the share of films that are called otherwise at 0.5, with Wilson's interval, as each
-    film shows another knee. Raises ValueError where a knee has two films.
+    Arms are named `<kind>/<strength>`. Columns kind, strength (0 where unchanged), unit, those of `comparisons.compared`,
+    and flipped, flipped_low and flipped_high: the share of films whose call changes at 0.5, with Wilson's interval, as
+    each film shows another knee. Raises ValueError where a knee has two films.
     """
     before = arms[unchanged].set_index("image_id").y_prob >= 0.5
     if arms[unchanged].group.duplicated().any():
@@ -191,8 +176,6 @@ def judge(arms: Mapping[str, pd.DataFrame], unchanged: str, n_resamples: int, se
     for row, name in zip(table.index, table.name, strict=True):
         after = arms[name].set_index("image_id").y_prob.loc[before.index] >= 0.5
         changed = int((after != before).sum())
-        table.loc[row, ["flipped", "flipped_low", "flipped_high"]] = (
-            changed / len(before),
-            *metrics.wilson(changed, len(before)),
-        )
+        flipped = (changed / len(before), *metrics.wilson(changed, len(before)))
+        table.loc[row, ["flipped", "flipped_low", "flipped_high"]] = flipped
     return table

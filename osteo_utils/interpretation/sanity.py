@@ -38,11 +38,7 @@ def rank_correlation(maps: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def randomised(
-    fitted: list[tuple[Fold, Path]],
-    activations: Activations,
-    weights: Weights,
-    squares: np.ndarray,
-    seed: int,
+    fitted: list[tuple[Fold, Path]], activations: Activations, weights: Weights, squares: np.ndarray, seed: int
 ) -> pd.DataFrame:
     """How far maps stay the same when weights are drawn anew, from the last layer back to the first.
 

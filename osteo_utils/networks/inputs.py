@@ -93,11 +93,7 @@ def square_films(run: results.Run, images: pd.DataFrame, variant: str, view: str
 
 
 def changed_films(
-    run: results.Run,
-    images: pd.DataFrame,
-    change: Callable[[np.ndarray, str], np.ndarray],
-    view: str,
-    size: int,
+    run: results.Run, images: pd.DataFrame, change: Callable[[np.ndarray, str], np.ndarray], view: str, size: int
 ) -> np.ndarray:
     """Whole films as squares, uint8 (n, size, size), after `change` of each: (pixels uint8 (h, w), its image_id)."""
     names = images.image_id.tolist()

@@ -17,83 +17,9 @@ SHARE = "OSTEO_SHARE"
 SINGLE = "float32"
 # The range of single precision, so that no loss needs scaling; variables stay in single precision.
 MIXED = "mixed_bfloat16"
-
-
 # Stages from the input on. Layers of the same stage share a step size; what is added to a backbone comes last.
 STAGE = re.compile(r"(?:block|conv)(\d)")
 STAGES = 5
-
-
-def on_gpu() -> bool:
-    """Whether Keras computes on a GPU, whatever the backend."""
-    where = str(keras.ops.zeros(1).device).lower()
-    return any(word in where for word in ("gpu", "cuda", "rocm"))
-
-
-def shares_batches() -> bool:
-    """Whether all GPUs work on one fit. Raises ValueError for another word, or on a backend that cannot."""
-    word = os.environ.get(SHARE, "fits")
-    if word not in ("fits", "batches"):
-        raise ValueError(f"{SHARE} is {word!r}; expected 'fits' or 'batches'")
-    if word == "batches" and keras.config.backend() != "jax":
-        raise ValueError(
-            f"{SHARE}=batches on the backend {keras.config.backend()}; Keras spreads a batch under JAX alone: set "
-            f"KERAS_BACKEND=jax, or leave {SHARE} out, so that each GPU fits folds of its own"
-        )
-    return word == "batches"
-
-
-def count() -> int:
-    """Devices of the kind that Keras computes on; not to be asked under PyTorch, where Keras does not tell."""
-    return len(keras.distribution.list_devices())
-
-
-def spread() -> AbstractContextManager:
-    """What a fit is made in where all devices take their part of each batch."""
-    return keras.distribution.DataParallel().scope()
-
-
-@contextmanager
-def precision(policy: str) -> Iterator[None]:
-    """Layers built here compute in `policy`, a name of Keras's dtype policies."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
-
-
-def stage_shares(variables: list[keras.Variable], layer_decay: float) -> list[float]:
-    """For each variable its share of the step size: 1 behind the backbone, `layer_decay` to the power of the distance.
-
-    Source: Howard and Ruder 2018 (ULMFiT), section 3.2, discriminative fine-tuning, there with 1/2.6. The stages are
-    VGG16's five blocks and ResNet50's conv1 to conv5.
-    """
-    shares = []
-    for variable in variables:
-        found = STAGE.match(variable.path)
-        shares.append(layer_decay ** (STAGES + 1 - int(found[1])) if found else 1.0)
-    return shares
-
-
-class StagewiseAdam(keras.optimizers.Adam):
-    """Adam (Kingma and Ba 2015) with decoupled weight decay (Loshchilov and Hutter 2019, AdamW).
-
-    `shares` has one entry per trainable variable, in their order, by which its step size and decay are multiplied.
-    """
-
-    def __init__(self, learning_rate: float, decay: float, shares: list[float]) -> None:
-        super().__init__(learning_rate)
-        self.decay = decay
-        self.shares = tuple(shares)
-
-    def update_step(self, gradient, variable, learning_rate) -> None:
-        """One step of one variable; called by Keras."""
-        rate = learning_rate * self.shares[self._get_variable_index(variable)]
-        if self.decay:
-            self.assign_sub(variable, variable * keras.ops.cast(rate * self.decay, variable.dtype))
-        super().update_step(gradient, variable, rate)
 
 
 @dataclass(frozen=True)
@@ -140,27 +66,17 @@ class Recipe:
 
 
 def as_in_paper() -> Recipe:
-    """The paper's way, as far as its text goes (Methodology, and Data Set for the augmentation).
+    """The paper's recipe, as far as its text goes (Methodology, and Data Set for the augmentation).
 
     It says: both networks pretrained, films resized to 224×224 (the whole film, so its aspect is lost: `squeeze`),
-    values normalised, files stratified and augmented, training shown by epoch.
-    It leaves unsaid, and we chose: what is frozen (the whole network), the layers behind it (global average, 256
-    dense units with ReLU, dropout 0.5, one unit), what normalised means (the preprocessing the weights were learnt
-    with), the augmentation (the study's views), the loss (cross-entropy), Adam at 0.001 throughout, batches of 32
-    and 20 epochs; a film is scored as it is, without its mirror image. The side of the square is the study's
-    `image_size`, 224 but for tests.
+    values normalised, files stratified and augmented, training shown by epoch. We had to choose: what is frozen (the
+    whole network), the layers behind it (global average, 256 dense units with ReLU, dropout 0.5, one unit), the
+    normalisation (the preprocessing of the ImageNet weights), the augmentation (the study's views), the loss
+    (cross-entropy), Adam at 0.001 throughout, batches of 32, 20 epochs, and scoring without the mirror image. The side
+    of the square is the study's `image_size`, 224 but for tests.
     """
-    return Recipe(
-        "paper",
-        epochs=20,
-        batch_size=32,
-        learning_rate=1e-3,
-        dropout=0.5,
-        hidden_units=256,
-        view="squeeze",
-        mirrored=False,
-        decay=False,
-    )
+    training = {"epochs": 20, "batch_size": 32, "learning_rate": 1e-3, "dropout": 0.5, "decay": False}
+    return Recipe("paper", **training, hidden_units=256, view="squeeze", mirrored=False)
 
 
 def learning_rates(recipe: Recipe, steps: int) -> np.ndarray:
@@ -186,3 +102,75 @@ def class_weights(labels: np.ndarray, learn: np.ndarray, kind: str) -> np.ndarra
         return None
     counts = np.bincount(labels[learn], minlength=2)
     return (len(learn) / (2 * counts))[labels].astype(np.float32)
+
+
+def stage_shares(variables: list[keras.Variable], layer_decay: float) -> list[float]:
+    """For each variable its share of the step size: 1 behind the backbone, `layer_decay` to the power of the distance.
+
+    Source: Howard and Ruder 2018 (ULMFiT), section 3.2, discriminative fine-tuning, there with 1/2.6. The stages are
+    VGG16's five blocks and ResNet50's conv1 to conv5.
+    """
+    shares = []
+    for variable in variables:
+        found = STAGE.match(variable.path)
+        shares.append(layer_decay ** (STAGES + 1 - int(found[1])) if found else 1.0)
+    return shares
+
+
+class StagewiseAdam(keras.optimizers.Adam):
+    """Adam (Kingma and Ba 2015) with decoupled weight decay (Loshchilov and Hutter 2019, AdamW).
+
+    `shares` has one entry per trainable variable, in their order, by which its step size and decay are multiplied.
+    """
+
+    def __init__(self, learning_rate: float, decay: float, shares: list[float]) -> None:
+        super().__init__(learning_rate)
+        self.decay = decay
+        self.shares = tuple(shares)
+
+    def update_step(self, gradient, variable, learning_rate) -> None:
+        """One step of one variable; called by Keras."""
+        rate = learning_rate * self.shares[self._get_variable_index(variable)]
+        if self.decay:
+            self.assign_sub(variable, variable * keras.ops.cast(rate * self.decay, variable.dtype))
+        super().update_step(gradient, variable, rate)
+
+
+def on_gpu() -> bool:
+    """Whether Keras computes on a GPU, whatever the backend."""
+    where = str(keras.ops.zeros(1).device).lower()
+    return any(word in where for word in ("gpu", "cuda", "rocm"))
+
+
+def shares_batches() -> bool:
+    """Whether all GPUs work on one fit. Raises ValueError for another word, or on a backend that cannot."""
+    word = os.environ.get(SHARE, "fits")
+    if word not in ("fits", "batches"):
+        raise ValueError(f"{SHARE} is {word!r}; expected 'fits' or 'batches'")
+    if word == "batches" and keras.config.backend() != "jax":
+        raise ValueError(
+            f"{SHARE}=batches on the backend {keras.config.backend()}; Keras spreads a batch under JAX alone: set "
+            f"KERAS_BACKEND=jax, or leave {SHARE} out, so that each GPU fits folds of its own"
+        )
+    return word == "batches"
+
+
+def count() -> int:
+    """Devices of the kind that Keras computes on; not to be asked under PyTorch, where Keras does not tell."""
+    return len(keras.distribution.list_devices())
+
+
+def spread() -> AbstractContextManager:
+    """What a fit is made in where all devices take their part of each batch."""
+    return keras.distribution.DataParallel().scope()
+
+
+@contextmanager
+def precision(policy: str) -> Iterator[None]:
+    """Layers built here compute in `policy`, a name of Keras's dtype policies."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

@@ -21,11 +21,9 @@ from osteo_utils.study import results
 TAIL_FILE = "tail.weights.h5"
 
 Scorer = Callable[[Path, np.ndarray], np.ndarray]
-
-
 EXTERNAL = "external"
 NO_FOLD = -1
-COLUMNS = results.CONTRACTS["predictions"].columns
+COLUMNS = list(results.CONTRACTS["predictions"].columns)
 
 
 def scorer(recipe: str, activations: Activations, weights: Weights) -> Scorer:
@@ -35,7 +33,12 @@ def scorer(recipe: str, activations: Activations, weights: Weights) -> Scorer:
     """
     if recipe == "none":
         pooled = probes.mean_features(activations, weights)
-        return lambda folder, positions: _probe_logits(folder, pooled[positions])
+
+        def probe_logits(folder: Path, positions: np.ndarray) -> np.ndarray:
+            with np.load(folder / "probe.npz") as probe:
+                return pooled[positions].astype(np.float64) @ probe["coefficients"] + probe["intercept"]
+
+        return probe_logits
     keras.utils.clear_session()
     as_fitted = as_in_paper() if recipe == "paper" else Recipe(recipe)
     tail = tails.untrained_tail(as_fitted, activations.backbone, weights, activations.image_size)
@@ -48,9 +51,15 @@ def scorer(recipe: str, activations: Activations, weights: Weights) -> Scorer:
     return tail_logits
 
 
-def _probe_logits(folder: Path, pooled: np.ndarray) -> np.ndarray:
-    with np.load(folder / "probe.npz") as probe:
-        return pooled.astype(np.float64) @ probe["coefficients"] + probe["intercept"]
+def predictions_of(films: pd.DataFrame, logits: np.ndarray, name: str, **arm: object) -> pd.DataFrame:
+    """A `predictions` table of films (image_id, group, label) with these logits (n,); `arm` are its other columns.
+
+    Raises RuntimeError, with `name`, where the probabilities are not finite or all the same.
+    """
+    probability = 1.0 / (1.0 + np.exp(-logits))
+    guards.check_probabilities(probability, name)
+    about = {"image_id": films.image_id, "view": 0, "group": films.group, "y_true": films.label}
+    return pd.DataFrame(about).assign(**arm, y_prob=probability)[COLUMNS].reset_index(drop=True)
 
 
 def external_images(run: results.Run) -> tuple[pd.DataFrame, str]:
@@ -74,10 +83,7 @@ def external_images(run: results.Run) -> tuple[pd.DataFrame, str]:
 
 
 def score_external(
-    run: results.Run,
-    films: pd.DataFrame,
-    fits: dict[tuple[str, str], list[tuple[Fold, Path]]],
-    weights: Weights,
+    run: results.Run, films: pd.DataFrame, fits: dict[tuple[str, str], list[tuple[Fold, Path]]], weights: Weights
 ) -> pd.DataFrame:
     """Predictions of external films: per recipe and split seed, the mean logit of the `grouped` fits on whole films.
 
@@ -85,29 +91,25 @@ def score_external(
     `external` and the fold -1; empty without films. Each film is seen as a scored film of the study is: in the same
     test views, their logits averaged. Raises ValueError where a film's group is one of the study's.
     """
-    parts = [pd.DataFrame(columns=list(COLUMNS))]
+    parts = [pd.DataFrame(columns=COLUMNS)]
     if films.empty:
         return parts[0]
-    n_views = min(inputs.TEST_VIEWS, run.p.augmented_views)
-    activations = inputs.trunk_views(run, films, weights.backbone, "full", weights, n_views)
+    views, every = min(inputs.TEST_VIEWS, run.p.augmented_views), np.arange(len(films))
+    activations = inputs.trunk_views(run, films, weights.backbone, "full", weights, views)
     for (recipe, variant), fitted in fits.items():
         if variant != "full":
             continue
-        honest = [(fold, folder) for fold, folder in fitted if fold.protocol == "grouped"]
         settings = Recipe.from_parameters(recipe, run.parameters)
-        seen = training.seen_by(settings, run, films, activations, weights)
-        logits_of = scorer(recipe, seen, weights)
-        for seed in dict.fromkeys(fold.seed for fold, _ in honest):
-            mine = [(fold, folder) for fold, folder in honest if fold.seed == seed]
-            for fold, _ in mine:
+        logits_of = scorer(recipe, training.seen_by(settings, run, films, activations, weights), weights)
+        by_seed: dict[int, list[Path]] = {}
+        for fold, folder in fitted:
+            if fold.protocol == "grouped":
                 check_apart(films, fold.table)
-            every = np.arange(len(films))
-            logits = np.mean([logits_of(folder, every) for _, folder in mine], axis=0)
-            probability = 1.0 / (1.0 + np.exp(-logits))
-            guards.check_probabilities(probability, f"{weights.backbone} {recipe}, external set")
-            about = {"image_id": films.image_id, "view": 0, "group": films.group, "y_true": films.label}
+                by_seed.setdefault(fold.seed, []).append(folder)
+        for seed, folders in by_seed.items():
+            logits = np.mean([logits_of(folder, every) for folder in folders], axis=0)
             arm = {"protocol": EXTERNAL, "recipe": recipe, "variant": variant, "seed": seed, "fold": NO_FOLD}
-            parts.append(pd.DataFrame(about).assign(**arm, y_prob=probability)[list(COLUMNS)])
+            parts.append(predictions_of(films, logits, f"{weights.backbone} {recipe}, external set", **arm))
     return pd.concat(parts[1:], ignore_index=True)
 
 

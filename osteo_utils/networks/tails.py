@@ -20,14 +20,7 @@ import pandas as pd
 from osteo_utils.images import film_views
 from osteo_utils.networks import backbones, guards, recipes
 from osteo_utils.networks.inputs import Activations
-from osteo_utils.networks.recipes import (
-    Recipe,
-    StagewiseAdam,
-    as_in_paper,
-    class_weights,
-    learning_rates,
-    stage_shares,
-)
+from osteo_utils.networks.recipes import Recipe, StagewiseAdam, as_in_paper, class_weights, learning_rates, stage_shares
 from osteo_utils.protocols.splits import Fold
 from osteo_utils.sources.weights import Weights
 from osteo_utils.study import results, runtime

@@ -105,11 +105,7 @@ def _fit_one(fit: Fitter, fold: Fold, folder: Path, about: dict[str, object], ma
 
 
 def fit_study(
-    run: results.Run,
-    images: pd.DataFrame,
-    folds: pd.DataFrame,
-    by_variant: dict[str, Activations],
-    weights: Weights,
+    run: results.Run, images: pd.DataFrame, folds: pd.DataFrame, by_variant: dict[str, Activations], weights: Weights
 ) -> dict[tuple[str, str], list[tuple[Fold, Path]]]:
     """Every fit that a model notebook's parameters ask for, by (recipe, variant), in the order of its folds.
 

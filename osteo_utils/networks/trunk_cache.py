@@ -115,12 +115,7 @@ def _check_room(path: Path, needed: int, cache_gb: float) -> None:
 
 
 def _fill(
-    files: tuple[Path, Path],
-    model: keras.Model,
-    images: np.ndarray,
-    shape: tuple[int, ...],
-    batch_size: int,
-    name: str,
+    files: tuple[Path, Path], model: keras.Model, images: np.ndarray, shape: tuple[int, ...], batch_size: int, name: str
 ) -> None:
     """Write the first output of `model` as it comes, and its other outputs side by side, float32 (n, channels)."""
     store = open_memmap(files[0], "w+", np.float16, shape)

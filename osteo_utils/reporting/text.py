@@ -170,16 +170,11 @@ SECTIONS: tuple[Section, ...] = (
         "segmented variant of each model sees bone alone; the background variant sees all but the bone.",
         figures=(
             Exhibit(
-                "mask_trial",
-                "Both methods of finding bone, on synthetic knees of an unseen scanner.",
-                optional=True,
+                "mask_trial", "Both methods of finding bone, on synthetic knees of an unseen scanner.", optional=True
             ),
             Exhibit("*mask*", "How much of a film is bone.", optional=True),
         ),
-        films=(
-            Exhibit("*mask*", "Bone masks as contours on films."),
-            Exhibit("*segment*", "Bone masks.", True),
-        ),
+        films=(Exhibit("*mask*", "Bone masks as contours on films."), Exhibit("*segment*", "Bone masks.", True)),
         tables=(Exhibit("*segment*", "Bone masks in numbers.", True), Exhibit("*mask*", "Bone masks.", True)),
     ),
     Section(
@@ -224,11 +219,7 @@ SECTIONS: tuple[Section, ...] = (
         "differ.",
         figures=(
             Exhibit("leakage*accuracy*", "The same network under each protocol, beside the paper's accuracy."),
-            Exhibit(
-                "leakage_shuffled",
-                "The same with shuffled labels. Anything above one half is leakage.",
-                True,
-            ),
+            Exhibit("leakage_shuffled", "The same with shuffled labels. Anything above one half is leakage.", True),
             Exhibit("leakage*", "Leakage: {name}.", optional=True),
         ),
         tables=(
