@@ -8,26 +8,23 @@ import subprocess
 import sys
 from pathlib import Path
 
-import guard
 from osteo_utils.study import paths, resources
 
 
 def environment(cores: int | None = None) -> dict[str, str]:
     """Variables for every program that is started from here."""
-    beside = str(Path(sys.executable).parent)
     child = {
+        # The user's own ~/.keras/keras.json may name another backend or number format.
+        "KERAS_HOME": str(paths.weights_dir() / "keras"),
+        "TF_CPP_MIN_LOG_LEVEL": "2",
         **os.environ,
         "OSTEO_HOME": str(paths.home()),
-        guard.MARK: str(paths.home()),
-        "PATH": os.pathsep.join([beside, os.environ.get("PATH", os.defpath)]),
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
         "IPYTHONDIR": str(paths.code_root() / "workflow" / "ipython"),
         # A kernel or a package in the user's home must not stand in for the locked one.
         "JUPYTER_PREFER_ENV_PATH": "1",
         "PYTHONNOUSERSITE": "1",
     }
-    # The user's own ~/.keras/keras.json may name another backend or number format.
-    child.setdefault("KERAS_HOME", str(paths.weights_dir() / "keras"))
-    child.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if cores:
         child["OSTEO_THREADS"] = str(cores)
     if found := gpus():

@@ -1,0 +1,135 @@
+"""The command line of `run_all.sh`, read by argparse; a wrong word gets the nearest right one.
+
+It needs nothing but Python, so that `run_all.sh` can refuse a mistyped word before it installs anything.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NoReturn
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from osteo_utils.study import parameters, paths
+
+DEFAULT_STUDY = "phantom"
+# The command `study` is never typed: the name of a study stands for it.
+COMMANDS = {
+    "study": ("--data", "--external", "--osteopenia", "--cores", "--force"),
+    "own": ("--data", "--name", "--external", "--osteopenia", "--cores", "--force"),
+    "kaggle": ("--cores", "--force"),
+    "publish": (),
+    "test": ("--all", "--cores"),
+    "lab": (),
+}
+
+
+@dataclass
+class Request:
+    """One command line. `command` is a key of COMMANDS; `extra` goes to Snakemake, pytest or Jupyter.
+
+    `resume` is the command that goes on where this run stopped.
+    """
+
+    command: str
+    study: str = ""
+    data: Path | None = None
+    name: str = ""
+    external: Path | None = None
+    osteopenia: str = ""
+    cores: int | None = None
+    force: bool = False
+    all: bool = False
+    extra: list[str] = field(default_factory=list)
+    resume: str = ""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with messages that say what is wrong, what is expected and where to read more."""
+
+    def error(self, message: str) -> NoReturn:
+        """End the program with code 2."""
+        message = message.removeprefix("argument ")
+        self.exit(2, f"run_all.sh: {message}\n{self.format_usage()}./run_all.sh --help explains everything.\n")
+
+
+def studies() -> list[str]:
+    """Names of the studies of `config/` and of those that `own` made."""
+    committed = [path.stem for path in paths.config_dir().glob("*.yaml")]
+    own = [path.parent.name for path in paths.StudyPaths("any").interim.parent.glob("*/study.yaml")]
+    return sorted({*committed, *own})
+
+
+def parse(arguments: Sequence[str]) -> Request:
+    """Read a command line (without the program's name); a wrong one ends the program with code 2."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    words, extra = list(arguments[:end]), list(arguments[end + 1 :])
+    resume = ["./run_all.sh", *(word for word in words if word != "--force"), *(["--", *extra] if extra else [])]
+    if not words or words[0].startswith("-"):
+        words.insert(0, DEFAULT_STUDY)
+    command = words.pop(0) if words[0] in COMMANDS else "study"
+    request = Request(command, study="knee744" if command == "kaggle" else "", resume=shlex.join(resume))
+    parser = _parser(command)
+    _, unknown = parser.parse_known_args(words, request)
+    if unknown and command not in ("test", "lab"):
+        hint = parameters.nearest(unknown[0].partition("=")[0], COMMANDS[command])
+        parser.error(f"unexpected {unknown[0]!r}; {hint}")
+    if command == "own" and not (request.data and request.name):
+        parser.error("own needs a folder and a name: --data DIR --name NAME")
+    if command == "publish" and extra:
+        parser.error("publish: nothing can follow --; it does not run Snakemake")
+    request.extra = unknown + extra
+    return request
+
+
+def _parser(command: str) -> Parser:
+    program = "./run_all.sh" if command == "study" else f"./run_all.sh {command}"
+    parser = Parser(prog=program, add_help=False, allow_abbrev=False)
+    if command in ("study", "publish"):
+        others = [] if command == "publish" else [name for name in COMMANDS if name != "study"]
+        parser.add_argument("study", metavar="STUDY", type=_one_of([*studies(), *others]))
+    details = {
+        "--data": {"type": _folder, "metavar": "DIR"},
+        "--name": {"metavar": "NAME"},
+        "--external": {"type": _folder, "metavar": "DIR"},
+        "--osteopenia": {"type": _one_of(parameters.OSTEOPENIA), "metavar": "RULE"},
+        "--cores": {"type": _positive, "metavar": "N"},
+        "--force": {"action": "store_true"},
+        "--all": {"action": "store_true"},
+    }
+    for option in COMMANDS[command]:
+        parser.add_argument(option, **details[option])
+    return parser
+
+
+def _one_of(known: Collection[str]) -> Callable[[str], str]:
+    def checked(value: str) -> str:
+        if value not in known:
+            hint = parameters.nearest(value, known)
+            raise argparse.ArgumentTypeError(f"{value!r} is unknown; {hint} Known are: {', '.join(known)}")
+        return value
+
+    return checked
+
+
+def _folder(value: str) -> Path:
+    folder = Path(value).expanduser()
+    if not value or not folder.is_dir():
+        found = "is a file" if folder.is_file() else "does not exist"
+        raise argparse.ArgumentTypeError(f"{value!r} {found}; expected a folder with normal/ and osteoporosis/ in it")
+    return folder.resolve()
+
+
+def _positive(value: str) -> int:
+    if not value.isdecimal() or int(value) < 1:
+        raise argparse.ArgumentTypeError(f"{value!r}: expected a whole number, 1 or more")
+    return int(value)
+
+
+if __name__ == "__main__":
+    parse(sys.argv[1:])
