@@ -1,4 +1,4 @@
-"""What stands behind `run_all.sh`: bad input, the command line of Snakemake, the machine."""
+"""What stands behind `run_all.sh`: bad input, the command line of Snakemake, the run."""
 
 import os
 import shlex
@@ -10,7 +10,6 @@ import yaml
 from snakemake.common.configfile import load_configfile
 
 import command_line
-import machine
 import run
 from osteo_utils.study import config, paths
 
@@ -100,7 +99,7 @@ def test_own_makes_a_study_that_can_be_named_afterwards(home, tmp_path, monkeypa
 
 
 def test_the_command_line_of_snakemake(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "gpus", list)
+    monkeypatch.setattr(run, "gpus", list)
     phantom = paths.StudyPaths("phantom")
     plain = run.snakemake_command(command_line.parse(["phantom", "--cores", "2"]), phantom)
     assert "--forceall" not in plain
@@ -108,7 +107,7 @@ def test_the_command_line_of_snakemake(home: Path, monkeypatch: pytest.MonkeyPat
     assert plain[plain.index("--cores") + 1] == "2"
     forced = run.snakemake_command(command_line.parse(["phantom", "--force", "--", "--until", "nb02"]), phantom)
     assert forced[-3:] == ["--forceall", "--until", "nb02"]
-    monkeypatch.setattr(machine, "gpus", lambda: ["0", "1", "2", "3"])
+    monkeypatch.setattr(run, "gpus", lambda: ["0", "1", "2", "3"])
     assert run.snakemake_command(command_line.parse(["phantom"]), phantom).count("gpus=4") == 1
 
 
@@ -158,17 +157,17 @@ def test_gpus_are_those_that_nvidia_smi_lists_or_the_user_names(
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     for name in ("OSTEO_LOCK", "CUDA_VISIBLE_DEVICES"):
         monkeypatch.delenv(name, raising=False)
-    assert machine.gpus() == ["0", "1"]
-    assert machine.environment()["CUDA_VISIBLE_DEVICES"] == "0,1"
+    assert run.gpus() == ["0", "1"]
+    assert run.environment()["CUDA_VISIBLE_DEVICES"] == "0,1"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", " 1 ")
-    assert machine.gpus() == ["1"]
+    assert run.gpus() == ["1"]
     monkeypatch.setenv("OSTEO_LOCK", "cpu")
-    assert machine.gpus() == []
+    assert run.gpus() == []
 
 
 def test_kernels_get_settings_of_the_project_not_of_the_user(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KERAS_HOME", raising=False)
-    child = machine.environment(cores=1)
+    child = run.environment(cores=1)
     settings = Path(child["IPYTHONDIR"]) / "profile_default" / "ipython_kernel_config.py"
     assert "log_level = 40" in settings.read_text("utf-8")
     assert Path(child["KERAS_HOME"]).is_relative_to(home)

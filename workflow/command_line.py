@@ -1,15 +1,11 @@
-"""The command line of `run_all.sh`, read by argparse; a wrong word gets the nearest right one.
-
-It needs nothing but Python, so that `run_all.sh` can refuse a mistyped word before it installs anything.
-"""
-
-from __future__ import annotations
+"""The command line of `run_all.sh`. It needs Python alone: `run_all.sh` checks every word before it installs anything."""
 
 import argparse
 import shlex
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -31,10 +27,7 @@ COMMANDS = {
 
 @dataclass
 class Request:
-    """One command line. `command` is a key of COMMANDS; `extra` goes to Snakemake, pytest or Jupyter.
-
-    `resume` is the command that goes on where this run stopped.
-    """
+    """One command line. `extra` goes to Snakemake, pytest or Jupyter; the command `resume` goes on after a stop."""
 
     command: str
     study: str = ""
@@ -76,28 +69,25 @@ def parse(arguments: Sequence[str]) -> Request:
     request = Request(command, study="knee744" if command == "kaggle" else "", resume=shlex.join(resume))
     parser = _parser(command)
     _, unknown = parser.parse_known_args(words, request)
-    if unknown and command not in ("test", "lab"):
-        hint = parameters.nearest(unknown[0].partition("=")[0], COMMANDS[command])
-        parser.error(f"unexpected {unknown[0]!r}; {hint}")
+    request.extra = unknown + extra
+    if wrong := [] if command in ("test", "lab") else request.extra if command == "publish" else unknown:
+        hint = parameters.nearest(wrong[0].partition("=")[0], COMMANDS[command])
+        parser.error(f"unexpected {wrong[0]!r}; {hint}")
     if command == "own" and not (request.data and request.name):
         parser.error("own needs a folder and a name: --data DIR --name NAME")
-    if command == "publish" and extra:
-        parser.error("publish: nothing can follow --; it does not run Snakemake")
-    request.extra = unknown + extra
     return request
 
 
 def _parser(command: str) -> Parser:
-    program = "./run_all.sh" if command == "study" else f"./run_all.sh {command}"
-    parser = Parser(prog=program, add_help=False, allow_abbrev=False)
+    parser = Parser(prog="./run_all.sh" + f" {command}" * (command != "study"), add_help=False, allow_abbrev=False)
     if command in ("study", "publish"):
-        others = [] if command == "publish" else [name for name in COMMANDS if name != "study"]
-        parser.add_argument("study", metavar="STUDY", type=_one_of([*studies(), *others]))
+        known = [*studies(), *(name for name in COMMANDS if command == "study" and name != "study")]
+        parser.add_argument("study", metavar="STUDY", type=partial(_one_of, known))
     details = {
         "--data": {"type": _folder, "metavar": "DIR"},
         "--name": {"metavar": "NAME"},
         "--external": {"type": _folder, "metavar": "DIR"},
-        "--osteopenia": {"type": _one_of(parameters.OSTEOPENIA), "metavar": "RULE"},
+        "--osteopenia": {"type": partial(_one_of, parameters.OSTEOPENIA), "metavar": "RULE"},
         "--cores": {"type": _positive, "metavar": "N"},
         "--force": {"action": "store_true"},
         "--all": {"action": "store_true"},
@@ -107,14 +97,11 @@ def _parser(command: str) -> Parser:
     return parser
 
 
-def _one_of(known: Collection[str]) -> Callable[[str], str]:
-    def checked(value: str) -> str:
-        if value not in known:
-            hint = parameters.nearest(value, known)
-            raise argparse.ArgumentTypeError(f"{value!r} is unknown; {hint} Known are: {', '.join(known)}")
-        return value
-
-    return checked
+def _one_of(known: Collection[str], value: str) -> str:
+    if value not in known:
+        hint = parameters.nearest(value, known)
+        raise argparse.ArgumentTypeError(f"{value!r} is unknown; {hint} Known are: {', '.join(known)}")
+    return value
 
 
 def _folder(value: str) -> Path:

@@ -1,7 +1,5 @@
 """Copy what may be shown of a study to `reports/published/<study>`: what is not on the list stays here."""
 
-from __future__ import annotations
-
 import base64
 import csv
 import json
@@ -11,21 +9,12 @@ from pathlib import Path
 
 from osteo_utils.reporting.report import compact
 
-# Numbers, and drawings of numbers. Patterns do not reach into folders below, so figures/films stays out.
-NUMBERS = (
-    "claims.json",
-    "metrics/*.json",
-    "tables/*.csv",
-    "history/*.csv",
-    "predictions/*.csv",
-    "figures/*.png",  # the same as SVG is left where it was made
-)
-# Only where no patient is behind a film: executed notebooks show films. The report is left where it was made: it holds
-# these numbers and drawings once more, and one command makes it.
-WITH_FILMS = ("notebooks/*.ipynb",)
+# Numbers, and drawings of numbers as PNG alone. Patterns do not reach into folders below, so figures/films stays out.
+NUMBERS = "claims.json metrics/*.json tables/*.csv history/*.csv predictions/*.csv figures/*.png".split()
+# Executed notebooks show films. The report is left where it was made: one command makes it from what is published.
+FILMS = "notebooks/*.ipynb"
 # A stranger's file names may hold names or numbers of patients.
 NAMING_COLUMNS = {"image_id", "patient", "nearest"}
-TEXT = {".json", ".csv", ".ipynb"}
 LARGEST_FILE = 3_000_000
 LARGEST_IN_ALL = 12_000_000
 
@@ -40,8 +29,9 @@ def publish(reports: Path, target: Path, dataset: str, private: list[Path]) -> t
     """
     if not (reports / "claims.json").is_file():
         raise FileNotFoundError(f"{reports}: no claims.json there; run the study first, then publish it")
-    with_films = dataset == "phantom" and not _has_external(reports)
-    patterns = NUMBERS + (WITH_FILMS if with_films else ())
+    # No patient is behind a synthetic film; the films of an external set are somebody's.
+    eda = json.loads((reports / "metrics" / "02_eda.json").read_text("utf-8"))
+    patterns = [*NUMBERS, FILMS] if dataset == "phantom" and "external/files" not in eda else NUMBERS
     sources = sorted(source for pattern in patterns for source in reports.glob(pattern))
     reasons = {source.relative_to(reports): _reason_to_leave_out(source, dataset) for source in sources}
     files = [name for name in reasons if not reasons[name]]
@@ -77,10 +67,6 @@ def _names_files(table: Path) -> bool:
         return bool(NAMING_COLUMNS & set(next(rows, []))) and next(rows, None) is not None
 
 
-def _has_external(reports: Path) -> bool:
-    return "external/files" in json.loads((reports / "metrics" / "02_eda.json").read_text("utf-8"))
-
-
 def _made_small(notebook: Path) -> str:
     """The notebook's text without the paths that papermill notes in it, and with large pictures as JPEG."""
     content = json.loads(notebook.read_text("utf-8"))
@@ -94,7 +80,7 @@ def _made_small(notebook: Path) -> str:
 
 
 def _check(folder: Path, files: list[Path], private: list[Path]) -> None:
-    for name in (name for name in files if name.suffix in TEXT):
+    for name in files:
         text = (folder / name).read_text("utf-8", "replace")
         if named := [place for place in private if f"{place}/" in text or f'{place}"' in text]:
             raise RuntimeError(

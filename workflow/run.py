@@ -1,7 +1,5 @@
 """Does what the command line of `run_all.sh` asks for, inside the environment that `run_all.sh` made."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil
@@ -15,11 +13,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import command_line
-import machine
 import run_lock
 import terminal
 from command_line import Request
-from osteo_utils.study import config, paths
+from osteo_utils.study import config, paths, resources
 from progress import Progress
 
 # With one of these Snakemake answers a question instead of running; its answer belongs on the screen.
@@ -40,6 +37,42 @@ def exit_on(errors: type[Exception] | tuple[type[Exception], ...], code: int) ->
         sys.exit(code)
 
 
+def environment(cores: int | None = None) -> dict[str, str]:
+    """Variables for every program that is started from here."""
+    child = {
+        # The user's own ~/.keras/keras.json may name another backend or number format.
+        "KERAS_HOME": str(paths.weights_dir() / "keras"),
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+        **os.environ,
+        "OSTEO_HOME": str(paths.home()),
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
+        "IPYTHONDIR": str(paths.code_root() / "workflow" / "ipython"),
+        # A kernel or a package in the user's home must not stand in for the locked one.
+        "JUPYTER_PREFER_ENV_PATH": "1",
+        "PYTHONNOUSERSITE": "1",
+    }
+    if cores:
+        child["OSTEO_THREADS"] = str(cores)
+    if found := gpus():
+        child[resources.VISIBLE] = ",".join(found)
+    return child
+
+
+def all_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def gpus() -> list[str]:
+    """GPUs for the models: those nvidia-smi lists, or of them those CUDA_VISIBLE_DEVICES names; none with OSTEO_LOCK=cpu."""
+    if os.environ.get("OSTEO_LOCK") == "cpu" or not shutil.which("nvidia-smi"):
+        return []
+    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True).stdout
+    count = sum(line.startswith("GPU ") for line in listed.splitlines())
+    named = resources.gpus() if resources.VISIBLE in os.environ else list(map(str, range(count)))
+    return named[:count]
+
+
 def replaced_settings(request: Request) -> dict[str, str]:
     """The settings of a study that the command line replaces."""
     given = {"data_dir": request.data, "external_dir": request.external, "osteopenia": request.osteopenia}
@@ -50,12 +83,11 @@ def checked_study(request: Request) -> paths.StudyPaths:
     """The study that a command line asks for; `own` makes it. Raises ValueError or OSError on anything unusable."""
     settings = config.load(config.OWN_STUDY_MODEL if request.command == "own" else request.study)
     drawn, kept = settings["dataset"] == "phantom", settings["data_dir"]
-    own = request.command == "own" or settings["dataset"] == "folder"
     settings |= replaced_settings(request)
     folder, external = Path(settings["data_dir"] or paths.raw(settings["dataset"])), settings["external_dir"]
     if drawn and request.data:
         raise ValueError(f"--data: the study '{request.study}' draws its own films; run knee744 or own instead")
-    if own and kept and str(folder) != kept:
+    if settings["dataset"] == "folder" and str(folder) != kept:
         raise ValueError(f"--data {folder}: the study '{request.study}' stands for {kept}")
     if not settings["data_dir"] and not drawn and not folder.exists():
         raise FileNotFoundError(f"{folder} does not exist; name it with --data DIR, or run ./run_all.sh kaggle")
@@ -75,15 +107,15 @@ def checked_study(request: Request) -> paths.StudyPaths:
 
 def snakemake_command(request: Request, study: paths.StudyPaths) -> list[str]:
     """The command line of Snakemake for one study; writes the file of settings that it names."""
-    gpus = len(machine.gpus())
+    count = len(gpus())
     # In a file of JSON a value arrives as it was typed; Snakemake would read one after --config as YAML.
     settings = study.interim / "command_line.json"
     settings.parent.mkdir(parents=True, exist_ok=True)
-    settings.write_text(json.dumps({"study": study.study, "gpus": gpus, **replaced_settings(request)}), "utf-8")
+    settings.write_text(json.dumps({"study": study.study, "gpus": count, **replaced_settings(request)}), "utf-8")
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(paths.code_root() / "workflow" / "Snakefile")]
     command += ["--directory", str(paths.home()), "--configfile", str(settings)]
-    command += ["--resources", f"gpus={gpus}"] if gpus else []
-    command += ["--cores", str(request.cores or machine.all_cores())]
+    command += ["--resources", f"gpus={count}"] if count else []
+    command += ["--cores", str(request.cores or all_cores())]
     command += ["--rerun-triggers", "mtime", "--rerun-incomplete", "--nocolor"]
     return command + (["--forceall"] if request.force else []) + request.extra
 
@@ -92,19 +124,19 @@ def run_study(request: Request) -> int:
     """Bring one study up to date and show what came out; 0, or 1 on failure, 2 on bad input, 3 when busy."""
     with exit_on((ValueError, OSError), 2):
         study = checked_study(request)
-    environment = machine.environment(request.cores) | {run_lock.MARK: str(paths.home())}
     with exit_on(run_lock.Busy, 3), run_lock.hold(paths.home(), f"study {study.study}") as lock:
         if run_lock.clear_stale_locks(paths.home()):
             print("An earlier run was interrupted; going on from what it had finished.")
         command = snakemake_command(request, study)
+        options = {"env": environment(request.cores) | {run_lock.MARK: str(paths.home())}, "pass_fds": (lock,)}
         if QUESTIONS & set(request.extra):
-            return subprocess.run(command, env=environment, pass_fds=(lock,)).returncode
-        return _run_and_follow(request, study, command, {"env": environment, "pass_fds": (lock,)})
+            return subprocess.run(command, **options).returncode
+        return _run_and_follow(request, study, command, options)
 
 
 def _run_and_follow(request: Request, study: paths.StudyPaths, command: list[str], options: dict[str, Any]) -> int:
     study.logs.mkdir(parents=True, exist_ok=True)
-    print(f"Study {study.study}, {request.cores or machine.all_cores()} cores. Logs: {study.logs}", flush=True)
+    print(f"Study {study.study}, {request.cores or all_cores()} cores. Logs: {study.logs}", flush=True)
     progress = Progress(study, sys.stdout)
     for number in CAUGHT:
         signal.signal(number, _interrupt)
@@ -117,23 +149,22 @@ def _run_and_follow(request: Request, study: paths.StudyPaths, command: list[str
                 progress.update()
                 time.sleep(0.3)
         progress.update()
-        progress.close()
-    except KeyboardInterrupt as interrupt:
-        (number,) = interrupt.args
-        for caught in CAUGHT:
-            signal.signal(caught, signal.SIG_IGN)
-        progress.close()
+        progress.line.close()
+    except BaseException as reason:
+        # A signal, or nobody reads along any more (as after `| head`): a run that no one can stop must not go on.
+        for number in CAUGHT:
+            signal.signal(number, signal.SIG_IGN)
         run_lock.end(run_lock.still_at_work(paths.home()))
         run_lock.clear_stale_locks(paths.home())
+        if not isinstance(reason, KeyboardInterrupt):
+            raise
+        (number,) = reason.args
         with suppress(OSError):
+            progress.line.close()
             at = ", ".join(progress.running) or "between two notebooks"
-            print(f"\nStopped by {number.name} during {at}. What is finished is kept. To go on:\n  {request.resume}")
-            sys.stdout.flush()
+            stopped = f"Stopped by {number.name} during {at}. What is finished is kept."
+            print(f"\n{stopped} To go on:\n  {request.resume}", flush=True)
         return 128 + number
-    except BaseException:
-        # Nobody reads along any more (as after `| head`); a run that no one can see or stop must not go on.
-        run_lock.end(run_lock.still_at_work(paths.home()))
-        raise
     if process.returncode != 0:
         print("\n".join(terminal.failure(progress.failed or progress.running, study, request.resume)), file=sys.stderr)
         return 1
@@ -182,7 +213,7 @@ def test(request: Request) -> int:
     tests = ["pytest", "-n", str(request.cores or 2), "--dist", "loadscope", *chosen, *request.extra]
     for module in [*checks, tests]:
         command = [sys.executable, "-m", *module]
-        code = subprocess.run(command, cwd=paths.code_root(), env=machine.environment()).returncode
+        code = subprocess.run(command, cwd=paths.code_root(), env=environment()).returncode
         if code and module is not tests:
             print(f"run_all.sh: '{' '.join(module[:2])}' found something; no test was run", file=sys.stderr)
         if code:
@@ -194,7 +225,7 @@ def lab(request: Request) -> NoReturn:
     """Become JupyterLab, opened on the first notebook."""
     command = [sys.executable, "-m", "jupyter", "lab", f"--ServerApp.root_dir={paths.code_root()}"]
     command += [f"--LabApp.default_url=/lab/tree/notebooks/{config.NOTEBOOKS[0]}.ipynb", *request.extra]
-    os.execve(sys.executable, command, machine.environment())
+    os.execve(sys.executable, command, environment())
 
 
 def main() -> int:

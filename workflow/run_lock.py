@@ -1,7 +1,5 @@
 """One run per home at a time, and a clean start after a run that was killed."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 import shutil
@@ -9,7 +7,6 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import psutil
 
@@ -66,16 +63,16 @@ def clear_stale_locks(home: Path, patience: float = 15.0) -> bool:
 def still_at_work(home: Path) -> list[psutil.Process]:
     """Processes that belong to a run in `home`, other than this one and those that started it."""
     mine = {os.getpid(), *(process.pid for process in psutil.Process().parents())}
-    everything = psutil.process_iter(["name", "status", "environ", "cmdline", "cwd"])
-    return [process for process in everything if process.pid not in mine and _belongs(process.info, home)]
-
-
-def _belongs(process: dict[str, Any], home: Path) -> bool:
-    # What another user's process keeps to itself is None.
-    if process["status"] == psutil.STATUS_ZOMBIE:
-        return False
-    by_hand = any(Path(part).name == "snakemake" for part in (process["cmdline"] or [])[:4])
-    return (process["environ"] or {}).get(MARK) == str(home) or (by_hand and process["cwd"] == str(home))
+    found = []
+    for process in psutil.process_iter(["name", "status", "environ", "cmdline", "cwd"]):
+        about = process.info  # what another user's process keeps to itself is None
+        marked = (about["environ"] or {}).get(MARK) == str(home)
+        by_hand = about["cwd"] == str(home) and any(
+            Path(part).name == "snakemake" for part in (about["cmdline"] or [])[:4]
+        )
+        if (marked or by_hand) and process.pid not in mine and about["status"] != psutil.STATUS_ZOMBIE:
+            found.append(process)
+    return found
 
 
 def end(processes: Iterable[psutil.Process], grace: float = 5.0) -> None:

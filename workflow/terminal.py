@@ -1,11 +1,9 @@
 """What a person reads at the end of a run: the summary, or the one screen that explains a failure."""
 
-from __future__ import annotations
-
 import json
 import re
 import textwrap
-from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -73,23 +71,22 @@ def failure(failed: list[str], study: StudyPaths, resume: str) -> list[str]:
 
 
 def _failed_cell(copy: Path, log: Path) -> list[str]:
-    """The cell with an error output, and the error; or the cell that was running when the kernel stopped."""
-    try:
+    """The cell that failed and its error; or the cell that was running when the kernel stopped."""
+    cells = []
+    with suppress(FileNotFoundError, json.JSONDecodeError):
         cells = [cell for cell in json.loads(copy.read_text("utf-8"))["cells"] if cell["cell_type"] == "code"]
-    except (FileNotFoundError, json.JSONDecodeError):
-        cells = []
     errors = [(cell, output) for cell in cells for output in cell["outputs"] if output["output_type"] == "error"]
     running = [(c, None) for c in cells if c["metadata"].get("papermill", {}).get("status") in ("running", "failed")]
-    if not errors and not running:
+    if not errors + running:
         return ["It left no cell with an error. The end of its log:", "", *_tail(log)]
     cell, error = errors[0] if errors else running[-1]
     where = f"In [{cell['execution_count']}]" if cell.get("execution_count") else "a cell"
     source = "".join(cell["source"]).splitlines()
-    lines = [f"The cell is {where}, id {cell.get('id', 'unknown')}:", "", *_indented(source[:LINES])]
+    lines = [f"The cell is {where}, id {cell.get('id', 'unknown')}:", "", *_indented(source)[:LINES]]
     lines += ["    ...", ""] if len(source) > LINES else [""]
     if error is None:
-        lines += ["The kernel stopped while this cell ran, perhaps for want of memory. The end of the log:", ""]
-        return [*lines, *_tail(log)]
+        stopped = "The kernel stopped while this cell ran, perhaps for want of memory. The end of the log:"
+        return [*lines, stopped, "", *_tail(log)]
     trace = COLOURS.sub("", "\n".join(error.get("traceback", []))).splitlines()
     message = f"{error.get('ename')}: {error.get('evalue')}".splitlines()
     # The traceback repeats the message at its end.
@@ -99,8 +96,8 @@ def _failed_cell(copy: Path, log: Path) -> list[str]:
 
 def _tail(log: Path) -> list[str]:
     lines = log.read_text("utf-8", "replace").splitlines() if log.is_file() else [f"({log} is not there)"]
-    return _indented(line[:160] for line in lines[-LINES:])
+    return _indented(lines[-LINES:])
 
 
-def _indented(lines: Iterable[str]) -> list[str]:
-    return [f"    {line}" for line in lines]
+def _indented(lines: list[str]) -> list[str]:
+    return [f"    {line[:160]}" for line in lines]
