@@ -9,7 +9,6 @@ import pytest
 
 import terminal
 from osteo_utils.study import paths
-from progress import Progress
 
 SNAKEMAKE_LOG = """Job stats:
 job      count
@@ -33,7 +32,7 @@ def test_progress_tells_what_runs_how_far_and_what_failed(home: Path) -> None:
     study, shown = paths.StudyPaths("smoke"), io.StringIO()
     study.logs.mkdir(parents=True)
     log = study.logs / "snakemake.log"
-    progress = Progress(study, shown)
+    progress = terminal.Progress(study, shown)
     progress.update()
     log.write_text(SNAKEMAKE_LOG + "Error in rule nb")
     (study.logs / "05.log").write_text("Executing Cell 11------\nEnding Cell 11---\nExecuting Cell 12------\n")

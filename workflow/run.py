@@ -17,7 +17,7 @@ import run_lock
 import terminal
 from command_line import Request
 from osteo_utils.study import config, paths, resources
-from progress import Progress
+from terminal import Progress
 
 # With one of these Snakemake answers a question instead of running; its answer belongs on the screen.
 QUESTIONS = set(
@@ -37,7 +37,7 @@ def exit_on(errors: type[Exception] | tuple[type[Exception], ...], code: int) ->
         sys.exit(code)
 
 
-def environment(cores: int | None = None) -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Variables for every program that is started from here."""
     child = {
         # The user's own ~/.keras/keras.json may name another backend or number format.
@@ -51,16 +51,9 @@ def environment(cores: int | None = None) -> dict[str, str]:
         "JUPYTER_PREFER_ENV_PATH": "1",
         "PYTHONNOUSERSITE": "1",
     }
-    if cores:
-        child["OSTEO_THREADS"] = str(cores)
     if found := gpus():
         child[resources.VISIBLE] = ",".join(found)
     return child
-
-
-def all_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def gpus() -> list[str]:
@@ -114,8 +107,7 @@ def snakemake_command(request: Request, study: paths.StudyPaths) -> list[str]:
     settings.write_text(json.dumps({"study": study.study, "gpus": count, **replaced_settings(request)}), "utf-8")
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(paths.code_root() / "workflow" / "Snakefile")]
     command += ["--directory", str(paths.home()), "--configfile", str(settings)]
-    command += ["--resources", f"gpus={count}"] if count else []
-    command += ["--cores", str(request.cores or all_cores())]
+    command += ["--cores", str(request.cores or "all"), "--resources", f"gpus={count}"]
     command += ["--rerun-triggers", "mtime", "--rerun-incomplete", "--nocolor"]
     return command + (["--forceall"] if request.force else []) + request.extra
 
@@ -128,7 +120,7 @@ def run_study(request: Request) -> int:
         if run_lock.clear_stale_locks(paths.home()):
             print("An earlier run was interrupted; going on from what it had finished.")
         command = snakemake_command(request, study)
-        options = {"env": environment(request.cores) | {run_lock.MARK: str(paths.home())}, "pass_fds": (lock,)}
+        options = {"env": environment() | {run_lock.MARK: str(paths.home())}, "pass_fds": (lock,)}
         if QUESTIONS & set(request.extra):
             return subprocess.run(command, **options).returncode
         return _run_and_follow(request, study, command, options)
@@ -136,7 +128,7 @@ def run_study(request: Request) -> int:
 
 def _run_and_follow(request: Request, study: paths.StudyPaths, command: list[str], options: dict[str, Any]) -> int:
     study.logs.mkdir(parents=True, exist_ok=True)
-    print(f"Study {study.study}, {request.cores or all_cores()} cores. Logs: {study.logs}", flush=True)
+    print(f"Study {study.study}, {request.cores or 'all'} cores. Logs: {study.logs}", flush=True)
     progress = Progress(study, sys.stdout)
     for number in CAUGHT:
         signal.signal(number, _interrupt)
