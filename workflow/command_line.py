@@ -89,11 +89,9 @@ def _parser(command: str) -> Parser:
         "--external": {"type": _folder, "metavar": "DIR"},
         "--osteopenia": {"type": partial(_one_of, parameters.OSTEOPENIA), "metavar": "RULE"},
         "--cores": {"type": _positive, "metavar": "N"},
-        "--force": {"action": "store_true"},
-        "--all": {"action": "store_true"},
     }
     for option in COMMANDS[command]:
-        parser.add_argument(option, **details[option])
+        parser.add_argument(option, **details.get(option, {"action": "store_true"}))
     return parser
 
 

@@ -17,7 +17,6 @@ import run_lock
 import terminal
 from command_line import Request
 from osteo_utils.study import config, paths, resources
-from terminal import Progress
 
 # With one of these Snakemake answers a question instead of running; its answer belongs on the screen.
 QUESTIONS = set(
@@ -128,8 +127,8 @@ def run_study(request: Request) -> int:
 
 def _run_and_follow(request: Request, study: paths.StudyPaths, command: list[str], options: dict[str, Any]) -> int:
     study.logs.mkdir(parents=True, exist_ok=True)
-    print(f"Study {study.study}, {request.cores or 'all'} cores. Logs: {study.logs}", flush=True)
-    progress = Progress(study, sys.stdout)
+    print(f"Study {study.study}, {request.cores or 'all'} cores. Logs: {study.logs}")
+    progress = terminal.Progress(study, sys.stdout)
     for number in CAUGHT:
         signal.signal(number, _interrupt)
     try:
@@ -155,7 +154,7 @@ def _run_and_follow(request: Request, study: paths.StudyPaths, command: list[str
             progress.line.close()
             at = ", ".join(progress.running) or "between two notebooks"
             stopped = f"Stopped by {number.name} during {at}. What is finished is kept."
-            print(f"\n{stopped} To go on:\n  {request.resume}", flush=True)
+            print(f"\n{stopped} To go on:\n  {request.resume}")
         return 128 + number
     if process.returncode != 0:
         print("\n".join(terminal.failure(progress.failed or progress.running, study, request.resume)), file=sys.stderr)
@@ -225,6 +224,7 @@ def main() -> int:
     commands = {"study": run_study, "own": run_study, "kaggle": download_and_run}
     commands |= {"publish": publish, "test": test, "lab": lab}
     request = command_line.parse(sys.argv[1:])
+    sys.stdout.reconfigure(line_buffering=True)
     try:
         return commands[request.command](request)
     except BrokenPipeError:

@@ -1,6 +1,5 @@
 """One run per home at a time, and a clean start after a run that was killed."""
 
-import fcntl
 import os
 import shutil
 import time
@@ -9,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
+from filelock import lock_descriptor
 
 # Every process of a run carries this variable, so that what a killed run left alive can be found.
 MARK = "OSTEO_RUN"
@@ -23,19 +23,14 @@ def hold(home: Path, about: str) -> Iterator[int]:
     """Hold `data/interim/.run.lock` of `home`; gives its file descriptor. Raises Busy, naming the other run.
 
     The lock is the system's, not the file: it goes when the last process that holds the descriptor ends. Hand the
-    descriptor to Snakemake, and a Snakemake that outlives this process still holds it. The library filelock keeps its
-    descriptor to itself and empties the file before it has the lock, so the system is asked directly.
+    descriptor to Snakemake, and a Snakemake that outlives this process still holds it.
     """
     path = home / "data" / "interim" / ".run.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise Busy(
-                f"another run is at work in {home}: {path.read_text('utf-8').strip() or 'unknown process'}. "
-                "Wait for it, or set OSTEO_HOME to another folder."
-            ) from None
+        if not lock_descriptor(file.fileno(), blocking=False):
+            other = path.read_text("utf-8").strip() or "unknown process"
+            raise Busy(f"another run is at work in {home}: {other}. Wait for it, or set OSTEO_HOME to another folder.")
         file.truncate(0)
         print(f"process {os.getpid()}, {about}, since {time.strftime('%Y-%m-%d %H:%M:%S')}", file=file, flush=True)
         yield file.fileno()
@@ -67,9 +62,8 @@ def still_at_work(home: Path) -> list[psutil.Process]:
     for process in psutil.process_iter(["name", "status", "environ", "cmdline", "cwd"]):
         about = process.info  # what another user's process keeps to itself is None
         marked = (about["environ"] or {}).get(MARK) == str(home)
-        by_hand = about["cwd"] == str(home) and any(
-            Path(part).name == "snakemake" for part in (about["cmdline"] or [])[:4]
-        )
+        names = [Path(part).name for part in (about["cmdline"] or [])[:4]]
+        by_hand = "snakemake" in names and about["cwd"] == str(home)
         if (marked or by_hand) and process.pid not in mine and about["status"] != psutil.STATUS_ZOMBIE:
             found.append(process)
     return found

@@ -5,14 +5,12 @@ import re
 import textwrap
 import time
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 from typing import Any, TextIO
 
 from tqdm import tqdm
 
 from osteo_utils.study import config, paths
-from osteo_utils.study.paths import StudyPaths
 
 # What Snakemake's log says of a notebook: it is planned, has started, has finished, has failed.
 EVENT = re.compile(
@@ -37,12 +35,6 @@ def _text(log: Path) -> str:
     return log.read_text("utf-8", "replace") if log.is_file() else ""
 
 
-@cache
-def cell_count(name: str) -> int:
-    """Cells of an executed notebook: those of its source, and one for the parameters that papermill injects."""
-    return len(json.loads((paths.notebooks_dir() / f"{name}.ipynb").read_text("utf-8"))["cells"]) + 1
-
-
 class Progress:
     """What the logs of a study say so far: Snakemake's, and papermill's for each notebook.
 
@@ -50,7 +42,7 @@ class Progress:
     kept up to date; elsewhere each notebook's start and end is a line.
     """
 
-    def __init__(self, study: StudyPaths, stream: TextIO) -> None:
+    def __init__(self, study: paths.StudyPaths, stream: TextIO) -> None:
         self.study, self.stream = study, stream
         self.started: dict[str, float] = {}
         self.finished: dict[str, float] = {}
@@ -68,12 +60,13 @@ class Progress:
         for name in [name for name in started if name not in self.started]:
             self.started[name] = time.monotonic()
             if self.line.disable:
-                self._print(f"  {name:<20} started")
+                tqdm.write(f"  {name:<20} started", self.stream)
         for name in [name for name in finished if name not in self.finished]:
             took = self.finished[name] = time.monotonic() - self.started.get(name, self.began)
-            self._print(f"  {name:<20} {duration(took):>12}   {len(self.finished)} of {total}")
+            tqdm.write(f"  {name:<20} {duration(took):>12}   {len(self.finished)} of {total}", self.stream)
         self.line.total, self.line.n = total or None, len(finished)
-        self.line.set_description_str("; ".join(map(self._state, self.running)) or "looking what there is to do")
+        if not self.line.disable:
+            self.line.set_description_str("; ".join(map(self._state, self.running)) or "looking what there is to do")
 
     @property
     def running(self) -> list[str]:
@@ -86,13 +79,11 @@ class Progress:
         return int(found[-1]) if found else 0
 
     def _state(self, name: str) -> str:
+        cells = json.loads((paths.notebooks_dir() / f"{name}.ipynb").read_text("utf-8"))["cells"]
         at = self.cell(name)
-        place = f"cell {at} of {cell_count(name)}" if at else "starting"
+        # papermill adds one cell, the parameters that it injects.
+        place = f"cell {at} of {len(cells) + 1}" if at else "starting"
         return f"{name}  {place}  {duration(time.monotonic() - self.started[name])}"
-
-    def _print(self, line: str) -> None:
-        tqdm.write(line, file=self.stream)
-        self.stream.flush()
 
 
 def claims_table(claims: list[dict[str, Any]], width: int = 100) -> list[str]:
@@ -115,7 +106,7 @@ def _fit(text: str, size: int) -> str:
     return text.ljust(size) if len(text) <= size else text[: size - 1] + "…"
 
 
-def summary(study: StudyPaths, seconds: float, width: int = 100) -> list[str]:
+def summary(study: paths.StudyPaths, seconds: float, width: int = 100) -> list[str]:
     """Where the report is, the claims, and how long it took."""
     lines = ["No claims yet: notebook 08 has not run."]
     if study.claims.is_file():
@@ -132,7 +123,7 @@ def summary(study: StudyPaths, seconds: float, width: int = 100) -> list[str]:
     return ["", *lines, *(" " * 11 + line for line in listed)]
 
 
-def failure(failed: list[str], study: StudyPaths, resume: str) -> list[str]:
+def failure(failed: list[str], study: paths.StudyPaths, resume: str) -> list[str]:
     """One screen about a run that failed: the cell of the first notebook, its error, the log, and how to go on."""
     log = study.logs / (f"{failed[0][:2]}.log" if failed else "snakemake.log")
     if failed:
