@@ -11,6 +11,7 @@ from snakemake.common.configfile import load_configfile
 
 import command_line
 import run
+import run_lock
 from osteo_utils.study import config, paths
 
 
@@ -168,6 +169,8 @@ def test_gpus_are_those_that_nvidia_smi_lists_or_the_user_names(
 def test_kernels_get_settings_of_the_project_not_of_the_user(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KERAS_HOME", raising=False)
     child = run.environment()
+    # JupyterLab and the tests are no part of a run: what ends a run must leave them alone.
+    assert run_lock.MARK not in child
     settings = Path(child["IPYTHONDIR"]) / "profile_default" / "ipython_kernel_config.py"
     assert "log_level = 40" in settings.read_text("utf-8")
     assert Path(child["KERAS_HOME"]).is_relative_to(home)

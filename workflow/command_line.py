@@ -14,7 +14,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from osteo_utils.study import parameters, paths
 
 DEFAULT_STUDY = "phantom"
-# The command `study` is never typed: the name of a study stands for it.
 COMMANDS = {
     "study": ("--data", "--external", "--osteopenia", "--cores", "--force"),
     "own": ("--data", "--name", "--external", "--osteopenia", "--cores", "--force"),
@@ -23,6 +22,8 @@ COMMANDS = {
     "test": ("--all", "--cores"),
     "lab": (),
 }
+# `study` is never typed: the name of a study stands for it.
+TYPED = [command for command in COMMANDS if command != "study"]
 
 
 @dataclass
@@ -65,12 +66,12 @@ def parse(arguments: Sequence[str]) -> Request:
     resume = ["./run_all.sh", *(word for word in words if word != "--force"), *(["--", *extra] if extra else [])]
     if not words or words[0].startswith("-"):
         words.insert(0, DEFAULT_STUDY)
-    command = words.pop(0) if words[0] in COMMANDS else "study"
+    command = words.pop(0) if words[0] in TYPED else "study"
     request = Request(command, study="knee744" if command == "kaggle" else "", resume=shlex.join(resume))
     parser = _parser(command)
     _, unknown = parser.parse_known_args(words, request)
     request.extra = unknown + extra
-    if wrong := [] if command in ("test", "lab") else request.extra if command == "publish" else unknown:
+    if wrong := {"test": [], "lab": [], "publish": request.extra}.get(command, unknown):
         hint = parameters.nearest(wrong[0].partition("=")[0], COMMANDS[command])
         parser.error(f"unexpected {wrong[0]!r}; {hint}")
     if command == "own" and not (request.data and request.name):
@@ -79,9 +80,10 @@ def parse(arguments: Sequence[str]) -> Request:
 
 
 def _parser(command: str) -> Parser:
-    parser = Parser(prog="./run_all.sh" + f" {command}" * (command != "study"), add_help=False, allow_abbrev=False)
+    program = "./run_all.sh" if command == "study" else f"./run_all.sh {command}"
+    parser = Parser(prog=program, add_help=False, allow_abbrev=False)
     if command in ("study", "publish"):
-        known = [*studies(), *(name for name in COMMANDS if command == "study" and name != "study")]
+        known = studies() + (TYPED if command == "study" else [])
         parser.add_argument("study", metavar="STUDY", type=partial(_one_of, known))
     details = {
         "--data": {"type": _folder, "metavar": "DIR"},
