@@ -222,7 +222,7 @@ fi
 if ! ready; then
     find_python
     # A mistyped word should not cost an installation first.
-    if [ -n "$base" ]; then "$base" "$root/workflow/words.py" "$@" || exit $?; fi
+    if [ -n "$base" ]; then "$base" "$root/workflow/command_line.py" "$@" || exit $?; fi
     make_environment
 fi
 exec "$python" "$root/workflow/run.py" "$@"

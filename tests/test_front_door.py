@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-import words
-from osteo_utils.study import parameters, paths
+import command_line
+from osteo_utils.study import paths
 
 ROOT = paths.code_root()
 SHELL_TOOLS = "bash dirname sed grep cat rm mkdir touch env tail printf true sleep ln".split()
@@ -36,9 +36,9 @@ class Door:
 
     def __init__(self, folder: Path) -> None:
         self.root, self.bin, self.calls = folder / "project", folder / "bin", folder / "calls"
-        for name in ("run_all.sh", "requirements.lock", "requirements-gpu.lock", "workflow/words.py"):
+        for name in ("run_all.sh", "requirements.lock", "requirements-gpu.lock", "workflow/command_line.py"):
             self.copy(name)
-        for name in ("__init__.py", "study/__init__.py", "study/paths.py"):
+        for name in ("__init__.py", "study/__init__.py", "study/paths.py", "study/parameters.py"):
             self.copy(f"osteo_utils/{name}")
         self.copy("config/phantom.yaml")
         (self.root / "workflow" / "run.py").write_text("import sys\nprint('run', *sys.argv[1:])\n")
@@ -80,9 +80,9 @@ def door(tmp_path: Path) -> Door:
 def test_help_needs_no_python_and_names_every_word_and_option(door: Door) -> None:
     done = door("--help")
     assert (done.returncode, done.stderr) == (0, "")
-    for word in {*words.OPTIONS} - {"study"}:
+    for word in command_line.TYPED:
         assert f"./run_all.sh {word}" in done.stdout
-    for option in {option for options in words.OPTIONS.values() for option in options}:
+    for option in {option for options in command_line.COMMANDS.values() for option in options}:
         assert option in done.stdout
     for variable in set(re.findall(r"\bOSTEO_[A-Z_]+", (ROOT / "run_all.sh").read_text("utf-8"))):
         assert variable in done.stdout
@@ -103,9 +103,10 @@ def test_help_needs_no_python_and_names_every_word_and_option(door: Door) -> Non
         (["knee744", "--osteopenia", "osteoporos"], "'osteoporosis'"),
     ],
 )
-def test_a_wrong_word_gets_the_nearest_right_one(said: list[str], meant: str) -> None:
-    with pytest.raises(words.Unusable, match=f"did you mean {meant}"):
-        words.parse(said)
+def test_a_wrong_word_gets_the_nearest_right_one(said: list[str], meant: str, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        command_line.parse(said)
+    assert f"did you mean {meant}?" in capsys.readouterr().err
 
 
 def test_a_wrong_word_costs_no_installation(door: Door) -> None:
@@ -117,20 +118,20 @@ def test_a_wrong_word_costs_no_installation(door: Door) -> None:
     assert not door.calls.exists()
 
 
-def test_an_external_set_and_a_rule_are_understood(tmp_path: Path) -> None:
+def test_an_external_set_and_a_rule_are_understood(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     said = ["own", "--data", str(tmp_path), "--name", "mine", f"--external={tmp_path}", "--osteopenia", "normal"]
-    request = words.parse(said)
+    request = command_line.parse(said)
     assert (request.external, request.osteopenia) == (tmp_path.resolve(), "normal")
-    assert words.OSTEOPENIA == parameters.OSTEOPENIA
-    with pytest.raises(words.Unusable, match=r"--external '.*/none' does not exist; expected a folder"):
-        words.parse(["phantom", "--external", str(tmp_path / "none")])
+    with pytest.raises(SystemExit, match="2"):
+        command_line.parse(["phantom", "--external", str(tmp_path / "none")])
+    assert re.search(r"--external: '.*/none' does not exist; expected a folder", capsys.readouterr().err)
 
 
 def test_what_follows_two_dashes_is_not_read() -> None:
-    request = words.parse(["phantom", "--cores=3", "--", "--force", "--nonsense"])
+    request = command_line.parse(["phantom", "--cores=3", "--", "--force", "--nonsense"])
     assert (request.cores, request.force, request.extra) == (3, False, ["--force", "--nonsense"])
-    assert words.parse([]).study == "phantom"
-    assert words.parse(["test", "--all", "-k", "fold"]).extra == ["-k", "fold"]
+    assert command_line.parse([]).study == "phantom"
+    assert command_line.parse(["test", "--all", "-k", "fold"]).extra == ["-k", "fold"]
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-import guard
+import run_lock
 from osteo_utils.study import paths
 
 
 class TestOneRunAtATime:
-    HOLD = "import sys, time, pathlib; sys.path.insert(0, sys.argv[1]); import guard\n"
-    HOLD += "with guard.only_run(pathlib.Path(sys.argv[2]), 'study smoke'):\n    print('held', flush=True)\n    time.sleep(60)"
+    HOLD = "import sys, time, pathlib; sys.path.insert(0, sys.argv[1]); import run_lock\n"
+    HOLD += "with run_lock.hold(pathlib.Path(sys.argv[2]), 'study smoke'):\n    print('held', flush=True)\n    time.sleep(60)"
 
     def hold(self, home: Path) -> subprocess.Popen:
         workflow = str(paths.code_root() / "workflow")
@@ -27,7 +27,7 @@ class TestOneRunAtATime:
     def test_a_second_run_is_told_who_is_at_work(self, home: Path) -> None:
         other = self.hold(home)
         try:
-            with pytest.raises(guard.Busy, match=f"process {other.pid}, study smoke"), guard.only_run(home, "x"):
+            with pytest.raises(run_lock.Busy, match=f"process {other.pid}, study smoke"), run_lock.hold(home, "x"):
                 pytest.fail("two runs at once")
         finally:
             other.kill()
@@ -37,19 +37,19 @@ class TestOneRunAtATime:
         other = self.hold(home)
         other.send_signal(signal.SIGKILL)
         other.wait()
-        with guard.only_run(home, "x"):
+        with run_lock.hold(home, "x"):
             assert f"process {os.getpid()}" in (home / "data" / "interim" / ".run.lock").read_text()
 
     def test_the_lock_lives_as_long_as_a_program_that_was_handed_it(self, home: Path) -> None:
-        with guard.only_run(home, "x") as lock:
+        with run_lock.hold(home, "x") as lock:
             heir = subprocess.Popen(["sleep", "60"], pass_fds=(lock,))
         try:
-            with pytest.raises(guard.Busy), guard.only_run(home, "y"):
+            with pytest.raises(run_lock.Busy), run_lock.hold(home, "y"):
                 pytest.fail("two runs at once")
         finally:
             heir.kill()
             heir.wait()
-        with guard.only_run(home, "y"):
+        with run_lock.hold(home, "y"):
             pass
 
 
@@ -62,20 +62,20 @@ class TestStaleLocks:
         return folder
 
     def test_are_removed_when_nothing_is_alive(self, home: Path, locks: Path) -> None:
-        assert guard.clear_stale_locks(home) is True
+        assert run_lock.clear_stale_locks(home) is True
         assert not locks.exists()
-        assert guard.clear_stale_locks(home) is False
+        assert run_lock.clear_stale_locks(home) is False
 
     def test_stay_while_something_of_the_run_is_alive(self, home: Path, locks: Path) -> None:
-        orphan = subprocess.Popen(["sleep", "60"], env={**os.environ, guard.MARK: str(home)})
+        orphan = subprocess.Popen(["sleep", "60"], env={**os.environ, run_lock.MARK: str(home)})
         try:
-            with pytest.raises(guard.Busy, match=str(orphan.pid)):
-                guard.clear_stale_locks(home, patience=0.2)
+            with pytest.raises(run_lock.Busy, match=str(orphan.pid)):
+                run_lock.clear_stale_locks(home, patience=0.2)
             assert locks.exists()
         finally:
-            guard.end_all([psutil.Process(orphan.pid)])
+            run_lock.end([psutil.Process(orphan.pid)])
             orphan.wait()
-        assert guard.clear_stale_locks(home) is True
+        assert run_lock.clear_stale_locks(home) is True
 
 
 def test_ending_does_not_stop_at_a_process_that_refuses() -> None:
@@ -85,6 +85,6 @@ def test_ending_does_not_stop_at_a_process_that_refuses() -> None:
     deaf = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
     assert deaf.stdout.readline() == b"deaf\n"
     began = time.monotonic()
-    guard.end_all([psutil.Process(deaf.pid)], grace=0.3)
+    run_lock.end([psutil.Process(deaf.pid)], grace=0.3)
     assert not psutil.pid_exists(deaf.pid)
     assert time.monotonic() - began < 10

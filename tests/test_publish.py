@@ -40,8 +40,8 @@ class TestPublish:
         return folder
 
     def published(self, reports: Path, dataset: str, private: tuple[Path, ...] = ()) -> set[str]:
-        done = publish(reports, reports.parent / "published" / "some", dataset, private)
-        return {name.as_posix() for name in done.files}
+        files, _ = publish(reports, reports.parent / "published" / "some", dataset, list(private))
+        return {name.as_posix() for name in files}
 
     NUMBERS = frozenset(["claims.json", "metrics/02_eda.json", "tables/metrics.csv", "figures/roc.png"])
     NAMING = frozenset(["tables/films.csv", "predictions/vgg16.csv"])

@@ -1,4 +1,4 @@
-"""What stands behind `run_all.sh`: bad input, the command line of Snakemake, the machine."""
+"""What stands behind `run_all.sh`: bad input, the command line of Snakemake, the run."""
 
 import os
 import shlex
@@ -6,11 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
+from snakemake.common.configfile import load_configfile
 
-import machine
+import command_line
 import run
-import words
-from osteo_utils.study import config
+import run_lock
+from osteo_utils.study import config, paths
 
 
 def classes(folder: Path, **counts: int) -> Path:
@@ -23,7 +25,10 @@ def classes(folder: Path, **counts: int) -> Path:
 
 def answer(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     monkeypatch.setattr(sys, "argv", ["run.py", *arguments])
-    return run.main()
+    try:
+        return run.main()
+    except SystemExit as ended:
+        return ended.code
 
 
 class TestBadInput:
@@ -95,29 +100,47 @@ def test_own_makes_a_study_that_can_be_named_afterwards(home, tmp_path, monkeypa
 
 
 def test_the_command_line_of_snakemake(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "gpus", list)
-    plain = run.snakemake_command(words.parse(["phantom", "--cores", "2"]), "phantom")
+    monkeypatch.setattr(run, "gpus", list)
+    phantom = paths.StudyPaths("phantom")
+    plain = run.snakemake_command(command_line.parse(["phantom", "--cores", "2"]), phantom)
     assert "--forceall" not in plain
     assert plain[plain.index("--directory") + 1] == str(home)
     assert plain[plain.index("--cores") + 1] == "2"
-    forced = run.snakemake_command(words.parse(["phantom", "--force", "--", "--until", "nb02"]), "phantom")
+    forced = run.snakemake_command(command_line.parse(["phantom", "--force", "--", "--until", "nb02"]), phantom)
     assert forced[-3:] == ["--forceall", "--until", "nb02"]
-    monkeypatch.setattr(machine, "gpus", lambda: ["0", "1", "2", "3"])
-    assert run.snakemake_command(words.parse(["phantom"]), "phantom").count("gpus=4") == 2
+    monkeypatch.setattr(run, "gpus", lambda: ["0", "1", "2", "3"])
+    assert run.snakemake_command(command_line.parse(["phantom"]), phantom).count("gpus=4") == 1
 
 
-def test_what_was_said_of_the_data_reaches_snakemake_and_the_command_to_go_on(
-    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(machine, "gpus", list)
-    others = classes(tmp_path / "other films", normal=1, osteoporosis=1)
-    said = ["knee744", "--external", str(others), "--osteopenia", "normal", "--cores", "2"]
-    request = words.parse(said)
-    command = run.snakemake_command(request, "knee744")
-    assert {f"external_dir={others}", "osteopenia=normal"} <= set(command)
-    again = shlex.split(run.resume_command(request))
+def test_the_command_to_go_on_asks_for_the_same(tmp_path: Path) -> None:
+    typed = [
+        "knee744",
+        "--external",
+        str(classes(tmp_path / "other films", normal=1)),
+        "--osteopenia",
+        "normal",
+        "--cores",
+        "2",
+    ]
+    request = command_line.parse([*typed, "--", "--until", "nb02"])
+    again = shlex.split(command_line.parse([*typed, "--force", "--", "--until", "nb02"]).resume)
     assert again[0] == "./run_all.sh"
-    assert words.parse(again[1:]) == request
+    assert command_line.parse(again[1:]) == request
+
+
+def test_settings_arrive_in_the_parameters_as_they_were_typed(home: Path, tmp_path: Path, monkeypatch) -> None:
+    films, others = (classes(tmp_path / name, normal=1, osteoporosis=1) for name in ("set: two #2", "{1e3} 'no' \"é\""))
+    options = ["--data", str(films), "--external", str(others), "--osteopenia", "normal"]
+    assert answer(monkeypatch, "knee744", *options, "--", "--list-rules") == 0
+    parameters = yaml.safe_load((paths.StudyPaths("knee744").params / "01.yaml").read_text("utf-8"))
+    assert (parameters["data_dir"], parameters["external_dir"]) == (str(films), str(others))
+
+
+@pytest.mark.parametrize("name", ["no", "null", "e3"])
+def test_a_study_may_have_a_name_that_yaml_reads_otherwise(name: str, home: Path, tmp_path: Path) -> None:
+    request = command_line.parse(["phantom"])
+    command = run.snakemake_command(request, paths.StudyPaths(name))
+    assert load_configfile(command[command.index("--configfile") + 1])["study"] == name
 
 
 def test_an_own_study_is_made_with_its_external_set(home, tmp_path, monkeypatch) -> None:
@@ -135,19 +158,20 @@ def test_gpus_are_those_that_nvidia_smi_lists_or_the_user_names(
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     for name in ("OSTEO_LOCK", "CUDA_VISIBLE_DEVICES"):
         monkeypatch.delenv(name, raising=False)
-    assert machine.gpus() == ["0", "1"]
-    assert machine.environment()["CUDA_VISIBLE_DEVICES"] == "0,1"
+    assert run.gpus() == ["0", "1"]
+    assert run.environment()["CUDA_VISIBLE_DEVICES"] == "0,1"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", " 1 ")
-    assert machine.gpus() == ["1"]
+    assert run.gpus() == ["1"]
     monkeypatch.setenv("OSTEO_LOCK", "cpu")
-    assert machine.gpus() == []
+    assert run.gpus() == []
 
 
 def test_kernels_get_settings_of_the_project_not_of_the_user(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KERAS_HOME", raising=False)
-    child = machine.environment(cores=1)
+    child = run.environment()
+    # JupyterLab and the tests are no part of a run: what ends a run must leave them alone.
+    assert run_lock.MARK not in child
     settings = Path(child["IPYTHONDIR"]) / "profile_default" / "ipython_kernel_config.py"
     assert "log_level = 40" in settings.read_text("utf-8")
     assert Path(child["KERAS_HOME"]).is_relative_to(home)
-    assert child["OSTEO_THREADS"] == "1"
     assert child["PATH"].split(os.pathsep)[0] == str(Path(sys.executable).parent)

@@ -7,9 +7,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-import screens
-from osteo_utils.study import config, paths
-from progress import Progress, spoken
+import terminal
+from osteo_utils.study import paths
 
 SNAKEMAKE_LOG = """Job stats:
 job      count
@@ -29,14 +28,15 @@ rule nb05:
 """
 
 
-def test_progress_tells_what_runs_how_far_and_what_failed(tmp_path: Path) -> None:
-    log, shown = tmp_path / "snakemake.log", io.StringIO()
-    progress = Progress(log, tmp_path, config.NOTEBOOKS, {"05_resnet50": 30}, shown)
+def test_progress_tells_what_runs_how_far_and_what_failed(home: Path) -> None:
+    study, shown = paths.StudyPaths("smoke"), io.StringIO()
+    study.logs.mkdir(parents=True)
+    log = study.logs / "snakemake.log"
+    progress = terminal.Progress(study, shown)
     progress.update()
     log.write_text(SNAKEMAKE_LOG + "Error in rule nb")
-    (tmp_path / "05.log").write_text("Executing Cell 11------\nEnding Cell 11---\nExecuting Cell 12------\n")
+    (study.logs / "05.log").write_text("Executing Cell 11------\nEnding Cell 11---\nExecuting Cell 12------\n")
     progress.update()
-    assert progress.to_run == ["04_vgg16", "05_resnet50"]
     assert (list(progress.finished), progress.running) == (["04_vgg16"], ["05_resnet50"])
     assert progress.cell("05_resnet50") == 12
     assert "1 of 2" in shown.getvalue()
@@ -49,8 +49,8 @@ def test_progress_tells_what_runs_how_far_and_what_failed(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("seconds", "text"), [(8.4, "8 s"), (59.6, "1 min 00 s"), (125, "2 min 05 s"), (3725, "1 h 02 min")]
 )
-def test_durations_are_spoken(seconds: float, text: str) -> None:
-    assert spoken(seconds) == text
+def test_durations_are_as_people_say_them(seconds: float, text: str) -> None:
+    assert terminal.duration(seconds) == text
 
 
 def executed(path: Path, *cells: nbformat.NotebookNode) -> None:
@@ -73,7 +73,7 @@ def test_a_failure_is_one_screen_with_cell_error_and_what_to_do(home: Path) -> N
         nbformat.v4.new_code_cell("fine()"),
         nbformat.v4.new_code_cell(source, execution_count=7, outputs=[error], id="eda-09"),
     )
-    lines = screens.failure("02_eda", study, "./run_all.sh smoke")
+    lines = terminal.failure(["02_eda"], study, "./run_all.sh smoke")
     text = "\n".join(lines)
     assert len(lines) <= 40
     assert "\x1b" not in text
@@ -91,7 +91,7 @@ def test_a_kernel_that_died_is_told_by_the_cell_that_was_running(home: Path) -> 
     executed(study.notebooks / "05_resnet50.ipynb", cell)
     study.logs.mkdir(parents=True)
     (study.logs / "05.log").write_text("nbclient.exceptions.DeadKernelError: Kernel died\n")
-    text = "\n".join(screens.failure("05_resnet50", study, "again"))
+    text = "\n".join(terminal.failure(["05_resnet50"], study, "again"))
     assert "fit_all()" in text
     assert "want of memory" in text
     assert "DeadKernelError" in text
@@ -111,12 +111,12 @@ def test_the_summary_shows_claims_in_ten_lines_and_where_the_report_is(home: Pat
     study.claims.write_text(json.dumps([claim(number) for number in range(1, count + 1)]))
     (study.metrics / "04_vgg16.json").write_text(json.dumps({"_run": {"seconds": 83.0}}))
     (study.reports / "report.html").touch()
-    table = screens.claims_table(json.loads(study.claims.read_text()), width=90)
+    table = terminal.claims_table(json.loads(study.claims.read_text()), width=90)
     assert len(table) <= 10
     assert max(map(len, table)) <= 90
     assert "0.81 [0.77, 0.85]" in table[1]
     assert "not reproduced" in table[1]
-    text = "\n".join(screens.summary(study, 130))
+    text = "\n".join(terminal.summary(study, 130))
     assert str(study.reports / "report.html") in text
     assert "04 1 min 23 s" in text
     assert "2 min 10 s in all" in text
