@@ -40,7 +40,7 @@ def test_a_notebook_leads_to_the_glossary_near_its_top(notebook: str) -> None:
     "word",
     sorted(
         {*parameters.PROTOCOLS, *parameters.RECIPES, *parameters.VIEWS, *parameters.VARIANTS}
-        | {*definitions.MISTAKES, "external"}
+        | {*definitions.TERMS, "external"}
     ),
 )
 def test_every_protocol_recipe_view_and_variant_is_explained(word: str) -> None:
