@@ -96,7 +96,7 @@ def write_store(path: Path, n: int, bases: int, share: float, seed: int) -> pd.D
 
 def audited(store: Path, manifest: pd.DataFrame, report: multiprocessing.SimpleQueue) -> None:
     """Compare the films of a store; put seconds by stage, peak memory in MiB, recall and knees joined on `report`."""
-    spent = {"portraits": 0.0, "neighbours": 0.0}
+    spent = {"thumbnails": 0.0, "neighbours": 0.0}
     peak, stop = [0], threading.Event()
 
     def watch() -> None:
@@ -112,7 +112,7 @@ def audited(store: Path, manifest: pd.DataFrame, report: multiprocessing.SimpleQ
 
         return run
 
-    copies.of_store = timed("portraits", copies.of_store)
+    copies.of_store = timed("thumbnails", copies.of_store)
     copies.neighbours = timed("neighbours", copies.neighbours)
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
