@@ -267,3 +267,10 @@ def test_the_examples_of_a_conflict_show_both_labels() -> None:
     )
     shown = groups.examples(table, seed=0)
     assert shown.image_id.tolist() == ["normal/1", "osteoporosis/1", "normal/3", "normal/4"]
+
+
+def test_where_each_folder_is_a_class_of_its_own_no_rule_for_osteopenia_is_told() -> None:
+    names = ["abnormal", "normal", "osteopenia", "osteoporosis"]
+    about = {"image_id": names, "class_name": names, "sha256": names, "status": "ok", "label": range(4)}
+    table = pd.DataFrame({"image_id": names, "group": range(4), "relation": "unique", "conflict": 0})
+    assert not groups.flow(pd.DataFrame(about), table).step.str.contains("osteopenia").any()

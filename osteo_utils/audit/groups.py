@@ -149,8 +149,10 @@ def _osteopenia(files: pd.DataFrame, text: str) -> list[tuple]:
     if films.empty:
         return []
     label = films["label"].iloc[0]
-    known = [name for name, number in LABELS.items() if number == label] if pd.notna(label) else []
-    return [(text.format(*known), len(films), pd.NA, False)]
+    alike = set(files.loc[files["label"] == label, "class_name"]) if pd.notna(label) else set()
+    counted_as = sorted(alike & set(LABELS))
+    # In an audit where each folder is a class of its own there is no rule to tell of.
+    return [(text.format(*counted_as), len(films), pd.NA, False)] if counted_as or pd.isna(label) else []
 
 
 def examples(table: pd.DataFrame, seed: int, n_groups: int = 6) -> pd.DataFrame:
