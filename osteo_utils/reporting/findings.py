@@ -201,7 +201,6 @@ def limits(metrics: Metrics, runs: Runs, dataset: str) -> list[str]:
     found = [registry.get(dataset).labels, *([] if "external/files" in metrics else [ONE_SET]), *LIMITS]
     if len(seeds) == 1:
         found.append(
-            f"Headline numbers come from one split seed only ({seeds[0]}): another deal of the folds would move every "
-            "number."
+            f"Headline numbers come from one split seed only ({seeds[0]}): another split would move every number."
         )
     return found
