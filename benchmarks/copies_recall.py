@@ -4,7 +4,7 @@
 
 Synthetic knees, all different; copies of some of them, altered in 12 ways at three strengths each, each copy of a knee
 of its own where there are enough. Writes `copies_recall.csv` and prints it. The same alterations, fewer of them, are
-a test (`tests/test_copies_recall.py`).
+a test (`tests/test_copies.py`).
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""GPUs, tried without one: which words are understood, mixed precision, and fits shared out among processes."""
+"""Fits on GPUs, tried without one: mixed precision, and fits shared out among processes."""
 
 from pathlib import Path
 
-import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,6 +14,8 @@ from osteo_utils.sources import weights
 from osteo_utils.study import results
 
 SIZE, N = 64, 12
+
+
 # Random networks give large activations, on which larger steps would run away.
 WHOLE = Recipe("all", epochs=2, batch_size=4, learning_rate=1e-5)
 
@@ -35,44 +36,6 @@ def films() -> Activations:
 def folds(count: int = 2) -> list[Fold]:
     table = pd.DataFrame({"image_id": [str(n) for n in range(N)], "label": np.arange(N) // (N // 2)})
     return [Fold("grouped", 0, n, table.assign(group=range(N), fold=np.arange(N) % count)) for n in range(count)]
-
-
-def test_words_that_are_not_understood_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not recipes.shares_batches()
-    monkeypatch.setenv(recipes.SHARE, "batch")
-    with pytest.raises(ValueError, match="expected 'fits' or 'batches'"):
-        recipes.shares_batches()
-    monkeypatch.setenv(recipes.SHARE, "batches")
-    monkeypatch.setattr(keras.config, "backend", lambda: "torch")
-    with pytest.raises(ValueError, match="set KERAS_BACKEND=jax"):
-        recipes.shares_batches()
-
-
-def test_a_dtype_policy_lasts_as_long_as_its_block() -> None:
-    before = keras.config.dtype_policy().name
-    with pytest.raises(RuntimeError), recipes.precision(recipes.MIXED):
-        assert keras.config.dtype_policy().name == recipes.MIXED
-        raise RuntimeError
-    assert keras.config.dtype_policy().name == before
-
-
-@pytest.mark.parametrize("backbone", ["vgg16", "resnet50"])
-def test_in_mixed_precision_only_the_convolutions_compute_in_half_the_bits(backbone: str) -> None:
-    drawn = weights.random(backbone, seed=2)
-    single, mixed = (
-        backbones.tail(backbone, drawn, seed=3, image_size=SIZE, cut="all", precision=one)
-        for one in (recipes.SINGLE, recipes.MIXED)
-    )
-    computes = {layer.name: layer.compute_dtype for layer in mixed.layers if layer.weights}
-    assert {computes[layer.name] for layer in mixed.layers if isinstance(layer, keras.layers.Conv2D)} == {"bfloat16"}
-    assert computes["head"] == mixed.get_layer("pool").compute_dtype == "float32"
-    assert {variable.dtype for variable in mixed.variables if "seed" not in variable.path} == {"float32"}
-    images = np.random.default_rng(0).integers(0, 256, (N, SIZE, SIZE)).astype(np.uint8)
-    exact, rounded = (backbones.outputs(model, images)[:, 0] for model in (single, mixed))
-    assert rounded.dtype == np.float32
-    # A bfloat16 has 8 bits for a number, so that a network of dozens of layers is right to a few per cent.
-    np.testing.assert_allclose(rounded, exact, atol=0.1 * np.abs(exact).max())
-    assert np.abs(rounded - exact).max() > 0
 
 
 def test_a_whole_network_on_a_gpu_is_trained_in_mixed_precision_and_kept_in_single(
@@ -110,14 +73,3 @@ def test_fits_shared_out_among_gpus_are_those_of_a_single_one(
     shared = training.gather(training.fit_missing(folds(3), recipe, seen, pretrained, tmp_path / "shared"))[0]
     assert not fitted_here, "what the other processes fitted was not taken for what was wanted"
     pd.testing.assert_frame_equal(shared, alone, atol=1e-5, rtol=0)
-
-
-def test_views_in_files_are_named_and_others_are_carried_to_another_process(tmp_path: Path) -> None:
-    kept = np.arange(24, dtype=np.float16).reshape(2, 3, 4)
-    np.save(tmp_path / "view.npy", kept)
-    stored = np.load(tmp_path / "view.npy", mmap_mode="r")
-    given = Activations("vgg16", "full", SIZE, (stored, stored[:, ::-1], kept), "key")
-    packed = given.packed()
-    assert packed.views[0] == tmp_path / "view.npy"
-    for before, after in zip(given.views, packed.unpacked().views, strict=True):
-        np.testing.assert_array_equal(after, before)

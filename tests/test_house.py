@@ -14,6 +14,15 @@ WINGS = [
     "evidence", "reporting",
 ]  # fmt: skip
 MOST_ROOMS, MOST_LINES, FEWEST_LINES = 12, 300, 60
+# Rooms that are tested through another: they have no other door, or one fixture serves both.
+TESTED_IN = {
+    "paths": "config", "parameters": "config",  # every parameter and folder is met by reading a study
+    "shapes": "drawing",  # curves and shells show in drawn bones alone
+    "kaggle_command": "download", "weight_files": "weights",  # one stand-in for the network serves both
+    "predict": "own_films",  # its page needs the same fitted study
+    "style": "figures", "intervals": "figures",  # drawn through `figures`, each on the same tables
+    "text": "report", "contents": "report",  # printed by the report
+}  # fmt: skip
 ROOMS = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
 
 
@@ -83,3 +92,13 @@ def test_the_written_plan_names_every_room_and_no_other() -> None:
             wing = first.strip("`") or wing
             named.update((wing, room) for room in re.findall(r"`(\w+)`", second))
     assert {entry for entry in named if entry[0] in WINGS} == {(room.parent.name, room.stem) for room in ROOMS}
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.relative_to(PACKAGE).as_posix())
+def test_a_room_has_tests_of_its_name(room: Path) -> None:
+    assert (Path(__file__).parent / f"test_{TESTED_IN.get(room.stem, room.stem)}.py").is_file()
+
+
+def test_only_rooms_without_tests_of_their_own_are_tested_in_another() -> None:
+    assert set(TESTED_IN) <= {room.stem for room in ROOMS}
+    assert not [name for name in TESTED_IN if (Path(__file__).parent / f"test_{name}.py").is_file()]

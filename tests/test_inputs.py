@@ -1,11 +1,14 @@
 """Films as the networks meet them: variants, the view around the knee, and what happens where a mask was flagged."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from osteo_utils.images.image_store import content_box, to_store
 from osteo_utils.networks import inputs
+from osteo_utils.networks.inputs import Activations
 from osteo_utils.study import config, results
 from osteo_utils.study.paths import StudyPaths
 
@@ -68,3 +71,17 @@ def test_knee_view_without_knees_says_what_to_do(run, images):
     results.write_table(run.paths.tables / "masks.csv", table)
     with pytest.raises(ValueError, match="lacks \\['knee_y'\\]; the classical method finds no joint"):
         inputs.square_films(run, images, "full", "knee", 64)
+
+
+SIZE, N = 64, 12
+
+
+def test_views_in_files_are_named_and_others_are_carried_to_another_process(tmp_path: Path) -> None:
+    kept = np.arange(24, dtype=np.float16).reshape(2, 3, 4)
+    np.save(tmp_path / "view.npy", kept)
+    stored = np.load(tmp_path / "view.npy", mmap_mode="r")
+    given = Activations("vgg16", "full", SIZE, (stored, stored[:, ::-1], kept), "key")
+    packed = given.packed()
+    assert packed.views[0] == tmp_path / "view.npy"
+    for before, after in zip(given.views, packed.unpacked().views, strict=True):
+        np.testing.assert_array_equal(after, before)

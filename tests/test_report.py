@@ -12,13 +12,19 @@ import pandas as pd
 import pytest
 
 from osteo_utils.evidence import claims
-from osteo_utils.reporting import figures, films, findings, report, tables
+from osteo_utils.reporting import figures, films, findings, report
 from osteo_utils.study import results, runtime
 from osteo_utils.study.paths import StudyPaths
 
 STUDY = "made_up"
+
+
 WHERE = "n = 40 files in 30 groups · made up · grouped"
+
+
 LAB = {"grouped": 0.70, "grouped_all": 0.68, "by_file": 0.80, "augment_first": 0.95, "resubstitution": 0.93}
+
+
 PARAMETERS = {
     "01_data_download": {"dataset": "phantom", "osteopenia": "exclude"},
     "02_eda": {"n_folds": 5, "split_seeds": [0]},
@@ -352,47 +358,3 @@ def test_headline_numbers_carry_the_papers_number_where_it_names_one(paths: Stud
     assert table.paper["resnet50/grouped/accuracy"] == 0.98
     assert np.isnan(table.paper["resnet50/grouped/auroc"])
     assert table.value["vgg16-segmented/grouped/auroc"] == pytest.approx(0.73)
-
-
-def test_three_matrices_print_as_the_papers_fig_5() -> None:
-    table = findings.fig5_matrices()
-    errors = table[["normal, wrong", "osteoporosis, wrong"]].to_numpy().tolist()
-    assert errors == [[4, 11], [5, 10], [5, 11]]
-    assert set(table.images) == {846}
-
-
-def test_a_value_and_the_ends_of_its_interval_become_one_cell(tmp_path: Path) -> None:
-    frame = pd.DataFrame(
-        {"name": ["a", "b"], "value": [0.5, 0.25], "low": [0.4, np.nan], "high": [0.6, np.nan], "n": [3, 4]}
-    )
-    path = tmp_path / "some.csv"
-    results.write_table(path, frame)
-    block = tables.saved_table(path, "Some.")
-    assert block["columns"] == ["name", "value", "n"]
-    assert block["rows"] == [["a", "0.500 (0.400–0.600)", "3"], ["b", "0.250", "4"]]
-
-
-def test_an_interval_below_zero_is_not_read_as_a_dash_and_zero_has_no_sign(tmp_path: Path) -> None:
-    frame = pd.DataFrame({"difference": [-0.0001], "difference_low": [-0.2], "difference_high": [-0.0]})
-    results.write_table(tmp_path / "some.csv", frame)
-    block = tables.saved_table(tmp_path / "some.csv", "Some.")
-    assert block["rows"] == [["0.000 (-0.200 to 0.000)"]]
-    assert tables.as_text(results.Estimate(-0.1, -0.2, 0.05)) == "-0.100 (-0.200 to 0.050)"
-
-
-def test_columns_that_are_not_printed_are_told(tmp_path: Path) -> None:
-    results.write_table(tmp_path / "wide.csv", pd.DataFrame({"a": [1], "b": [2], "c": [3]}))
-    block = tables.saved_table(tmp_path / "wide.csv", "Wide.", ("c", "a"))
-    assert block["columns"] == ["c", "a"] and block["rows"] == [["3", "1"]]
-    assert block["caption"] == "Wide. All 3 columns are in tables/wide.csv."
-
-
-def test_that_the_headline_has_one_seed_is_told_though_the_probes_have_more() -> None:
-    def told(**changed: object) -> bool:
-        asked = {"split_seeds": [4, 5, 6], "primary_recipe": "last_block", "trained_seeds": 1, **changed}
-        found = findings.limits({}, {"04_vgg16": {"parameters": asked}}, "phantom")
-        return any("one split seed only (4)" in limit for limit in found)
-
-    assert told()
-    assert not told(trained_seeds=3)
-    assert not told(primary_recipe="none")

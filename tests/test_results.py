@@ -1,12 +1,13 @@
-"""Files appear whole, tables keep their contract, and a metric has one home."""
+"""Files appear whole, tables keep their contract, a metric has one home, and pages escape what is foreign."""
 
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from jinja2 import UndefinedError
 
 from osteo_utils.study import config, results
-from osteo_utils.study.results import Estimate
+from osteo_utils.study.results import Estimate, page
 
 FOLDS = pd.DataFrame(
     {"protocol": "grouped", "seed": 0, "image_id": ["normal/NA", "normal/null"], "view": 0, "fold": [0, 1]}
@@ -90,3 +91,20 @@ def test_the_place_of_a_readers_films_is_not_recorded(home: Path) -> None:
 def test_a_missing_table_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="run the notebook that writes it first"):
         results.read_table(tmp_path / "folds.csv")
+
+
+def template(folder: Path, text: str) -> Path:
+    (folder / "some.html.j2").write_text(text, "utf-8")
+    return folder / "some.html.j2"
+
+
+def test_text_is_escaped_and_filters_are_used(tmp_path: Path) -> None:
+    made = page(
+        template(tmp_path, "{{ name }} {{ size|doubled }}"), {"name": "<b>", "size": 2}, {"doubled": lambda n: 2 * n}
+    )
+    assert made == "&lt;b&gt; 4"
+
+
+def test_a_name_that_is_not_given_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UndefinedError, match="'name' is undefined"):
+        page(template(tmp_path, "{{ name }}"), {})

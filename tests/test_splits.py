@@ -1,11 +1,13 @@
 """Splits: who may be trained on when whom is scored, as properties of any table."""
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from osteo_utils.protocols import splits
+from osteo_utils.protocols.splits import Fold
 from osteo_utils.study import results
 
 
@@ -132,3 +134,51 @@ def test_an_unknown_protocol_and_a_doubled_row_are_refused() -> None:
         splits.make_folds(even(), "random", 5, 0)
     with pytest.raises(ValueError, match="listed twice"):
         splits.make_folds(pd.concat([even(), even()]), "grouped", 5, 0)
+
+
+N = 24
+
+
+def table(**columns: object) -> pd.DataFrame:
+    frame = pd.DataFrame({"image_id": [f"c/{n:02d}.png" for n in range(N)], "label": [0] * (N // 2) + [1] * (N // 2)})
+    frame["group"] = np.arange(N)
+    frame["fold"] = np.arange(N) % 2
+    return frame.assign(**columns)
+
+
+def test_left_out_images_are_neither_trained_on_nor_scored() -> None:
+    folds = np.where(np.arange(N) < 4, -1, np.arange(N) % 2)
+    one = Fold("grouped", 0, 1, table(fold=folds))
+    assert not set(range(4)) & (set(one.train) | set(one.test))
+    assert (set(one.train) | set(one.test)) == set(range(4, N))
+
+
+def folds_table(fold: np.ndarray, protocol: str = "grouped") -> pd.DataFrame:
+    frame = table()[["image_id"]].assign(protocol=protocol, seed=0, view=0)
+    return frame.assign(fold=fold)
+
+
+def test_a_group_on_both_sides_is_refused_except_where_it_is_the_point() -> None:
+    images = table(group=np.arange(N) // 2).drop(columns="fold")
+    leaking = np.arange(N) % 2
+    with pytest.raises(ValueError, match="group"):
+        splits.fold_list(images, folds_table(leaking), ["grouped"], [0])
+    assert len(splits.fold_list(images, folds_table(leaking, "by_file"), ["by_file"], [0])) == 2
+
+
+def test_an_image_without_a_fold_is_named() -> None:
+    images = table().drop(columns="fold")
+    with pytest.raises(ValueError, match=r"no fold for c/00.png"):
+        splits.fold_list(images, folds_table(np.arange(N) % 2).iloc[1:], ["grouped"], [0])
+
+
+def test_the_inner_split_holds_out_whole_training_groups_of_both_classes() -> None:
+    folds = np.where(np.arange(N) < 4, -1, np.arange(N) // 2 % 3)
+    one = Fold("grouped", 0, 1, table(fold=folds, group=np.arange(N) // 2))
+    learn, held = one.inner_split(0.25, seed=3)
+    assert sorted([*learn, *held]) == sorted(one.train)
+    assert not set(one.table.group[learn]) & set(one.table.group[held])
+    assert set(one.labels[held]) == {0, 1}
+    assert len(held) == pytest.approx(len(one.train) / 4, abs=1)
+    everything, nothing = one.inner_split(0.0, seed=3)
+    assert list(everything) == list(one.train) and not len(nothing)

@@ -1,11 +1,54 @@
-"""The controls of the phantom: each does what it says to the number, and nothing else."""
+"""The plan of a synthetic set: each control does what it says to the number, and nothing else."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from osteo_utils.phantom import design
+from osteo_utils.phantom import design, drawing
 from osteo_utils.phantom.design import plan
+
+
+def test_osteoporosis_begins_at_minus_two_and_a_half() -> None:
+    # 0.858 - 2.5 * 0.120 = 0.558 g/cm².
+    assert drawing.is_osteoporosis(0.5579)
+    assert not drawing.is_osteoporosis(0.5581)
+    table = design.plan(50, seed=1)
+    assert (table["true_label"] == (table["t_score"] <= -2.5)).all()
+    assert table.drop_duplicates("knee")["true_label"].sum() == 25
+
+
+def test_copies_and_conflicts_are_as_many_as_asked() -> None:
+    table = design.plan(80, seed=4, copies=0.25, conflicts=0.2)
+    files = table.groupby("knee").size()
+    assert (files == 2).sum() == 20 and len(table) == 100
+    labels = table.groupby("knee")["label"].nunique()
+    assert (labels == 2).sum() == 4
+    assert set(table.loc[table["conflict"] == 1, "knee"]) == set(labels.index[labels == 2])
+    assert table["image_id"].is_unique
+    originals = table.set_index("image_id")["knee"]
+    seconds = table[table["copy_of"] != ""]
+    assert (originals[seconds["copy_of"]].to_numpy() == seconds["knee"].to_numpy()).all()
+    assert (table["image_id"].str.split("/").str[0] == table["class_name"]).all()
+    assert (table["label"] != table["true_label"]).sum() == 4
+
+
+def test_planning_a_film_does_not_look_at_the_class() -> None:
+    told = {"label", "true_label", "density", "t_score"}
+    for knee in range(20):
+        sick = design.first_file(knee, 9, -4.0, 512, False)
+        well = design.first_file(knee, 9, 1.0, 512, False)
+        assert {k: v for k, v in sick.items() if k not in told} == {k: v for k, v in well.items() if k not in told}
+
+
+def test_wrong_arguments_are_named() -> None:
+    with pytest.raises(ValueError, match="n_knees is 2"):
+        design.plan(2, seed=1)
+    with pytest.raises(ValueError, match=r"copies is 5\.5"):
+        design.plan(20, seed=1, copies=5.5)
+    with pytest.raises(ValueError, match="signal is 2"):
+        drawing.draw_knee(1, 0.8, signal=2)
+    with pytest.raises(ValueError, match="density 80"):
+        drawing.draw_knee(1, 80)
 
 
 def test_copies_above_one_give_every_knee_further_files_each_altered_in_its_own_way() -> None:

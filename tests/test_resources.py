@@ -1,13 +1,17 @@
-"""Work shared out among GPUs: every item once, each process with a GPU of its own, no error lost."""
+"""Work shared out among GPUs, and arrays that grow with the films."""
 
+import errno
+import gc
 import os
 import subprocess
 import sys
 import time
+import weakref
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 
@@ -58,8 +62,8 @@ def test_an_error_comes_back_and_the_other_items_are_done(tmp_path: Path) -> Non
 def test_a_killed_parent_leaves_no_process_behind(tmp_path: Path) -> None:
     script = (
         "import sys; from functools import partial; from pathlib import Path\n"
-        "import test_workers; from osteo_utils.study import resources\n"
-        "resources.each_on_its_own(partial(test_workers.linger, Path(sys.argv[1])), [1], ['0'])\n"
+        "import test_resources; from osteo_utils.study import resources\n"
+        "resources.each_on_its_own(partial(test_resources.linger, Path(sys.argv[1])), [1], ['0'])\n"
     )
     found = os.pathsep.join([str(paths.code_root()), str(Path(__file__).parent)])
     parent = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], env={**os.environ, "PYTHONPATH": found})
@@ -75,3 +79,71 @@ def test_a_killed_parent_leaves_no_process_behind(tmp_path: Path) -> None:
         while child.status() != psutil.STATUS_ZOMBIE:
             assert time.monotonic() < waited, "the process outlives its parent"
             time.sleep(0.1)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("OSTEO_HOME", str(tmp_path))
+    return tmp_path / "data" / "interim"
+
+
+def test_a_small_array_makes_no_file(folder: Path) -> None:
+    resources.array((8, 4, 4), np.uint8)[:] = 1
+    assert not folder.exists()
+
+
+def test_a_large_array_is_kept_on_disk_and_given_back(folder: Path) -> None:
+    shape = (4, resources.IN_MEMORY)
+    large = resources.array(shape, np.uint8)
+    assert type(large) is np.ndarray
+    assert large.shape == shape
+    for number, row in enumerate(large):
+        row[:] = number
+    assert [int(row[-1]) for row in large] == [0, 1, 2, 3]
+    assert list(folder.iterdir()) == []
+    file = weakref.ref(large.base)
+    assert isinstance(file(), np.memmap)
+    part = large[1:2]
+    del large, row
+    gc.collect()
+    assert int(part.max()) == 1
+    del part
+    gc.collect()
+    assert file() is None
+
+
+def test_rows_are_copied_in_the_order_asked_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resources, "IN_MEMORY", 0)
+    rows = np.arange(12, dtype=np.float32).reshape(4, 3)
+    found = resources.taken(rows, np.array([3, 0, 3]))
+    np.testing.assert_array_equal(found, rows[[3, 0, 3]])
+    assert resources.taken(rows, np.array([], int)).shape == (0, 3)
+    found[0] = -1
+    assert rows[3, 0] == 9
+
+
+def test_a_full_disk_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    with pytest.raises(OSError, match="OSTEO_HOME to a larger disk") as refused:
+        resources.array((2, resources.IN_MEMORY), np.uint8)
+    assert str(folder) in str(refused.value)
+    assert refused.value.errno == errno.ENOSPC
+
+
+@pytest.mark.parametrize("by", ["system", "file system"])
+def test_where_room_cannot_be_set_aside_the_array_is_made_all_the_same(
+    by: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cannot(*_: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+    if by == "system":
+        monkeypatch.delattr(os, "posix_fallocate", raising=False)
+    else:
+        monkeypatch.setattr(os, "posix_fallocate", cannot, raising=False)
+    made = resources.array((2, resources.IN_MEMORY), np.uint8)
+    assert isinstance(made.base, np.memmap)
+    assert not made[:, -1].any()

@@ -1,10 +1,9 @@
-"""The registry, a stranger's folder, and the published checksums."""
+"""A folder of films: found and checked, and every way in which it can leave its list of SHA-256."""
 
 import hashlib
-import re
-from pathlib import Path
+import shutil
+import subprocess
 
-import pandas as pd
 import pytest
 from samples import fill
 
@@ -47,25 +46,6 @@ def test_locate_says_what_to_do(home):
     assert data_folders.locate("folder", "mine") == data_folders.locate("knee744", str(root)) == root
 
 
-def test_registry_agrees_with_its_checksums():
-    entry = registry.get("knee744")
-    lines = Path(data_folders.__file__).with_name(entry.checksums).read_text().splitlines()
-    counts = pd.Series([line.split("  ")[1].split("/")[0] for line in lines]).value_counts().to_dict()
-    assert counts == dict(entry.expected) == {"normal": 372, "osteoporosis": 372}
-
-
-def test_registry_says_how_to_cite_and_what_else_holds_the_films():
-    entries = registry.REGISTRY.values()
-    named = {entry.name: set(re.findall(r"knee\d+\w*", entry.relation)) - {entry.name} for entry in entries}
-    for entry in entries:
-        assert entry.citation.endswith(".") and entry.relation.endswith(".")
-        assert (entry.page in entry.citation) and (entry.slug in entry.page)
-        assert named[entry.name] <= set(registry.REGISTRY)
-    # A relation has two ends.
-    assert all(name in named[other] for name, others in named.items() for other in others)
-    assert "10.17632/fxjm8fb6mw.2" in registry.get("knee239").citation
-
-
 def test_films_of_a_class_without_label_are_counted_too(tmp_path):
     fill(tmp_path, {f"Normal/{number}.jpg": b"x" for number in range(36)})
     fill(tmp_path, {f"Osteoporosis/deeper/{number}.jpg": b"x" for number in range(48)})
@@ -96,3 +76,35 @@ def test_verify_tells_identical_from_changed(tmp_path, monkeypatch):
     said = data_folders.account(root, "tiny")
     assert said[:2] == ["normal: 2 files (as expected)", "osteoporosis: 1 files (DIFFERS, expected 2)"]
     assert "1 of 4 files byte for byte as published" in said
+
+
+def test_list_has_the_known_hash_and_pleases_sha256sum(tmp_path):
+    fill(tmp_path, {"normal/a b.png": b"abc", "osteoporosis/deeper/1.png": b""})
+    listed = data_folders.read_checksums(data_folders.write_checksums(tmp_path))
+    # The one-block example of FIPS 180-2, appendix B.1, and the well-known hash of nothing.
+    assert listed == {
+        "normal/a b.png": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+        "osteoporosis/deeper/1.png": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+    }
+    if shutil.which("sha256sum"):
+        subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=tmp_path, check=True)
+
+
+def test_every_difference_is_named_even_at_the_same_size(tmp_path):
+    fill(tmp_path, {"normal/1.png": b"one", "normal/2.png": b"two", "osteoporosis/3.png": b"three"})
+    data_folders.write_checksums(tmp_path)
+    assert data_folders.differences(tmp_path) == {}
+    fill(tmp_path, {"normal/1.png": b"One", "normal/4.png": b"four", "patients.csv": b"image_id,patient\n"})
+    (tmp_path / "normal" / "2.png").unlink()
+    assert data_folders.differences(tmp_path, ignore=["patients.csv"]) == {
+        "changed": ["normal/1.png"],
+        "missing": ["normal/2.png"],
+        "added": ["normal/4.png"],
+    }
+
+
+@pytest.mark.parametrize("line", ["abc  x.png", "0" * 64 + " *x.png", "0" * 64 + "  ", "g" * 64 + "  x.png"])
+def test_malformed_line_is_named(tmp_path, line):
+    (tmp_path / "list").write_text("0" * 64 + "  fine.png\n" + line + "\n")
+    with pytest.raises(ValueError, match=r"list, line 2: .* expected a SHA-256, two spaces and a file name"):
+        data_folders.read_checksums(tmp_path / "list")

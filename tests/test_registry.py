@@ -1,0 +1,27 @@
+"""The registry: labels, citations and published checksums agree."""
+
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from osteo_utils.sources import data_folders, registry
+
+
+def test_registry_agrees_with_its_checksums():
+    entry = registry.get("knee744")
+    lines = Path(data_folders.__file__).with_name(entry.checksums).read_text().splitlines()
+    counts = pd.Series([line.split("  ")[1].split("/")[0] for line in lines]).value_counts().to_dict()
+    assert counts == dict(entry.expected) == {"normal": 372, "osteoporosis": 372}
+
+
+def test_registry_says_how_to_cite_and_what_else_holds_the_films():
+    entries = registry.REGISTRY.values()
+    named = {entry.name: set(re.findall(r"knee\d+\w*", entry.relation)) - {entry.name} for entry in entries}
+    for entry in entries:
+        assert entry.citation.endswith(".") and entry.relation.endswith(".")
+        assert (entry.page in entry.citation) and (entry.slug in entry.page)
+        assert named[entry.name] <= set(registry.REGISTRY)
+    # A relation has two ends.
+    assert all(name in named[other] for name, others in named.items() for other in others)
+    assert "10.17632/fxjm8fb6mw.2" in registry.get("knee239").citation
