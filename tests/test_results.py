@@ -73,6 +73,15 @@ def test_a_run_keeps_its_metrics_parameters_and_inputs(home: Path, capsys: pytes
     assert "1 metrics saved" in capsys.readouterr().out
 
 
+def test_a_run_says_how_many_parameters_no_cell_sets(home: Path, capsys: pytest.CaptureFixture) -> None:
+    settings = config.for_notebook("04_vgg16", config.load("smoke"))
+    results.start("04_vgg16", {**settings, "In": []})
+    assert "more parameters" not in capsys.readouterr().out
+    run = results.start("04_vgg16", {"study": "scratch", "epochs": 7, "In": []})
+    assert f"{len(settings) - 2} more parameters as in config/phantom.yaml" in capsys.readouterr().out
+    assert (run.p.epochs, run.p.batch_size) == (7, config.load("phantom")["batch_size"])
+
+
 def test_a_metric_in_two_notebooks_is_refused(home: Path) -> None:
     run = open_run()
     results.write_json(run.paths.metrics / "06_ensemble.json", {"a": {"value": 1}, "_run": {}})

@@ -1,7 +1,8 @@
 """What notebooks 04 and 05 do alike: one network of a study, section by section.
 
-A section is a method. It writes its metrics, tables and figures, and returns what the notebook shows. What several sections
-need (weights, activations, fits) is made when it is first asked for, so cells can be run in any order and more than once.
+A section is a method. It writes its metrics, tables and figures, and returns what the notebook shows. What several
+sections need (films, weights, activations, fits, predictions) is a step: notebook 04 takes each step in its cells and sets
+the attribute. A step that no cell took is taken when a section first needs it, as in notebook 05.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -41,17 +43,22 @@ class Network:
         return inputs.usable_images(self.run)
 
     @cached_property
+    def folds(self) -> pd.DataFrame:
+        """The fold of each film under every protocol and seed, as notebook 02 wrote them."""
+        return self.run.read(self.run.paths.folds, "folds")
+
+    @cached_property
     def weights(self) -> Weights:
         """Verified ImageNet weights, or what the parameter asks for."""
         return weights.resolve(self.run.parameters[f"{self.backbone}_weights"], self.backbone, self.run.p.seed)
 
     @cached_property
-    def squares(self) -> object:
+    def squares(self) -> np.ndarray:
         """Whole films in the study's view, uint8 (n, size, size)."""
         return inputs.square_films(self.run, self.images, "full", self.run.p.view, self.run.p.image_size)
 
     @cached_property
-    def masks(self) -> object:
+    def masks(self) -> np.ndarray:
         """Bone masks in the geometry of `squares`."""
         return inputs.square_masks(self.run, self.images, self.run.p.view, self.run.p.image_size)
 
@@ -64,17 +71,22 @@ class Network:
     @cached_property
     def fits(self) -> dict[tuple[str, str], list[tuple[Fold, Path]]]:
         """The fits of each recipe and variant; what is missing is fitted now."""
-        folds = self.run.read(self.run.paths.folds, "folds")
-        return training.fit_study(self.run, self.images, folds, self.activations, self.weights)
+        return training.fit_study(self.run, self.images, self.folds, self.activations, self.weights)
 
     @cached_property
-    def gathered(self) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Out-of-fold predictions and training histories of all fits."""
-        return training.gather([folder for fitted in self.fits.values() for _, folder in fitted])
+    def predictions(self) -> pd.DataFrame:
+        """Out-of-fold predictions of all fits."""
+        return training.gather(self.folders)[0]
+
+    @cached_property
+    def history(self) -> pd.DataFrame:
+        """Loss and accuracy of each epoch of all fits."""
+        return training.gather(self.folders)[1]
 
     @property
-    def predictions(self) -> pd.DataFrame:
-        return self.gathered[0]
+    def folders(self) -> list[Path]:
+        """Where each fit is kept."""
+        return [folder for fitted in self.fits.values() for _, folder in fitted]
 
     @cached_property
     def maps(self) -> activation_maps.StudyMaps:
@@ -96,9 +108,9 @@ class Network:
         """One film in the views that training shows."""
         count, run = self.run.p.augmented_views, self.run
         names = ["itself", "mirrored", *(f"random {n}" for n in range(1, count))][:count]
-        first, name = self.squares[:1], self.images.image_id[:1]
-        shown = [inputs.augmented(first, name, index, run.p.seed)[0] for index in range(count)]
-        where = f"{self._where()} · one film, {count} views"
+        first = self.squares[:1], self.images.image_id[:1]
+        shown = [inputs.augmented(*first, index, run.p.seed)[0] for index in range(count)]
+        where = f"{self._films} · one film, {count} views"
         return self._figure("views", films.grid(shown, names, where, ncols=count, title="Views of one film"), film=True)
 
     def show_weights(self) -> pd.Series:
@@ -111,20 +123,18 @@ class Network:
         about = {v: {"views": len(a.views), "shape": str(a.views[0].shape)} for v, a in self.activations.items()}
         return pd.DataFrame(about)
 
-    def fit(self) -> pd.DataFrame:
-        """Fit every fold that is not kept yet, write predictions and history; images and folds of each arm."""
-        predictions, history = self.gathered
-        paths = self.run.paths
-        results.write_table(paths.predictions / f"{self.backbone}.csv", predictions, "predictions")
-        results.write_table(paths.history / f"{self.backbone}.csv", history, "history")
-        arms = predictions.groupby(["recipe", "variant", "protocol"])
+    def show_fits(self) -> pd.DataFrame:
+        """Write predictions and history; images and folds of each recipe, variant and protocol."""
+        paths, table = self.run.paths, f"{self.backbone}.csv"
+        results.write_table(paths.predictions / table, self.predictions, "predictions")
+        results.write_table(paths.history / table, self.history, "history")
+        arms = self.predictions.groupby(["recipe", "variant", "protocol"])
         return arms.agg(images=("image_id", "nunique"), folds=("fold", "nunique"))
 
     def training_curves(self, paper: float | None = None) -> Figure:
         """Accuracy by epoch of `last_block` under `grouped`; `paper` draws the accuracy that the paper gives."""
-        history = self.gathered[1]
-        trained = history.query("recipe == 'last_block' and variant == 'full' and protocol == 'grouped'")
-        where = f"{self._where()} · grouped, {trained.fold.nunique()} folds"
+        trained = self.history.query("recipe == 'last_block' and variant == 'full' and protocol == 'grouped'")
+        where = f"{self._films} · grouped, {trained.fold.nunique()} folds"
         drawing = figures.training_curves(trained, where, paper=paper, model=self.backbone)
         return self._figure("training_curves", drawing)
 
@@ -135,7 +145,7 @@ class Network:
 
     def overview(self) -> pd.DataFrame:
         """One row for each split, recipe and variant; prints how far the result moves with the seed."""
-        self._save(self.estimates)
+        self.run.metrics |= self.estimates
         print(resampling.describe_spread(self.predictions, self.run.p.primary_recipe))
         return self.run.table(f"{self.backbone}_overview", scores.overview(self.estimates))
 
@@ -146,43 +156,38 @@ class Network:
 
     def ablation(self) -> pd.DataFrame:
         """What the probe would have reached with other squares and depths, each beside the study's own."""
-        run = self.run
-        arms = ablation.predict(
-            run, self.images, run.read(run.paths.folds, "folds"), self.activations["full"], self.weights
-        )
-        tables = {
-            protocol: comparisons.compared(of_protocol, run.p.view, "auroc", run.p.bootstrap_resamples, run.p.seed)
-            for protocol, of_protocol in arms.items()
-        }
+        run, view = self.run, self.run.p.view
+        found = ablation.predict(run, self.images, self.folds, self.activations["full"], self.weights)
+        tables = {name: comparisons.compared(arms, view, "auroc", *self._resampling) for name, arms in found.items()}
         table = pd.concat(tables, names=["protocol"]).reset_index("protocol")
         self._save_rows("ablation", table, table.protocol + "/" + table.name)
         shown = run.table(f"{self.backbone}_ablation", table)
         return shown.set_index(["protocol", "name"])[[*DIFFERENCES, "p_holm"]].round(3)
 
-    @property
-    def honest(self) -> pd.DataFrame:
-        """Predictions of the primary recipe on whole films under `grouped`."""
-        return self._primary("grouped")
+    def primary(self, protocol: str) -> pd.DataFrame:
+        """Predictions of whole films by the primary recipe under one protocol."""
+        wanted = {"protocol": protocol, "variant": "full", "recipe": self.run.p.primary_recipe}
+        return self.predictions[(self.predictions[list(wanted)] == pd.Series(wanted)).all(axis=1)]
 
     def confusion(self) -> Figure:
-        """Confusion matrix of the honest predictions."""
-        counted = f"n = {len(self.honest)} predictions, {self.honest.group.nunique()} groups"
+        """Confusion matrix of the primary recipe under `grouped`."""
+        honest = self.primary("grouped")
+        counted = f"n = {len(honest)} predictions, {honest.group.nunique()} groups"
         where = f"{counted} · {self._dataset} · grouped, out of fold"
-        matrix = evaluation.confusion(self.honest)
-        return self._figure("confusion", figures.confusion(matrix, where, title=NAMES[self.backbone]))
+        drawing = figures.confusion(evaluation.confusion(honest), where, title=NAMES[self.backbone])
+        return self._figure("confusion", drawing)
 
     def classification_report(self) -> pd.DataFrame:
-        """Precision, recall and F1 of the honest predictions, as scikit-learn prints them."""
-        report = evaluation.classification_report_frame(self.honest)
+        """Precision, recall and F1 of the same predictions, as scikit-learn prints them."""
+        report = evaluation.classification_report_frame(self.primary("grouped"))
         self.run.table(f"{self.backbone}_classification_report", report.reset_index(names="class"))
         return report.round(2)
 
     def roc(self) -> Figure:
         """ROC curve of each protocol."""
-        run = self.run
-        curves = {protocol: self._primary(protocol) for protocol in run.p.protocols}
-        where = f"{self._where()} · {NAMES[self.backbone]}, {run.p.primary_recipe}, out of fold"
-        return self._figure("roc", figures.roc(curves, where, run.p.bootstrap_resamples, run.p.seed))
+        curves = {protocol: self.primary(protocol) for protocol in self.run.p.protocols}
+        where = f"{self._films} · {NAMES[self.backbone]}, {self.run.p.primary_recipe}, out of fold"
+        return self._figure("roc", figures.roc(curves, where, *self._resampling))
 
     def activation_maps(self) -> Figure:
         """Save the class activation maps of all films and draw those of a few."""
@@ -198,17 +203,14 @@ class Network:
         found = activation_maps.inside_bone(self.maps, self.masks, self.images)
         shares = {"share_inside_bone": found.share, "bone_area": found.area, "share_swapped": found.swapped}
         shares |= {f"share_above_{name}": found.share - found[name] for name in ("area", "swapped")}
-        means = {name: self._mean(values, found.group) for name, values in shares.items()}
-        self._save({f"{self.backbone}/activation_map/{name}": mean for name, mean in means.items()})
-        return pd.Series({name: str(mean) for name, mean in means.items()})
+        return self._means("activation_map", {name: (values, found.group) for name, values in shares.items()})
 
     def randomised_weights(self) -> pd.Series:
         """Rank correlation of the maps with those of a network whose weights are drawn anew, part by part."""
         fits, seen = self.fits["last_block", "full"], self.activations["full"]
         drawn = sanity.randomised(fits, seen, self.weights, self.squares, self.run.p.seed).dropna()
-        means = {part: self._mean(found.correlation, found.group) for part, found in drawn.groupby("part", sort=False)}
-        self._save({f"{self.backbone}/activation_map/randomised/{part}": mean for part, mean in means.items()})
-        return pd.Series({part: str(mean) for part, mean in means.items()}, name="rank correlation")
+        by_part = {part: (found.correlation, found.group) for part, found in drawn.groupby("part", sort=False)}
+        return self._means("activation_map/randomised", by_part).rename("rank correlation")
 
     def occlusion(self) -> pd.DataFrame:
         """Rank correlation of the map with what hiding each place does to the logit, for two films."""
@@ -216,9 +218,8 @@ class Network:
         places = pd.Series(range(len(self.images)), index=self.images.image_id)[few.image_id].to_numpy()
         fits, seen = self.fits["last_block", "full"], self.activations["full"]
         falls, mapped = sanity.occlusion(fits, places, self.squares, seen, self.weights)
-        return (
-            few[["case", "y_true", "y_prob"]].assign(rank_correlation=sanity.rank_correlation(falls, mapped)).round(2)
-        )
+        correlation = sanity.rank_correlation(falls, mapped)
+        return few[["case", "y_true", "y_prob"]].assign(rank_correlation=correlation).round(2)
 
     def perturbed_film(self) -> Figure:
         """One film under every perturbation."""
@@ -237,7 +238,7 @@ class Network:
     def perturbed_scores(self) -> pd.DataFrame:
         """AUROC of each perturbation beside that of the unchanged films."""
         arms = perturbations.predict(self.run, self.images, self.fits[self.run.p.primary_recipe, "full"], self.weights)
-        return perturbations.judge(arms, perturbations.UNCHANGED, self.run.p.bootstrap_resamples, self.run.p.seed)
+        return perturbations.judge(arms, perturbations.UNCHANGED, *self._resampling)
 
     def perturbed(self) -> pd.DataFrame:
         """Save and tabulate `perturbed_scores`."""
@@ -261,32 +262,29 @@ class Network:
         if scored.empty:
             return "no external film to score"
         found = self._named(scored)
-        self._save(found)
+        self.run.metrics |= found
         return scores.overview(found)
 
     @property
     def _dataset(self) -> str:
         return self.images.dataset.iloc[0]
 
-    def _where(self) -> str:
+    @property
+    def _films(self) -> str:
         return f"n = {len(self.images)} films · {self._dataset}"
 
-    def _primary(self, protocol: str) -> pd.DataFrame:
-        wanted = {"protocol": protocol, "variant": "full", "recipe": self.run.p.primary_recipe}
-        return self.predictions[(self.predictions[list(wanted)] == pd.Series(wanted)).all(axis=1)]
+    @property
+    def _resampling(self) -> tuple[int, int]:
+        return self.run.p.bootstrap_resamples, self.run.p.seed
 
     def _named(self, predictions: pd.DataFrame) -> dict[str, Estimate]:
-        asked = self.run.p
-        return scores.named_estimates(
-            predictions, self.backbone, asked.primary_recipe, asked.bootstrap_resamples, asked.seed
-        )
+        return scores.named_estimates(predictions, self.backbone, self.run.p.primary_recipe, *self._resampling)
 
-    def _mean(self, values: pd.Series, groups: pd.Series) -> Estimate:
-        return scores.mean_estimate(values, groups, self.run.p.bootstrap_resamples, self.run.p.seed)
-
-    def _save(self, estimates: dict[str, Estimate]) -> None:
-        for name, estimate in estimates.items():
-            self.run.metric(name, estimate)
+    def _means(self, topic: str, measured: dict[str, tuple[pd.Series, pd.Series]]) -> pd.Series:
+        """The mean of each (values, their groups) with its interval, saved and as text."""
+        means = {name: scores.mean_estimate(*one, *self._resampling) for name, one in measured.items()}
+        self.run.metrics |= {f"{self.backbone}/{topic}/{name}": mean for name, mean in means.items()}
+        return pd.Series({name: str(mean) for name, mean in means.items()})
 
     def _save_rows(self, topic: str, table: pd.DataFrame, names: pd.Series) -> None:
         """The AUROC of each row of a table of comparisons as a metric."""

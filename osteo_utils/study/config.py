@@ -91,8 +91,9 @@ def names_for(notebook: str) -> list[str]:
 def from_namespace(notebook: str, namespace: Mapping[str, Any]) -> dict[str, Any]:
     """The checked parameters of a running notebook, taken from its `globals()`.
 
-    A parameter that no cell sets has the value of `config/phantom.yaml`. papermill only warns of a name that the notebook does not know, so the cells run so far are read: a
-    cell that holds nothing but assignments of plain values is a cell of parameters.
+    A parameter that no cell sets has the value of `config/phantom.yaml`. Names that the notebook does not take are
+    refused. papermill only warns of them, and of every parameter that the notebook does not show, so the cells run so
+    far are read: a cell that holds nothing but assignments of plain values is a cell of parameters.
     """
     wanted = names_for(notebook)
     if "study" not in namespace:

@@ -256,7 +256,8 @@ class Run:
 def start(notebook: str, namespace: Mapping[str, Any]) -> Run:
     """Open a notebook's run: check its parameters, fix seeds and threads, print the versions.
 
-    `namespace` is the notebook's `globals()`; what it does not set is taken from `config/phantom.yaml`. Raises ValueError on an unknown or wrong parameter.
+    `namespace` is the notebook's `globals()`; what it does not set is taken from `config/phantom.yaml`, and a line says
+    how many parameters those are. Raises ValueError on an unknown or wrong parameter.
     """
     parameters = config.from_namespace(notebook, namespace)
     threads = runtime.prepare(parameters["seed"])
