@@ -23,9 +23,9 @@ def test_protocols_that_differ_in_what_is_looked_at_share_their_fits() -> None:
     [
         ("by_luck", "unknown protocol 'by_luck'"),
         ("by_fil", "did you mean 'by_file'"),
-        ("by_file+resubstitution", "cannot be had together"),
-        ("resubstitution+tuned_on_test", "cannot be had together"),
-        ("selected_first+selected_inside", "cannot be had together"),
+        ("by_file+resubstitution", "cannot be combined"),
+        ("resubstitution+tuned_on_test", "cannot be combined"),
+        ("selected_first+selected_inside", "cannot be combined"),
     ],
 )
 def test_a_protocol_that_cannot_be_is_refused(name: str, told: str) -> None:
