@@ -259,7 +259,8 @@ def test(request: words.Request) -> int:
     checks = [["ruff", "check", "."], ["ruff", "format", "--check", "."]]
     checks += [["nbstripout", "--verify", *notebooks]] if notebooks else []
     chosen = [] if request.everything else ["-m", "not long"]
-    tests = ["pytest", "-n", str(request.cores or 2), "--dist", "loadscope", *chosen, *request.extra]
+    tests = ["pytest", "-n", str(request.cores or 2), "--dist", "loadscope", "--no-loadscope-reorder"]
+    tests += [*chosen, *request.extra]
     for command in [*checks, tests]:
         code = subprocess.run([*python, *command], cwd=root, env=machine.environment()).returncode
         if code:
