@@ -16,7 +16,10 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Files that take longest, by processor time. They start first, so that no process is left alone with one at the end.
-HEAVY = ["workflow", "own_films", "determinism", "devices", "backends", "training", "tails", "synthetic", "groups"]
+HEAVY = [
+    "workflow", "determinism", "own_films", "network_controls", "devices", "tails", "phantom_instrument", "backends",
+    "training", "backbones",
+]  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
