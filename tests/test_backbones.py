@@ -20,13 +20,19 @@ def images():
     return np.random.default_rng(3).integers(0, 256, (5, SIZE, SIZE), dtype=np.uint8)
 
 
-def whole_network(name, given):
-    build = {"vgg16": keras.applications.VGG16, "resnet50": keras.applications.ResNet50}[name]
-    network = build(weights=None, include_top=False, pooling="avg", input_shape=(SIZE, SIZE, 3))
-    for layer in network.layers:
-        for variable in layer.variables:
-            variable.assign(given.tensors[f"{layer.name}/{variable.name}"])
-    return network
+@pytest.fixture(scope="module")
+def whole_networks(random_weights):
+    """Keras's own networks with the same weights, each built once."""
+
+    def built(name, given):
+        build = {"vgg16": keras.applications.VGG16, "resnet50": keras.applications.ResNet50}[name]
+        network = build(weights=None, include_top=False, pooling="avg", input_shape=(SIZE, SIZE, 3))
+        for layer in network.layers:
+            for variable in layer.variables:
+                variable.assign(given.tensors[f"{layer.name}/{variable.name}"])
+        return network
+
+    return {name: built(name, given) for name, given in random_weights.items()}
 
 
 def test_preprocess_is_caffe_mode():
@@ -38,7 +44,7 @@ def test_preprocess_is_caffe_mode():
 
 
 @pytest.mark.parametrize(("name", "channels"), [("vgg16", 512), ("resnet50", 2048)])
-def test_trunk_and_tail_equal_the_whole_network(name, channels, random_weights, images):
+def test_trunk_and_tail_equal_the_whole_network(name, channels, random_weights, whole_networks, images):
     given = random_weights[name]
     trunk = backbones.trunk(name, given, SIZE)
     tail = backbones.tail(name, given, dropout=0.5, seed=1, image_size=SIZE)
@@ -46,7 +52,7 @@ def test_trunk_and_tail_equal_the_whole_network(name, channels, random_weights, 
     middle = trunk.predict_on_batch(inputs)
     pooled = backbones.features(tail).predict_on_batch(middle)
     assert pooled.shape == (5, channels)
-    expected = whole_network(name, given).predict_on_batch(inputs)
+    expected = whole_networks[name].predict_on_batch(inputs)
     np.testing.assert_allclose(pooled, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
 
     # Dropout is silent in prediction, pooling is the mean over the map and the head is linear.
@@ -70,13 +76,13 @@ def test_what_the_tails_learn(random_weights):
 
 @pytest.mark.parametrize("cut", ["head", "last_stage", "all"])
 @pytest.mark.parametrize("name", ["vgg16", "resnet50"])
-def test_wherever_it_is_cut_trunk_and_tail_are_the_whole_network(name, cut, random_weights, images):
+def test_wherever_it_is_cut_trunk_and_tail_are_the_whole_network(name, cut, random_weights, whole_networks, images):
     given = random_weights[name]
     inputs = backbones.preprocess(images)
     middle = np.asarray(backbones.trunk(name, given, SIZE, cut)(inputs))
     tail = backbones.tail(name, given, image_size=SIZE, cut=cut)
     pooled = np.asarray(backbones.features(tail)(middle))
-    expected = np.asarray(whole_network(name, given)(inputs))
+    expected = np.asarray(whole_networks[name](inputs))
     np.testing.assert_allclose(pooled, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
     assert middle.shape[1:] == backbones.output_shape(name, cut, SIZE)
 

@@ -13,16 +13,14 @@ from osteo_utils.protocols.splits import Fold
 from osteo_utils.sources import weights
 from osteo_utils.study import results
 
-SIZE, N = 64, 12
-
-
+SIZE, N = 32, 12
 # Random networks give large activations, on which larger steps would run away.
-WHOLE = Recipe("all", epochs=2, batch_size=4, learning_rate=1e-5)
+WHOLE = Recipe("all", epochs=1, batch_size=4, learning_rate=1e-5)
 
 
 @pytest.fixture(scope="module")
 def pretrained() -> weights.Weights:
-    return weights.random("resnet50", seed=1)
+    return weights.random("vgg16", seed=1)
 
 
 @pytest.fixture
@@ -30,7 +28,7 @@ def films() -> Activations:
     drawn = np.random.default_rng(0).integers(0, 256, (N, SIZE, SIZE)).astype(np.uint8)
     drawn[N // 2 :, :, : SIZE // 2] //= 2
     # Not `full`, as a random network need not learn a few films by heart.
-    return Activations("resnet50", "drawn", SIZE, (drawn, drawn[:, :, ::-1]), "films", cut="all")
+    return Activations("vgg16", "drawn", SIZE, (drawn, drawn[:, :, ::-1]), "films", cut="all")
 
 
 def folds(count: int = 2) -> list[Fold]:
@@ -49,7 +47,7 @@ def test_a_whole_network_on_a_gpu_is_trained_in_mixed_precision_and_kept_in_sing
     about = [results.read_json(folder / "fit.json") for folder in (plain, mixed)]
     assert [fit["precision"] for fit in about] == [recipes.SINGLE, recipes.MIXED]
     assert about[0]["identity"] != about[1]["identity"]
-    tail = tails.fitted_tail(mixed, "resnet50", pretrained, SIZE, "all")
+    tail = tails.fitted_tail(mixed, "vgg16", pretrained, SIZE, "all")
     assert {variable.dtype for variable in tail.variables if "seed" not in variable.path} == {"float32"}
     logits = np.mean([backbones.outputs(tail, view, chosen=one.test)[:, 0] for view in films.views], axis=0)
     said = training.gather([mixed])[0].y_prob.to_numpy()
@@ -61,10 +59,10 @@ def test_fits_shared_out_among_gpus_are_those_of_a_single_one(
 ) -> None:
     drawn = np.random.default_rng(1).integers(0, 256, (N, SIZE, SIZE)).astype(np.uint8)
     views = [
-        trunk_cache.activations(view, "resnet50", pretrained, tmp_path / "trunk") for view in (drawn, drawn[:, :, ::-1])
+        trunk_cache.activations(view, "vgg16", pretrained, tmp_path / "trunk") for view in (drawn, drawn[:, :, ::-1])
     ]
-    seen = Activations("resnet50", "drawn", SIZE, tuple(views), "films")
-    recipe = Recipe("last_block", epochs=2, batch_size=4, learning_rate=1e-5)
+    seen = Activations("vgg16", "drawn", SIZE, tuple(views), "films")
+    recipe = Recipe("last_block", epochs=1, batch_size=4, learning_rate=1e-5)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     alone = training.gather(training.fit_missing(folds(3), recipe, seen, pretrained, tmp_path / "alone"))[0]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")

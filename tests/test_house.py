@@ -2,6 +2,7 @@
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ TESTED_IN = {
 ROOMS = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
 
 
+@cache
 def imported(path: Path) -> set[str]:
     names = set()
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
@@ -37,9 +39,9 @@ def imported(path: Path) -> set[str]:
     return names
 
 
+@cache
 def rooms_imported(path: Path) -> set[Path]:
-    found = {PACKAGE.parent.joinpath(*name.split(".")).with_suffix(".py") for name in imported(path)}
-    return {room for room in found if room in ROOMS}
+    return {PACKAGE.parent.joinpath(*name.split(".")).with_suffix(".py") for name in imported(path)} & set(ROOMS)
 
 
 @pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.relative_to(PACKAGE).as_posix())

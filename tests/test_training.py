@@ -26,20 +26,20 @@ RECIPE = Recipe("last_block", epochs=4, batch_size=4, learning_rate=1e-3, weight
 
 @pytest.fixture(scope="module")
 def pretrained() -> weights.Weights:
-    return weights.random("resnet50", seed=1)
+    return weights.random("vgg16", seed=1)
 
 
 @pytest.fixture(scope="module")
 def activations() -> Activations:
     """Activations in which a few channels tell the classes apart."""
-    shape = backbones.output_shape("resnet50", "last_block", SIZE)
+    shape = backbones.output_shape("vgg16", "last_block", SIZE)
     rng = np.random.default_rng(0)
     views = []
     for _ in range(2):
         values = rng.random((N, *shape), np.float32)
         values[N // 2 :, ..., :256] += 2.0
         views.append(values.astype(np.float16))
-    return Activations("resnet50", "full", SIZE, tuple(views), "planted")
+    return Activations("vgg16", "full", SIZE, tuple(views), "planted")
 
 
 def table(**columns: object) -> pd.DataFrame:

@@ -41,23 +41,29 @@ def scale(factor):
     return weights.Weights("vgg16", {"scale": factor}, "test", f"hash of {factor}")
 
 
-def whole_network(name, given):
-    build = {"vgg16": keras.applications.VGG16, "resnet50": keras.applications.ResNet50}[name]
-    network = build(weights=None, include_top=False, pooling="avg", input_shape=(SIZE, SIZE, 3))
-    for layer in network.layers:
-        for variable in layer.variables:
-            variable.assign(given.tensors[f"{layer.name}/{variable.name}"])
-    return network
+@pytest.fixture(scope="module")
+def whole_networks(random_weights):
+    """Keras's own networks with the same weights, each built once."""
+
+    def built(name, given):
+        build = {"vgg16": keras.applications.VGG16, "resnet50": keras.applications.ResNet50}[name]
+        network = build(weights=None, include_top=False, pooling="avg", input_shape=(SIZE, SIZE, 3))
+        for layer in network.layers:
+            for variable in layer.variables:
+                variable.assign(given.tensors[f"{layer.name}/{variable.name}"])
+        return network
+
+    return {name: built(name, given) for name, given in random_weights.items()}
 
 
 @pytest.mark.parametrize(("cut", "stages"), [("last_block", 3), ("last_stage", 2)])
 @pytest.mark.parametrize("name", ["vgg16", "resnet50"])
 def test_the_means_beside_the_activations_are_those_of_the_stages_before_the_cut(
-    name, cut, stages, random_weights, images, tmp_path
+    name, cut, stages, random_weights, whole_networks, images, tmp_path
 ):
     given = random_weights[name]
     stored = trunk_cache.activations(images, name, given, tmp_path, cut=cut, batch_size=2)
-    whole = whole_network(name, given)
+    whole = whole_networks[name]
     ends = [whole.get_layer(end).output for end in backbones.STAGES[name][:stages]]
     reached = keras.Model(whole.input, ends).predict_on_batch(backbones.preprocess(images))
     expected = np.concatenate([np.asarray(end).mean(axis=(1, 2)) for end in reached], axis=1)

@@ -11,6 +11,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -19,6 +21,8 @@ import pytest
 from osteo_utils.study import config, paths
 
 STUDY = "smoke"
+# Notebooks that train nothing: run again within a minute, all eight take several.
+QUICK = ("01_data_download", "02_eda", "03_segmentation")
 
 
 class Project:
@@ -63,34 +67,70 @@ class Project:
         assert old in text, f"{name} no longer holds {old!r}; choose another line to edit in this test"
         path.write_text(text.replace(old, new, 1), "utf-8")
 
-    def final_tables(self) -> dict[str, str]:
-        """Every table that a run ends with, `seconds` left out."""
-        found = {}
-        for path in sorted(self.reports.rglob("*.csv")):
-            table = pd.read_csv(path)
-            kept = [column for column in table.columns if "seconds" not in column]
-            if path.stem not in ("run_time", "runtime"):
-                found[path.relative_to(self.reports).as_posix()] = table[kept].to_csv(index=False)
-        return found
+
+def final_tables(reports: Path) -> dict[str, str]:
+    """Every table that a run ends with, `seconds` left out."""
+    found = {}
+    for path in sorted(reports.rglob("*.csv")):
+        table = pd.read_csv(path)
+        kept = [column for column in table.columns if "seconds" not in column]
+        if path.stem not in ("run_time", "runtime"):
+            found[path.relative_to(reports).as_posix()] = table[kept].to_csv(index=False)
+    return found
+
+
+@dataclass
+class Kill:
+    """What stood there when notebook 05 was killed: time stamps of what earlier notebooks said, and of kept fits."""
+
+    metrics: dict[Path, int]
+    fits: dict[Path, int]
+
+
+def stamps(files: Iterable[Path]) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in files}
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    done = Project(tmp_path_factory.mktemp("workflow"))
-    done.run()
-    return done
+def run_with_a_kill(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Kill]:
+    """The one run that all tests look at. It is killed in 05 and goes on; what nbval runs again is not killed.
+
+    That fits are the same to the bit after a kill is tested in `test_determinism`.
+    """
+    project = Project(tmp_path_factory.mktemp("workflow"))
+    project.run("--until", "nb04", "nb07")
+    running = subprocess.Popen(
+        project.command(), env=project.environment, start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    fits = project.home / "data" / "interim" / STUDY / "fits" / "resnet50"
+    deadline = time.monotonic() + 300
+    while len(list(fits.glob("none-*"))) < 2:
+        assert running.poll() is None and time.monotonic() < deadline, "05 never got as far as its second fold"
+        time.sleep(0.1)
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    before = Kill(stamps((project.reports / "metrics").glob("*.json")), stamps(fits.glob("[!.]*/fit.json")))
+    project.run("--unlock")
+    project.run()
+    return project, before
+
+
+@pytest.fixture(scope="module")
+def project(run_with_a_kill: tuple[Project, Kill]) -> Project:
+    return run_with_a_kill[0]
 
 
 @pytest.fixture
 def restored(project: Project):
-    """The project, with its code put back afterwards."""
-    kept = project.code.with_name("kept")
-    shutil.copytree(project.code, kept)
+    """The project, with its code put back afterwards, and the parameters and hashes that go with it."""
+    changed = [project.code, project.home / "data" / "interim" / STUDY / "params"]
+    for folder in changed:
+        shutil.copytree(folder, folder.with_name(f"kept {folder.name}"))
     yield project
-    shutil.rmtree(project.code)
-    kept.rename(project.code)
-    # Back to the parameters and hashes of the unedited code, which the results belong to.
-    project.run("--touch")
+    for folder in changed:
+        shutil.rmtree(folder)
+        folder.with_name(f"kept {folder.name}").rename(folder)
 
 
 def test_every_notebook_ends_with_its_files(project: Project) -> None:
@@ -138,62 +178,78 @@ def test_an_unknown_parameter_stops_before_anything_runs(restored: Project) -> N
     assert "did you mean 'epochs'" in done.stdout + done.stderr
 
 
-def test_a_kill_in_05_costs_that_notebook_and_changes_no_result(project: Project) -> None:
-    before = project.final_tables()
-    stamps = {n: (project.reports / "metrics" / f"{n}.json").stat().st_mtime_ns for n in config.NOTEBOOKS[:4]}
+def test_a_kill_in_05_costs_that_notebook_alone_and_none_of_its_finished_fits(
+    run_with_a_kill: tuple[Project, Kill],
+) -> None:
+    project, before = run_with_a_kill
+    assert {path.stem[:2] for path in before.metrics} == {"01", "02", "03", "04", "07"}
+    assert stamps(before.metrics) == before.metrics
     fits = project.home / "data" / "interim" / STUDY / "fits" / "resnet50"
-    shutil.rmtree(fits)
-    running = subprocess.Popen(
-        project.command("--forcerun", "nb05"), env=project.environment, start_new_session=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    deadline = time.monotonic() + 120
-    while len(list(fits.glob("none-*"))) < 2:
-        assert running.poll() is None and time.monotonic() < deadline, "05 never got as far as its second fold"
-        time.sleep(0.1)
-    os.killpg(running.pid, signal.SIGKILL)
-    running.wait()
-    kept = {path.name for path in fits.glob("[!.]*")}
-    project.run("--unlock")
-    project.run()
-    assert {n: (project.reports / "metrics" / f"{n}.json").stat().st_mtime_ns for n in stamps} == stamps
-    assert kept and kept < {path.name for path in fits.iterdir()}
-    assert project.final_tables() == before
+    assert before.fits and before.fits.keys() < stamps(fits.glob("[!.]*/fit.json")).keys()
+    assert stamps(before.fits) == before.fits
 
 
-def nbval(project: Project, home: Path, *words: str) -> subprocess.CompletedProcess:
-    environment = {**project.environment, "OSTEO_HOME": str(home)}
+@dataclass
+class Again:
+    """Executed notebooks run once more by nbval, from nothing: what pytest said, and the tables that they wrote."""
+
+    said: str
+    tables: dict[str, str]
+
+    def check(self, notebooks: Iterable[str]) -> None:
+        failed = [line for line in self.said.splitlines() if line.startswith(("FAILED", "ERROR"))]
+        assert all("planted.ipynb" in line for line in failed), self.said[-6000:]
+        for notebook in notebooks:
+            assert re.search(rf"^PASSED .*{notebook}\.ipynb", self.said, re.M), self.said[-6000:]
+
+
+def run_again(project: Project, home: Path, names: Iterable[str]) -> Again:
+    """The notebooks of these names by nbval in one process; last the first one up to its first printed words, made wrong."""
+    own = home / "reports" / STUDY / "notebooks"
+    shutil.copytree(project.reports / "notebooks", own)
+    planted = json.loads((own / f"{config.NOTEBOOKS[0]}.ipynb").read_text())
+    printed = [any(o["output_type"] == "stream" for o in cell.get("outputs", [])) for cell in planted["cells"]]
+    planted["cells"] = planted["cells"][: printed.index(True) + 1]
+    for output in planted["cells"][-1]["outputs"]:
+        if output["output_type"] == "stream":
+            output["text"] = ["something that no run has ever printed\n"]
+    (own / "planted.ipynb").write_text(json.dumps(planted))
+    # As many threads as Snakemake gives to a notebook: their number changes rounding.
+    environment = {**project.environment, "OSTEO_HOME": str(home), "OSTEO_THREADS": "1"}
     sanitise = paths.code_root() / "tests" / "nbval_sanitize.cfg"
-    start = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-c", os.devnull]
+    start = [sys.executable, "-m", "pytest", "-q", "-rA", "-p", "no:cacheprovider", "-p", "no:xdist", "-c", os.devnull]
     options = ["--nbval", f"--nbval-sanitize-with={sanitise}", "--nbval-cell-timeout=300"]
-    return subprocess.run([*start, *options, *words], env=environment, capture_output=True, text=True, cwd=home)
+    files = [str(own / f"{name}.ipynb") for name in (*names, "planted")]
+    done = subprocess.run([*start, *options, *files], env=environment, capture_output=True, text=True, cwd=home)
+    return Again(done.stdout, final_tables(home / "reports" / STUDY))
 
 
-@pytest.fixture
-def executed(project: Project, tmp_path: Path) -> Path:
-    """A home with the executed copies and their results, but nothing from which a cell could resume."""
-    home = tmp_path / "home"
-    shutil.copytree(project.home / "reports", home / "reports")
-    return home
+@pytest.fixture(scope="module")
+def again(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Again:
+    return run_again(project, tmp_path_factory.mktemp("again"), QUICK)
 
 
-def test_executed_notebooks_give_the_same_output_again(project: Project, executed: Path) -> None:
-    notebooks = [str(path) for path in sorted((executed / "reports" / STUDY / "notebooks").glob("*.ipynb"))]
-    assert len(notebooks) == len(config.NOTEBOOKS)
-    done = nbval(project, executed, *notebooks)
-    assert done.returncode == 0, done.stdout[-6000:]
-    assert re.search(r"\d+ passed", done.stdout)
+def test_executed_notebooks_give_the_same_output_again(again: Again) -> None:
+    again.check(QUICK)
 
 
-def test_a_planted_wrong_output_fails(project: Project, executed: Path) -> None:
-    path = executed / "reports" / STUDY / "notebooks" / "01_data_download.ipynb"
-    notebook = json.loads(path.read_text())
-    streams = [o for c in notebook["cells"] for o in c.get("outputs", []) if o["output_type"] == "stream"]
-    streams[0]["text"] = ["something that no run has ever printed\n"]
-    path.write_text(json.dumps(notebook))
-    done = nbval(project, executed, str(path))
-    assert done.returncode == 1
-    assert "something that no run has ever printed" in done.stdout
+def test_their_tables_are_the_same_again(project: Project, again: Again) -> None:
+    known = final_tables(project.reports)
+    assert again.tables and again.tables == {name: known[name] for name in again.tables}
+
+
+def test_a_planted_wrong_output_fails(again: Again) -> None:
+    assert re.search(r"^FAILED .*planted\.ipynb", again.said, re.M)
+    assert "something that no run has ever printed" in again.said
+
+
+@pytest.mark.long
+def test_after_a_kill_every_notebook_has_the_output_and_tables_of_a_run_without_one(
+    project: Project, tmp_path: Path
+) -> None:
+    every = run_again(project, tmp_path, config.NOTEBOOKS)
+    every.check(config.NOTEBOOKS)
+    assert every.tables == final_tables(project.reports)
 
 
 @pytest.mark.parametrize("notebook", config.NOTEBOOKS)

@@ -201,7 +201,8 @@ def test(request: Request) -> int:
     notebooks = sorted(str(path) for path in paths.notebooks_dir().glob("*.ipynb"))
     checks = [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["nbstripout", "--verify", *notebooks]]
     chosen = [] if request.all else ["-m", "not long"]
-    tests = ["pytest", "-n", str(request.cores or 2), "--dist", "loadscope", *chosen, *request.extra]
+    tests = ["pytest", "-n", str(request.cores or 2), "--dist", "loadscope", "--no-loadscope-reorder"]
+    tests += [*chosen, *request.extra]
     for module in [*checks, tests]:
         command = [sys.executable, "-m", *module]
         code = subprocess.run(command, cwd=paths.code_root(), env=environment()).returncode
