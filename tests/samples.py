@@ -46,3 +46,30 @@ def predictions(y_true, y_prob, groups=None, seed=0):
             "group": np.arange(n) if groups is None else groups, "y_true": y_true, "y_prob": y_prob,
         }
     )  # fmt: skip
+
+
+def arm(y_true, y_prob, groups=None, seed=0, prefix="i"):
+    """A whole `predictions` table of one arm, one image per entry; a group per image unless told otherwise."""
+    n = len(y_true)
+    return pd.DataFrame(
+        {
+            "image_id": [f"{prefix}{i}" for i in range(n)], "view": 0, "protocol": "grouped", "recipe": "none",
+            "variant": "full", "seed": seed, "fold": np.arange(n) % 5,
+            "group": np.arange(n) if groups is None else groups, "y_true": y_true, "y_prob": y_prob,
+        }
+    )  # fmt: skip
+
+
+def whole_networks(random_weights, size):
+    """Keras's own VGG16 and ResNet50, pooled, with these weights."""
+    import keras
+
+    def built(name, given):
+        build = {"vgg16": keras.applications.VGG16, "resnet50": keras.applications.ResNet50}[name]
+        network = build(weights=None, include_top=False, pooling="avg", input_shape=(size, size, 3))
+        for layer in network.layers:
+            for variable in layer.variables:
+                variable.assign(given.tensors[f"{layer.name}/{variable.name}"])
+        return network
+
+    return {name: built(name, given) for name, given in random_weights.items()}

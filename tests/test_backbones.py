@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import samples
 
 from osteo_utils.networks import backbones
 from osteo_utils.sources import weights
@@ -22,17 +23,7 @@ def images():
 
 @pytest.fixture(scope="module")
 def whole_networks(random_weights):
-    """Keras's own networks with the same weights, each built once."""
-
-    def built(name, given):
-        build = {"vgg16": keras.applications.VGG16, "resnet50": keras.applications.ResNet50}[name]
-        network = build(weights=None, include_top=False, pooling="avg", input_shape=(SIZE, SIZE, 3))
-        for layer in network.layers:
-            for variable in layer.variables:
-                variable.assign(given.tensors[f"{layer.name}/{variable.name}"])
-        return network
-
-    return {name: built(name, given) for name, given in random_weights.items()}
+    return samples.whole_networks(random_weights, SIZE)
 
 
 def test_preprocess_is_caffe_mode():

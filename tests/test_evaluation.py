@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from samples import arm
 from sklearn import metrics as sk
 from statsmodels.api import GLM, add_constant
 from statsmodels.genmod.families import Binomial
@@ -10,18 +11,6 @@ from statsmodels.genmod.families import Binomial
 from osteo_utils.statistics import evaluation, metrics
 from osteo_utils.statistics.metrics import measure, wilson
 from osteo_utils.statistics.resampling import draw_groups
-
-
-def table(y_true, y_prob, groups=None, seed=0, prefix="i"):
-    """Predictions of one arm with one image per entry; a group per image unless told otherwise."""
-    n = len(y_true)
-    return pd.DataFrame(
-        {
-            "image_id": [f"{prefix}{i}" for i in range(n)], "view": 0, "protocol": "grouped", "recipe": "none",
-            "variant": "full", "seed": seed, "fold": np.arange(n) % 5,
-            "group": np.arange(n) if groups is None else groups, "y_true": y_true, "y_prob": y_prob,
-        }
-    )  # fmt: skip
 
 
 def noisy(n, rng, skill=1.0):
@@ -44,7 +33,7 @@ def test_groups_are_drawn_whole_and_every_stratum_keeps_its_size():
 def test_the_interval_of_an_accuracy_agrees_with_the_binomial_one():
     rng = np.random.default_rng(3)
     y, p = noisy(800, rng)
-    ours = evaluation.summarise(table(y, p), ["accuracy"], n_resamples=4000)["accuracy"]
+    ours = evaluation.summarise(arm(y, p), ["accuracy"], n_resamples=4000)["accuracy"]
     low, high = wilson(round(ours.value * 800), 800)
     assert ours.value == pytest.approx(sk.accuracy_score(y, p >= 0.5))
     assert (ours.low, ours.high) == pytest.approx((low, high), abs=0.006)
@@ -54,9 +43,9 @@ def test_the_interval_of_an_accuracy_agrees_with_the_binomial_one():
 def test_copies_of_each_film_add_no_evidence():
     rng = np.random.default_rng(4)
     y, p = noisy(200, rng)
-    once = evaluation.summarise(table(y, p), ["auroc"], seed=5)["auroc"]
+    once = evaluation.summarise(arm(y, p), ["auroc"], seed=5)["auroc"]
     groups = np.tile(np.arange(200), 4)
-    copied = evaluation.summarise(table(np.tile(y, 4), np.tile(p, 4), groups), ["auroc"], seed=5)["auroc"]
+    copied = evaluation.summarise(arm(np.tile(y, 4), np.tile(p, 4), groups), ["auroc"], seed=5)["auroc"]
     assert (copied.low, copied.high) == pytest.approx((once.low, once.high), abs=1e-12)
     assert (copied.n_files, copied.n_groups) == (800, 200)
 
@@ -65,23 +54,23 @@ def test_the_value_over_seeds_is_the_mean_and_the_seeds_share_their_groups():
     rng = np.random.default_rng(6)
     y, p = noisy(120, rng)
     worse = np.clip(p * 0.5 + 0.25 + rng.normal(0, 0.1, 120), 0, 1)
-    two = pd.concat([table(y, p, seed=0), table(y, worse, seed=1)])
+    two = pd.concat([arm(y, p, seed=0), arm(y, worse, seed=1)])
     value = evaluation.summarise(two, ["auroc"])["auroc"].value
     assert value == pytest.approx((sk.roc_auc_score(y, p) + sk.roc_auc_score(y, worse)) / 2)
-    one = evaluation.summarise(table(y, p), ["accuracy"], seed=2)["accuracy"]
-    same = evaluation.summarise(pd.concat([table(y, p, seed=s) for s in (0, 1)]), ["accuracy"], seed=2)["accuracy"]
+    one = evaluation.summarise(arm(y, p), ["accuracy"], seed=2)["accuracy"]
+    same = evaluation.summarise(pd.concat([arm(y, p, seed=s) for s in (0, 1)]), ["accuracy"], seed=2)["accuracy"]
     assert (same.low, same.high) == (one.low, one.high), "seeds with own draws would have narrowed this"
 
 
 def test_the_order_of_the_rows_changes_nothing():
     y, p = noisy(90, np.random.default_rng(7))
-    frame = table(y, p)
+    frame = arm(y, p)
     assert evaluation.summarise(frame) == evaluation.summarise(frame.sample(frac=1, random_state=1))
 
 
 def test_a_mixture_of_arms_and_a_double_image_are_refused():
     y, p = noisy(10, np.random.default_rng(9))
-    frame = table(y, p)
+    frame = arm(y, p)
     with pytest.raises(ValueError, match="mix recipe"):
         evaluation.summarise(pd.concat([frame, frame.assign(recipe="last_block")]))
     with pytest.raises(ValueError, match="10 predictions are there twice"):
@@ -91,7 +80,7 @@ def test_a_mixture_of_arms_and_a_double_image_are_refused():
 
 
 def test_a_group_has_one_vote_and_groups_with_both_labels_have_none():
-    frame = table([0, 0, 1, 0, 1], [0.2, 0.6, 0.9, 0.1, 0.3], ["a", "a", "b", "c", "c"])
+    frame = arm([0, 0, 1, 0, 1], [0.2, 0.6, 0.9, 0.1, 0.3], ["a", "a", "b", "c", "c"])
     votes = evaluation.group_vote(frame)
     assert votes.set_index("group")["y_prob"].to_dict() == {"a": pytest.approx(0.4), "b": 0.9}
     assert votes.attrs["conflict_groups"] == 1
@@ -106,13 +95,13 @@ def test_a_paired_difference_is_narrower_than_an_unpaired_one_and_finds_a_real_g
     hard = rng.normal(size=400)
     good = 1 / (1 + np.exp(-(2 * (2 * y - 1) + 2 * hard)))
     poor = 1 / (1 + np.exp(-(1.6 * (2 * y - 1) + 2 * hard)))
-    gap = evaluation.difference(table(y, good), table(y, poor), "auroc")
+    gap = evaluation.difference(arm(y, good), arm(y, poor), "auroc")
     assert gap.estimate.value == pytest.approx(sk.roc_auc_score(y, good) - sk.roc_auc_score(y, poor))
     assert gap.estimate.low > 0
     assert gap.p_value == pytest.approx(2 / 2001)
-    alone = evaluation.summarise(table(y, good), ["auroc"])["auroc"]
+    alone = evaluation.summarise(arm(y, good), ["auroc"])["auroc"]
     assert gap.estimate.high - gap.estimate.low < 0.7 * (alone.high - alone.low)
-    back = evaluation.difference(table(y, poor), table(y, good), "auroc").estimate
+    back = evaluation.difference(arm(y, poor), arm(y, good), "auroc").estimate
     assert (back.value, back.low, back.high) == pytest.approx(
         (-gap.estimate.value, -gap.estimate.high, -gap.estimate.low)
     )
@@ -120,10 +109,10 @@ def test_a_paired_difference_is_narrower_than_an_unpaired_one_and_finds_a_real_g
 
 def test_a_model_does_not_differ_from_itself_and_other_images_cannot_be_paired():
     y, p = noisy(60, np.random.default_rng(11))
-    same = evaluation.difference(table(y, p), table(y, p).sample(frac=1, random_state=0))
+    same = evaluation.difference(arm(y, p), arm(y, p).sample(frac=1, random_state=0))
     assert (same.estimate.low, same.estimate.high, same.p_value) == (0, 0, 1)
     with pytest.raises(ValueError, match="same images"):
-        evaluation.difference(table(y, p), table(y, p, prefix="j"))
+        evaluation.difference(arm(y, p), arm(y, p, prefix="j"))
 
 
 def test_the_paired_p_value_is_not_small_more_often_than_it_says():
@@ -134,7 +123,7 @@ def test_the_paired_p_value_is_not_small_more_often_than_it_says():
         signal = 0.8 * (2 * y - 1)
         first = 1 / (1 + np.exp(-(signal + rng.normal(size=100))))
         second = 1 / (1 + np.exp(-(signal + rng.normal(size=100))))
-        small += evaluation.difference(table(y, first), table(y, second), "auroc", 200).p_value < 0.05
+        small += evaluation.difference(arm(y, first), arm(y, second), "auroc", 200).p_value < 0.05
     assert small <= 9, "5 % of 60 are 3; ten or more have a chance below one in a thousand"
 
 
@@ -145,29 +134,29 @@ def test_mcnemar_counts_groups_and_gives_the_exact_binomial_p_value():
     right = np.where(y == 1, 0.9, 0.1)
     a, b = right.copy(), right.copy()
     b[:9], a[9] = 1 - b[:9], 1 - a[9]
-    found = evaluation.mcnemar_by_group(table(y, a), table(y, b))
+    found = evaluation.mcnemar_by_group(arm(y, a), arm(y, b))
     assert (found.only_a_right, found.only_b_right, found.n_groups) == (9, 1, 30)
     assert found.p_value == pytest.approx(22 / 1024)
-    twice = [pd.concat([table(y, v), table(y, v, prefix="copy")]) for v in (a, b)]
+    twice = [pd.concat([arm(y, v), arm(y, v, prefix="copy")]) for v in (a, b)]
     assert evaluation.mcnemar_by_group(*twice) == found, "a copy of every film must not double the evidence"
-    assert evaluation.mcnemar_by_group(table(y, a), table(y, a)).p_value == 1
+    assert evaluation.mcnemar_by_group(arm(y, a), arm(y, a)).p_value == 1
 
 
 def test_the_report_prints_as_the_papers_figure_5_for_one_of_its_matrices():
     # Errors 5 of 372 normal and 11 of 474 osteoporosis.
     y = np.r_[np.zeros(372, int), np.ones(474, int)]
     p = np.r_[np.full(367, 0.1), np.full(5, 0.9), np.full(11, 0.1), np.full(463, 0.9)]
-    report = evaluation.classification_report_frame(table(y, p))
+    report = evaluation.classification_report_frame(arm(y, p))
     assert report.loc["normal"].round(2).tolist() == [0.97, 0.99, 0.98, 372]
     assert report.loc["osteoporosis"].round(2).tolist() == [0.99, 0.98, 0.98, 474]
     assert report.loc["accuracy", ["f1-score", "support"]].round(2).tolist() == [0.98, 846]
     assert report["precision"].isna().tolist() == [False, False, True, False, False]
-    assert evaluation.confusion(table(y, p)).tolist() == [[367, 5], [11, 463]]
+    assert evaluation.confusion(arm(y, p)).tolist() == [[367, 5], [11, 463]]
 
 
 def test_calibration_bins_hold_everything_and_the_error_is_the_weighted_gap():
     y, p = [0, 1, 1, 1], [0.05, 0.05, 0.95, 1.0]
-    found = evaluation.calibration_table(table(y, p), bins=10)
+    found = evaluation.calibration_table(arm(y, p), bins=10)
     assert found["bin"].tolist() == [0, 9]
     assert found["count"].tolist() == [2, 2]
     assert found["observed"].tolist() == [0.5, 1.0]
@@ -178,12 +167,12 @@ def test_calibration_bins_hold_everything_and_the_error_is_the_weighted_gap():
 
 def test_copies_do_not_narrow_a_calibration_bin():
     groups = [0, 1] * 50
-    found = evaluation.calibration_table(table([0, 1] * 50, [0.55] * 100, groups))
+    found = evaluation.calibration_table(arm([0, 1] * 50, [0.55] * 100, groups))
     assert (found["low"].iloc[0], found["high"].iloc[0]) == pytest.approx(wilson(1, 2))
 
 
 def test_a_threshold_can_differ_from_row_to_row():
-    frame = table([0, 1, 0, 1], [0.4, 0.6, 0.6, 0.8]).assign(cut=[0.5, 0.5, 0.7, 0.7])
+    frame = arm([0, 1, 0, 1], [0.4, 0.6, 0.6, 0.8]).assign(cut=[0.5, 0.5, 0.7, 0.7])
     assert evaluation.summarise(frame, ["accuracy"], 20, threshold="cut")["accuracy"].value == 1
     assert evaluation.summarise(frame, ["accuracy"], 20)["accuracy"].value == 0.75
 
@@ -216,7 +205,7 @@ def test_separated_classes_and_one_probability_for_all_have_no_slope():
     y = np.arange(20) % 2
     for p in (np.where(y == 1, 0.7, 0.4), np.full(20, 0.4)):
         with pytest.raises(metrics.Undefined, match="separated or all probabilities alike"):
-            evaluation.summarise(table(y, p), ["calibration_slope"], 20)
+            evaluation.summarise(arm(y, p), ["calibration_slope"], 20)
     ends = measure(y, np.where(y == 1, 0.7, 0.4), ["calibration_slope"])["calibration_slope"]
     assert ends[0] == np.inf
     # Both logits are 0.4's, and half of the films are positive: the shift is -logit(0.4).
@@ -239,7 +228,7 @@ def test_predictive_values_at_a_stated_prevalence_follow_bayes():
 
 
 def calibration_error(y, p):
-    bins = evaluation.calibration_table(table(y, p))
+    bins = evaluation.calibration_table(arm(y, p))
     return np.average((bins["predicted"] - bins["observed"]).abs(), weights=bins["count"])
 
 
@@ -257,7 +246,7 @@ def test_bca_takes_the_resamples_bias_off_the_calibration_error():
     rng = np.random.default_rng(23)
     p = rng.uniform(0.02, 0.98, 300)
     y = (rng.random(300) < p).astype(int)
-    drawn = evaluation.summarise(table(y, p), ["ece"], 500)["ece"]
-    shifted = evaluation.summarise(table(y, p), ["ece"], 500, method="bca")["ece"]
+    drawn = evaluation.summarise(arm(y, p), ["ece"], 500)["ece"]
+    shifted = evaluation.summarise(arm(y, p), ["ece"], 500, method="bca")["ece"]
     assert shifted.low < drawn.low and shifted.high < drawn.high
     assert shifted.low < drawn.value < shifted.high

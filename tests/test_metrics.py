@@ -1,7 +1,6 @@
 """Metrics and tests on plain arrays against scikit-learn and published examples."""
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -35,18 +34,6 @@ SKLEARN = {
     "auprc": lambda y, p, w: sk.average_precision_score(y, p, sample_weight=w),
     "brier": lambda y, p, w: sk.brier_score_loss(y, p, sample_weight=w),
 }
-
-
-def table(y_true, y_prob, groups=None, seed=0, prefix="i"):
-    """Predictions of one arm with one image per entry; a group per image unless told otherwise."""
-    n = len(y_true)
-    return pd.DataFrame(
-        {
-            "image_id": [f"{prefix}{i}" for i in range(n)], "view": 0, "protocol": "grouped", "recipe": "none",
-            "variant": "full", "seed": seed, "fold": np.arange(n) % 5,
-            "group": np.arange(n) if groups is None else groups, "y_true": y_true, "y_prob": y_prob,
-        }
-    )  # fmt: skip
 
 
 @given(seed=st.integers(0, 2**32 - 1), n=st.integers(4, 60), steps=st.sampled_from([2, 5, 1000]))

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from planted import RECIPE, SIZE, N, activations_of, fold_of
 
 from osteo_utils.images import film_views
 from osteo_utils.networks import backbones, tails, training
@@ -15,14 +16,6 @@ from osteo_utils.protocols.splits import Fold
 from osteo_utils.sources import weights
 from osteo_utils.study import config
 
-SIZE = 64
-
-
-N = 24
-
-
-RECIPE = Recipe("last_block", epochs=4, batch_size=4, learning_rate=1e-3, weight_decay=0.01, dropout=0.2)
-
 
 @pytest.fixture(scope="module")
 def pretrained() -> weights.Weights:
@@ -31,26 +24,7 @@ def pretrained() -> weights.Weights:
 
 @pytest.fixture(scope="module")
 def activations() -> Activations:
-    """Activations in which a few channels tell the classes apart."""
-    shape = backbones.output_shape("resnet50", "last_block", SIZE)
-    rng = np.random.default_rng(0)
-    views = []
-    for _ in range(2):
-        values = rng.random((N, *shape), np.float32)
-        values[N // 2 :, ..., :256] += 2.0
-        views.append(values.astype(np.float16))
-    return Activations("resnet50", "full", SIZE, tuple(views), "planted")
-
-
-def table(**columns: object) -> pd.DataFrame:
-    frame = pd.DataFrame({"image_id": [f"c/{n:02d}.png" for n in range(N)], "label": [0] * (N // 2) + [1] * (N // 2)})
-    frame["group"] = np.arange(N)
-    frame["fold"] = np.arange(N) % 2
-    return frame.assign(**columns)
-
-
-def job(fold: int = 0, **columns: object) -> Fold:
-    return Fold("grouped", 0, fold, table(**columns))
+    return activations_of("resnet50")
 
 
 def test_the_history_tells_of_every_training_image_not_of_the_last_batch(
@@ -58,7 +32,7 @@ def test_the_history_tells_of_every_training_image_not_of_the_last_batch(
 ) -> None:
     # With a step size near zero the network does not change, so an epoch's numbers are those of its end.
     still = Recipe("last_block", epochs=2, batch_size=5, learning_rate=1e-12)
-    one = job()
+    one = fold_of()
     assert len(one.train) % still.batch_size == 2, "the last batch is smaller than the others"
     (folder,) = training.fit_missing([one], still, activations, pretrained, tmp_path)
     tail = tails.fitted_tail(folder, "resnet50", pretrained, SIZE)
@@ -78,7 +52,7 @@ def test_a_training_epoch_shows_every_training_image_once_and_no_other(activatio
     marked = tuple(
         np.full_like(view, 0) + np.arange(N, dtype=np.float16)[:, None, None, None] for view in activations.views
     )
-    one = job()
+    one = fold_of()
     batches = tails.training_batches(replace(activations, views=marked), one.table.image_id, one.train, 4, seed=5)
     for _ in range(3):
         seen = [next(batches) for _ in range(3)]
@@ -90,7 +64,7 @@ def test_a_training_epoch_shows_every_training_image_once_and_no_other(activatio
 def test_films_are_augmented_anew_in_every_epoch_and_alike_in_every_run() -> None:
     films = np.random.default_rng(0).integers(0, 256, (N, SIZE, SIZE), dtype=np.uint8)
     given = Activations("vgg16", "full", SIZE, (films, films[:, :, ::-1]), "films", cut="all")
-    one = job()
+    one = fold_of()
 
     def two_epochs() -> list[tuple[np.ndarray, np.ndarray]]:
         batches = tails.ahead(tails.training_batches(given, one.table.image_id, one.train, 5, seed=5))
@@ -116,7 +90,7 @@ def test_films_are_augmented_anew_in_every_epoch_and_alike_in_every_run() -> Non
 def test_a_trained_tail_has_moved_learnt_and_left_its_batch_statistics(
     tmp_path: Path, activations: Activations, pretrained: weights.Weights
 ) -> None:
-    (folder,) = training.fit_missing([job()], RECIPE, activations, pretrained, tmp_path)
+    (folder,) = training.fit_missing([fold_of()], RECIPE, activations, pretrained, tmp_path)
     trained = tails.fitted_tail(folder, "resnet50", pretrained, SIZE)
     untouched = backbones.tail("resnet50", pretrained, image_size=SIZE)
     moved = {
@@ -148,7 +122,7 @@ def test_the_best_inner_epoch_is_kept_and_the_scored_fold_has_no_say(
         return next(losses), 0.5
 
     monkeypatch.setattr(tails.TailFitter, "_score", score)
-    (folder,) = training.fit_missing([job()], recipe, activations, pretrained, tmp_path)
+    (folder,) = training.fit_missing([fold_of()], recipe, activations, pretrained, tmp_path)
     inner = pd.read_csv(folder / "inner_validation.csv")
     assert list(inner.loss) == [0.9, 0.4, 0.7, 0.5], "two epochs without a gain, and it stops"
     kept = tails.fitted_tail(folder, "resnet50", pretrained, SIZE).get_layer("head").kernel.numpy()
@@ -162,7 +136,7 @@ def test_class_weights_reach_the_loss(tmp_path: Path, activations: Activations, 
     # Untrained, with a bias of zero: where one class is three times as frequent, its mean loss counts as the other's.
     labels = [0] * 4 + [1] * (N - 4)
     still = Recipe("last_block", epochs=1, batch_size=64, learning_rate=1e-12, class_weight="balanced")
-    one = job(label=labels)
+    one = fold_of(label=labels)
     single = replace(activations, views=activations.views[:1])
     (folder,) = training.fit_missing([one], still, single, pretrained, tmp_path)
     _, history = training.gather([folder])
@@ -181,7 +155,7 @@ def test_the_whole_network_learns_from_films_and_its_first_layers_least(tmp_path
     films[N // 2 :] += 190
     seen = Activations("vgg16", "full", small, (films, films[:, :, ::-1]), "films", cut="all")
     recipe = Recipe("all", epochs=3, batch_size=4, learning_rate=1e-3, weight_decay=0.01, layer_decay=0.4)
-    (folder,) = training.fit_missing([job()], recipe, seen, given, tmp_path)
+    (folder,) = training.fit_missing([fold_of()], recipe, seen, given, tmp_path)
     predictions, history = training.gather([folder])
     assert ((predictions.y_prob >= 0.5) == (predictions.y_true == 1)).all(), "dark and bright films"
     assert history.loss.iloc[-1] < history.loss.iloc[0]
@@ -203,7 +177,7 @@ def test_the_papers_recipe_freezes_the_network_and_trains_its_dense_layers(
     values[N // 2 :, ..., :256] += 2.0
     seen = Activations("resnet50", "full", SIZE, (values.astype(np.float16),), "planted", cut="head", n_scored=1)
     recipe = Recipe.from_parameters("paper", config.load("smoke"))
-    (folder,) = training.fit_missing([job()], recipe, seen, pretrained, tmp_path)
+    (folder,) = training.fit_missing([fold_of()], recipe, seen, pretrained, tmp_path)
     predictions, history = training.gather([folder])
     assert ((predictions.y_prob >= 0.5) == (predictions.y_true == 1)).all()
     assert set(predictions.recipe) == {"paper"} and len(history) == 20

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from planted import RECIPE, N, activations_of, fold_of, table
 
 from osteo_utils.networks import backbones, inputs, probes, tails, training
 from osteo_utils.networks.inputs import Activations
@@ -14,14 +15,6 @@ from osteo_utils.networks.recipes import Recipe
 from osteo_utils.protocols.splits import Fold
 from osteo_utils.sources import weights
 from osteo_utils.study import config, paths, results
-
-SIZE = 64
-
-
-N = 24
-
-
-RECIPE = Recipe("last_block", epochs=4, batch_size=4, learning_rate=1e-3, weight_decay=0.01, dropout=0.2)
 
 
 @pytest.fixture(scope="module")
@@ -31,33 +24,14 @@ def pretrained() -> weights.Weights:
 
 @pytest.fixture(scope="module")
 def activations() -> Activations:
-    """Activations in which a few channels tell the classes apart."""
-    shape = backbones.output_shape("vgg16", "last_block", SIZE)
-    rng = np.random.default_rng(0)
-    views = []
-    for _ in range(2):
-        values = rng.random((N, *shape), np.float32)
-        values[N // 2 :, ..., :256] += 2.0
-        views.append(values.astype(np.float16))
-    return Activations("vgg16", "full", SIZE, tuple(views), "planted")
-
-
-def table(**columns: object) -> pd.DataFrame:
-    frame = pd.DataFrame({"image_id": [f"c/{n:02d}.png" for n in range(N)], "label": [0] * (N // 2) + [1] * (N // 2)})
-    frame["group"] = np.arange(N)
-    frame["fold"] = np.arange(N) % 2
-    return frame.assign(**columns)
-
-
-def job(fold: int = 0, **columns: object) -> Fold:
-    return Fold("grouped", 0, fold, table(**columns))
+    return activations_of("vgg16")
 
 
 def test_the_same_seed_gives_the_same_bits(
     tmp_path: Path, activations: Activations, pretrained: weights.Weights
 ) -> None:
     for name in ("a", "b"):
-        training.fit_missing([job()], RECIPE, activations, pretrained, tmp_path / name)
+        training.fit_missing([fold_of()], RECIPE, activations, pretrained, tmp_path / name)
     name = "last_block-full-grouped-s0-f0/predictions.csv"
     assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
@@ -65,7 +39,7 @@ def test_the_same_seed_gives_the_same_bits(
 def test_a_probe_finds_the_planted_channels_and_no_signal_in_shuffled_labels(
     tmp_path: Path, activations: Activations, pretrained: weights.Weights
 ) -> None:
-    wanted = [job(0), job(1)]
+    wanted = [fold_of(0), fold_of(1)]
     folders = training.fit_missing(wanted, Recipe("none"), activations, pretrained, tmp_path)
     predictions, _ = training.gather(folders)
     assert ((predictions.y_prob >= 0.5) == (predictions.y_true == 1)).all()
@@ -79,7 +53,7 @@ def test_a_finished_fit_is_kept_and_a_changed_recipe_is_fitted_again(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture,
 ) -> None:
-    wanted = [job(0), job(1)]
+    wanted = [fold_of(0), fold_of(1)]
     folders = training.fit_missing(wanted, Recipe("none"), activations, pretrained, tmp_path)
     fresh = capsys.readouterr().out
     (tmp_path / "none-full-grouped-s0-f1" / "fit.json").unlink()
@@ -102,7 +76,7 @@ def test_a_fit_that_fails_leaves_no_folder(
     constant = (np.full(N // 2, 0.5), pd.DataFrame())
     monkeypatch.setattr(probes, "fit_probe", lambda *_: constant)
     with pytest.raises(RuntimeError, match=r"every image gets 0\.5"):
-        training.fit_missing([job()], Recipe("none"), activations, pretrained, tmp_path)
+        training.fit_missing([fold_of()], Recipe("none"), activations, pretrained, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -114,8 +88,8 @@ def folds_table(fold: np.ndarray, protocol: str = "grouped") -> pd.DataFrame:
 def test_a_fit_does_not_depend_on_the_fits_before_it(
     tmp_path: Path, activations: Activations, pretrained: weights.Weights
 ) -> None:
-    training.fit_missing([job(0), job(1)], RECIPE, activations, pretrained, tmp_path / "both")
-    training.fit_missing([job(1)], RECIPE, activations, pretrained, tmp_path / "alone")
+    training.fit_missing([fold_of(0), fold_of(1)], RECIPE, activations, pretrained, tmp_path / "both")
+    training.fit_missing([fold_of(1)], RECIPE, activations, pretrained, tmp_path / "alone")
     name = "last_block-full-grouped-s0-f1/predictions.csv"
     assert (tmp_path / "both" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
 
@@ -156,13 +130,13 @@ def test_a_fit_of_another_backend_is_not_taken_for_one_of_this(
     tmp_path: Path, activations: Activations, pretrained: weights.Weights, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     probe = Recipe("none")
-    (folder,) = training.fit_missing([job()], probe, activations, pretrained, tmp_path)
+    (folder,) = training.fit_missing([fold_of()], probe, activations, pretrained, tmp_path)
     before = results.read_json(folder / "fit.json")
-    training.fit_missing([job()], probe, activations, pretrained, tmp_path)
+    training.fit_missing([fold_of()], probe, activations, pretrained, tmp_path)
     assert results.read_json(folder / "fit.json") == before
     before_it = keras.config.backend()
     monkeypatch.setattr(keras.config, "backend", lambda: "another")
-    training.fit_missing([job()], probe, activations, pretrained, tmp_path)
+    training.fit_missing([fold_of()], probe, activations, pretrained, tmp_path)
     after = results.read_json(folder / "fit.json")
     assert (before["backend"], after["backend"]) == (before_it, "another")
     assert after["identity"] != before["identity"]
