@@ -121,7 +121,7 @@ def of_files(images: pd.DataFrame, stored: np.ndarray) -> dict[str, pd.Series]:
 
 def _brightness(stored: np.ndarray, row: tuple) -> float:
     box = image_store.content_box(row.width, row.height)
-    film = stored[row.row][box.top : box.top + box.height, box.left : box.left + box.width]
+    film = stored[row.row][box.slices]
     return float(film.mean())
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+from osteo_utils.study import results
 
 PROTOCOLS = ("grouped", "grouped_all", "by_file", "augment_first", "resubstitution", "tuned_on_test")
 LEFT_OUT = -1
@@ -109,16 +112,10 @@ class Fold:
         return np.arange(len(self.table)) if self.protocol == "by_file" else self.table.group.to_numpy()
 
     def arm(self, recipe: str, variant: str) -> dict[str, object]:
-        """The columns that tell this fold's rows from those of other fits."""
+        """The columns that identify this fold in `predictions` and `history`."""
         return {
             "protocol": self.protocol, "recipe": recipe, "variant": variant, "seed": self.seed, "fold": self.number
         }  # fmt: skip
-
-    def scored(self, probability: np.ndarray) -> pd.DataFrame:
-        """The scored images with the probability of each, in the order of `test`, as far as a `predictions` table."""
-        rows = self.table.iloc[self.test]
-        columns = {"image_id": rows.image_id, "view": 0, "group": rows.group, "y_true": rows.label}
-        return pd.DataFrame(columns).assign(y_prob=probability.astype(float)).reset_index(drop=True)
 
     def inner_split(self, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Training images as (those to learn from, those to choose the epoch by), about `share` of them the latter.
@@ -131,6 +128,13 @@ class Fold:
         splitter = StratifiedGroupKFold(max(2, round(1 / share)), shuffle=True, random_state=seed)
         learn, held = next(splitter.split(train, self.labels[train], self.inner_groups[train]))
         return train[learn], train[held]
+
+
+def predictions(images: pd.DataFrame, probability: np.ndarray, arm: Mapping[str, object]) -> pd.DataFrame:
+    """A `predictions` table of these images (image_id, group, label), in their order; `arm` as `Fold.arm` gives it."""
+    columns = {"image_id": images.image_id, "view": 0, "group": images.group, "y_true": images.label}
+    table = pd.DataFrame(columns).assign(**arm, y_prob=probability.astype(float))
+    return table[list(results.CONTRACTS["predictions"].columns)].reset_index(drop=True)
 
 
 def fold_list(images: pd.DataFrame, folds: pd.DataFrame, protocols: list[str], seeds: list[int]) -> list[Fold]:
