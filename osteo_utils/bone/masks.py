@@ -102,7 +102,7 @@ def store_truth_masks(root: Path, manifest: pd.DataFrame, path: Path) -> int:
 
 
 def area_checks(area_share: float, min_area: float, max_area: float) -> tuple[tuple[bool, str], ...]:
-    """The checks of the bone's share of the film: whether each failed, and the reason that says so."""
+    """Checks of the bone's share of the film: whether each failed, and its reason."""
     return (
         (area_share < min_area, f"area {area_share:.2f} of the film, expected at least {min_area:.2f}"),
         (area_share > max_area, f"area {area_share:.2f} of the film, expected at most {max_area:.2f}"),
@@ -132,9 +132,9 @@ def hausdorff95(mask: np.ndarray, truth: np.ndarray, pixel: float = 1.0) -> floa
     mask, truth = _same_shape(mask, truth)
     if not mask.any() or not truth.any():
         return 0.0 if mask.any() == truth.any() else float("inf")
-    ours, theirs = (shape ^ ndimage.binary_erosion(shape) for shape in (mask, truth))
-    away = [ndimage.distance_transform_edt(~theirs)[ours], ndimage.distance_transform_edt(~ours)[theirs]]
-    return float(np.quantile(np.concatenate(away), 0.95)) * pixel
+    first, second = (shape ^ ndimage.binary_erosion(shape) for shape in (mask, truth))
+    distances = [ndimage.distance_transform_edt(~second)[first], ndimage.distance_transform_edt(~first)[second]]
+    return float(np.quantile(np.concatenate(distances), 0.95)) * pixel
 
 
 def _reasons(found: Stages, area_share: float, components: int, min_area: float, max_area: float) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ _NEVER = 8.0
 
 
 class NothingToSegment(ValueError):
-    """A film that shows no leg to look for bone in; the text says why."""
+    """A film without a leg or without contrast; the message gives the reason."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -134,10 +134,9 @@ def trial(n_knees: int, seed: int, size: int = 512) -> pd.DataFrame:
     `bone` is `all` and, for the U-Net, each of `unet.BONES` in the film; the classical method does not separate them.
     Draws the knees with `seed`, one film each. A bone without any mask has the film's diagonal as its distance.
     """
-    drawn, rows = synthetic.knees(n_knees, seed, size, site=UNSEEN_SITE), []
-    for number, (knee, predicted) in enumerate(
-        zip(drawn, unet.predict(unet.trained(), (knee.image for knee in drawn)), strict=True)
-    ):
+    knees, rows = synthetic.knees(n_knees, seed, size, site=UNSEEN_SITE), []
+    predictions = unet.predict(unet.trained(), (knee.image for knee in knees))
+    for number, (knee, predicted) in enumerate(zip(knees, predictions, strict=True)):
         by_unet = unet_mask(predicted, knee.image.shape, Box(0, 0, *knee.image.shape))
         for method, found in (("unet", by_unet), ("classical", classical_mask(knee.image))):
             rows.append((number, method, "all", *_compare(found.mask, knee.mask, knee.pixel), int(found.plausible)))
@@ -177,21 +176,17 @@ def trial_table(judged: dict[str, Estimate]) -> pd.DataFrame:
 def _by_unet(images: np.ndarray, usable: pd.DataFrame, min_area: float, max_area: float) -> Iterator[Mask]:
     films = (image_store.film(images, film) for film in usable.itertuples())
     for film, predicted in zip(usable.itertuples(), unet.predict(unet.trained(), films), strict=True):
-        yield unet_mask(predicted, images.shape[1:], _box(film), min_area, max_area)
+        yield unet_mask(predicted, images.shape[1:], image_store.box_of(film), min_area, max_area)
 
 
 def _by_edges(
     images: np.ndarray, usable: pd.DataFrame, min_area: float, max_area: float, threads: int
 ) -> Iterator[Mask]:
+    def one(film: Any) -> Mask:
+        return classical_mask(np.asarray(images[int(film.row)]), image_store.box_of(film), min_area, max_area)
+
     with ThreadPoolExecutor(threads) as pool:
-        yield from pool.map(
-            lambda film: classical_mask(np.asarray(images[int(film.row)]), _box(film), min_area, max_area),
-            usable.itertuples(),
-        )
-
-
-def _box(film: object) -> Box:
-    return image_store.content_box(int(film.width), int(film.height))
+        yield from pool.map(one, usable.itertuples())
 
 
 def _pieces(bone: np.ndarray) -> list:

@@ -132,16 +132,11 @@ def predict(features: pd.DataFrame, images: pd.DataFrame, folds: pd.DataFrame) -
         scored = images[test].assign(label=labels[test])
         parts.append(splits.predictions(scored, probability, arm | {"fold": number}))
         coefficients.append(model[-1].coef_[0])
-    table = pd.DataFrame(
-        {
-            "measure": features.columns,
-            "coefficient": np.mean(coefficients, axis=0),
-            "low": np.min(coefficients, axis=0),
-            "high": np.max(coefficients, axis=0),
-        }
-    )
-    predictions = pd.concat(parts, ignore_index=True)
-    return predictions, table.sort_values("coefficient", key=np.abs, ascending=False, ignore_index=True)
+    functions = {"coefficient": np.mean, "low": np.min, "high": np.max}
+    columns = {name: function(coefficients, axis=0) for name, function in functions.items()}
+    table = pd.DataFrame({"measure": features.columns, **columns})
+    table = table.sort_values("coefficient", key=np.abs, ascending=False, ignore_index=True)
+    return pd.concat(parts, ignore_index=True), table
 
 
 def _resized(picture: np.ndarray, size: tuple[int, int], how: Image.Resampling) -> np.ndarray:

@@ -105,7 +105,7 @@ def of_files(images: pd.DataFrame, stored: np.ndarray) -> dict[str, pd.Series]:
     """
     table = images.set_index("image_id")
     longest = table[["width", "height"]].max(axis=1)
-    light = pd.Series([_brightness(stored, row) for row in images.itertuples()], index=table.index)
+    light = pd.Series([float(image_store.film(stored, row).mean()) for row in images.itertuples()], index=table.index)
     shape = table.height / table.width
     return {
         "resolution": _halves(longest, "longer side up to {:.0f} pixels", "longer side above {:.0f} pixels"),
@@ -117,12 +117,6 @@ def of_files(images: pd.DataFrame, stored: np.ndarray) -> dict[str, pd.Series]:
         "brightness": _halves(light, "mean grey up to {:.0f}", "mean grey above {:.0f}"),
         "films of the knee": table.groupby("group").group.transform("size").gt(1).map({False: "one", True: "several"}),
     }
-
-
-def _brightness(stored: np.ndarray, row: tuple) -> float:
-    box = image_store.content_box(row.width, row.height)
-    film = stored[row.row][box.slices]
-    return float(film.mean())
 
 
 def _halves(values: pd.Series, lower: str, upper: str) -> pd.Series:

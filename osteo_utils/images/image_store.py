@@ -51,6 +51,11 @@ def content_box(width: int, height: int) -> Box:
     return Box((STORE_SIDE - new_height) // 2, (STORE_SIDE - new_width) // 2, new_height, new_width)
 
 
+def box_of(row: Any) -> Box:
+    """Where the film of a row of the manifest (width, height) lies in the stored square."""
+    return content_box(int(row.width), int(row.height))
+
+
 def load(path: Path, manifest: pd.DataFrame) -> np.ndarray:
     """The store, read-only and memory-mapped: uint8 (n, 512, 512).
 
@@ -85,8 +90,7 @@ def join(paths: Sequence[Path], path: Path) -> Path:
 
 def film(store: np.ndarray, row: Any) -> np.ndarray:
     """One film of the image store without its padding; `row` has the manifest's width, height and row."""
-    box = content_box(int(row.width), int(row.height))
-    return np.asarray(store[(int(row.row), *box.slices)])
+    return np.asarray(store[(int(row.row), *box_of(row).slices)])
 
 
 def grey_levels(store: np.ndarray, images: pd.DataFrame, bins: int = 64) -> pd.DataFrame:

@@ -71,16 +71,15 @@ def share_of_others(cam: np.ndarray, masks: Sequence[np.ndarray], groups: np.nda
     Linear in n, as the mean over the others is the sum over all less that over the film's own group.
     """
     _, number, counts = np.unique(groups, return_inverse=True, return_counts=True)
-    everyone, own = 0.0, np.zeros(len(cam))
-    for mine in np.split(np.argsort(number, kind="stable"), np.cumsum(counts)[:-1]):
-        together = sum(
-            evidence / evidence.sum() for evidence, _ in _positive(cam[mine], [masks[place] for place in mine])
-        )
-        everyone += together
-        own[mine] = [together[np.asarray(masks[place], bool)].sum() for place in mine]
+    total, own = 0.0, np.zeros(len(cam))
+    for members in np.split(np.argsort(number, kind="stable"), np.cumsum(counts)[:-1]):
+        bones = [masks[place] for place in members]
+        of_group = sum(evidence / evidence.sum() for evidence, _ in _positive(cam[members], bones))
+        total += of_group
+        own[members] = [of_group[np.asarray(bone, bool)].sum() for bone in bones]
     others = len(number) - counts[number]
-    total = np.array([everyone[np.asarray(mask, bool)].sum() for mask in masks]) - own
-    return np.divide(total, others, out=np.full(len(cam), np.nan), where=others > 0)
+    of_others = np.array([total[np.asarray(mask, bool)].sum() for mask in masks]) - own
+    return np.divide(of_others, others, out=np.full(len(cam), np.nan), where=others > 0)
 
 
 @dataclass(frozen=True)

@@ -218,7 +218,7 @@ def _masks(store: np.ndarray, films: pd.DataFrame, place: StudyPaths) -> list[Ma
     """The bone mask of each film, by the study's own method and limits."""
     settings = results.read_json(place.metrics / "03_segmentation.json")["_run"]["parameters"]
     limits, method = (settings["mask_min_area"], settings["mask_max_area"]), settings["mask_method"]
-    boxes = [image_store.content_box(int(film.width), int(film.height)) for film in films.itertuples()]
+    boxes = map(image_store.box_of, films.itertuples())
     return [segmentation.bone_mask(*both, *limits, method) for both in zip(store, boxes, strict=True)]
 
 

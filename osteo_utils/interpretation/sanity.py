@@ -124,18 +124,18 @@ def agreement(first: activation_maps.SavedMaps, second: activation_maps.SavedMap
     if not np.array_equal(names, second.image_id[order[1]]):
         raise ValueError("agreement: the maps are of different films; run 04_vgg16 and 05_resnet50 again")
     side = max(first.cells.shape[1], second.cells.shape[1])
-    ours, theirs = (
+    ranks, other_ranks = (
         _unit_ranks(activation_maps.upsample(maps.cells[at], side))
         for maps, at in zip((first, second), order, strict=True)
     )
     groups = first.group[order[0]]
     # The mean over other groups' maps is the sum over all less that over the film's own group: n maps, not n² pairs.
     _, number, counts = np.unique(groups, return_inverse=True, return_counts=True)
-    together = np.zeros((len(counts), theirs.shape[1]))
-    np.add.at(together, number, theirs)
+    together = np.zeros((len(counts), other_ranks.shape[1]))
+    np.add.at(together, number, other_ranks)
     others = together.sum(axis=0) - together[number]
-    other = (ours * others).sum(axis=1) / np.maximum(len(groups) - counts[number], 1)
-    return pd.DataFrame({"image_id": names, "group": groups, "same": (ours * theirs).sum(axis=1), "other": other})
+    other = (ranks * others).sum(axis=1) / np.maximum(len(groups) - counts[number], 1)
+    return pd.DataFrame({"image_id": names, "group": groups, "same": (ranks * other_ranks).sum(axis=1), "other": other})
 
 
 def _unit_ranks(maps: np.ndarray) -> np.ndarray:

@@ -54,7 +54,7 @@ def check_preprocessing(backbone: str, preprocess: Callable[[np.ndarray], np.nda
     if (gap := float(np.abs(preprocess(levels) - expected).max())) > 1e-4:
         raise RuntimeError(
             f"{backbone}: the input differs by up to {gap:g} from keras.applications.{backbone}.preprocess_input; the "
-            "weights were learnt with that one"
+            "weights were trained with that one"
         )
 
 

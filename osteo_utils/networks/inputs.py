@@ -101,8 +101,7 @@ def changed_films(
     def changed() -> Iterator[np.ndarray]:
         for film in images.itertuples():
             padded = np.zeros(stored.shape[1:], np.uint8)
-            box = image_store.content_box(int(film.width), int(film.height))
-            padded[box.slices] = change(image_store.film(stored, film), film)
+            padded[image_store.box_of(film).slices] = change(image_store.film(stored, film), film)
             yield padded
 
     return film_views.views_of(changed(), _with_knees(run, images, view), view, size)

@@ -70,7 +70,7 @@ def fit_probe(fold: Fold, pooled: np.ndarray, folder: Path | None = None) -> tup
     scaler = StandardScaler()
     for part in gen_batches(len(train), BLOCK):
         scaler.partial_fit(pooled[train[part]])
-    learnt, scored, axes = _standardised(pooled, train, fold.test, scaler)
+    features, scored, axes = _standardised(pooled, train, fold.test, scaler)
     inner = StratifiedGroupKFold(INNER_FOLDS, shuffle=True, random_state=fold.seed)
     splits = list(inner.split(train, labels[train], fold.inner_groups[train]))
     if any(len(set(labels[train[learn]])) < 2 for learn, _ in splits):
@@ -78,9 +78,9 @@ def fit_probe(fold: Fold, pooled: np.ndarray, folder: Path | None = None) -> tup
             f"{fold.protocol}, seed {fold.seed}, fold {fold.number}: the training images hold too few knees of one class for "
             f"{INNER_FOLDS} inner folds; add films of it, or leave the recipe 'none' out"
         )
-    losses = np.mean([_held_losses(learnt, labels[train], *split) for split in splits], axis=0)
+    losses = np.mean([_held_losses(features, labels[train], *split) for split in splits], axis=0)
     strength = PROBE_STRENGTHS[int(losses.argmin())]
-    model = _regression(strength).fit(learnt, labels[train])
+    model = _regression(strength).fit(features, labels[train])
     coefficients = (model.coef_ if axes is None else model.coef_ @ axes)[0] / scaler.scale_
     intercept = model.intercept_[0] - coefficients @ scaler.mean_
     if folder:
@@ -88,7 +88,7 @@ def fit_probe(fold: Fold, pooled: np.ndarray, folder: Path | None = None) -> tup
     logits = _logits(model, scored)
     reached = {
         "loss": float(losses.min()),
-        "accuracy": float(np.mean((_logits(model, learnt) > 0) == (labels[train] == 1))),
+        "accuracy": float(np.mean((_logits(model, features) > 0) == (labels[train] == 1))),
         "val_loss": float(_log_losses(logits, labels[fold.test]).mean()),
         "val_accuracy": float(np.mean((logits >= 0) == (labels[fold.test] == 1))),
     }

@@ -1,4 +1,4 @@
-"""How the trainable part learns: the recipe, its step sizes and optimizer, precision and devices."""
+"""How the trainable part is trained: recipe, step sizes, optimizer, precision and devices."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STAGES = 5
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the trainable part learns; see `config.PARAMETERS` for the meaning of most fields.
+    """How the trainable part is trained; see `config.PARAMETERS` for the meaning of most fields.
 
     `hidden_units` is the width of a dense layer before the head (0: none), `view` how a film becomes a square (empty:
     as in the study). With `mirrored` a prediction is the mean over a film and its mirror image. With `decay` the step

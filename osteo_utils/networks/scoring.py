@@ -19,9 +19,6 @@ from osteo_utils.sources.weights import Weights
 from osteo_utils.statistics import calibration
 from osteo_utils.study import results
 
-EXTERNAL = "external"
-NO_FOLD = -1
-
 
 def scorer(recipe: str, activations: Activations, weights: Weights) -> Callable[[Path, np.ndarray], np.ndarray]:
     """A function from the folder of a fit and positions (m,) to the logits, float64 (m,), of these films.
@@ -95,8 +92,8 @@ def score_external(
             logits = np.mean([logits_of(folder, np.arange(len(films))) for _, folder in of_seed], axis=0)
             probability = calibration.sigmoid(logits)
             guards.check_probabilities(probability, f"{weights.backbone} {recipe}, external set")
-            arm = {"protocol": EXTERNAL, "recipe": recipe, "variant": variant, "seed": seed, "fold": NO_FOLD}
-            parts.append(splits.predictions(films, probability, arm))
+            arm = {"protocol": "external", "recipe": recipe, "variant": variant, "seed": seed}
+            parts.append(splits.predictions(films, probability, arm | {"fold": splits.LEFT_OUT}))
     return pd.concat(parts, ignore_index=True)
 
 
