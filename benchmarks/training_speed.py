@@ -38,7 +38,7 @@ from PIL import Image
 
 from osteo_utils.networks import backbones, training, trunk_cache
 from osteo_utils.networks.inputs import Activations
-from osteo_utils.networks.recipes import Recipe, as_in_paper
+from osteo_utils.networks.recipes import PAPER, Recipe
 from osteo_utils.phantom import synthetic
 from osteo_utils.protocols.splits import Fold
 from osteo_utils.reporting.style import canvas, colour_of, styled
@@ -86,7 +86,7 @@ class Size:
     @property
     def tutorial_epochs(self) -> int:
         """Passes over the films that the usual recipe makes."""
-        return as_in_paper().epochs if self.recipe == "none" else self.epochs
+        return PAPER.epochs if self.recipe == "none" else self.epochs
 
     @property
     def steps(self) -> int:

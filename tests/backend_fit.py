@@ -41,7 +41,7 @@ def main(folder: Path) -> None:
         common = folder / "common" / name
         if not common.exists():
             common.mkdir(parents=True)
-            backbones.tail(name, pretrained, seed=1, image_size=SIZE).save_weights(common / scoring.TAIL_FILE)
+            backbones.tail(name, pretrained, seed=1, image_size=SIZE).save_weights(common / tails.TAIL_FILE)
         logits, maps = activation_maps.evidence("last_block", [common], seen, pretrained)
         tail = tails.fitted_tail(common, name, pretrained, SIZE)
         scored = backbones.outputs(tail, seen.views[0])[:, 0]

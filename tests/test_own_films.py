@@ -65,7 +65,7 @@ def test_logits_are_those_that_an_external_set_gets_and_the_map_adds_up_to_them(
     for (recipe, _), fits in done.fits.items():
         folders = [folder for _, folder in fits]
         settings = Recipe.from_parameters(recipe, done.run.parameters)
-        seen = training.seen_by(settings, done.run, done.images, done.activations, done.weights)
+        seen = training.activations_for(settings, done.run, done.images, done.activations, done.weights)
         logits, maps = activation_maps.evidence(recipe, folders, seen, done.weights)
         score, every = scoring.scorer(recipe, seen, done.weights), np.arange(len(done.images))
         np.testing.assert_allclose(logits, [score(folder, every) for folder in folders], atol=2e-4)

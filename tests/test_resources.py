@@ -112,16 +112,6 @@ def test_a_large_array_is_kept_on_disk_and_given_back(folder: Path) -> None:
     assert file() is None
 
 
-def test_rows_are_copied_in_the_order_asked_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resources, "IN_MEMORY", 0)
-    rows = np.arange(12, dtype=np.float32).reshape(4, 3)
-    found = resources.taken(rows, np.array([3, 0, 3]))
-    np.testing.assert_array_equal(found, rows[[3, 0, 3]])
-    assert resources.taken(rows, np.array([], int)).shape == (0, 3)
-    found[0] = -1
-    assert rows[3, 0] == 9
-
-
 def test_a_full_disk_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

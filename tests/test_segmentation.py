@@ -108,7 +108,7 @@ def test_bone_mask_refuses_colour_and_unknown_methods():
 
 
 def test_what_the_film_shows_of_each_bone():
-    seen = next(unet.look(unet.trained(), [KNEES[0].image]))
+    seen = next(unet.predict(unet.trained(), [KNEES[0].image]))
     assert seen.parts.shape == (unet.HEIGHT, unet.WIDTH, len(unet.BONES))
     assert 0.9 < seen.certainty <= 1
 

@@ -105,7 +105,7 @@ def test_what_is_fitted_for_which_seeds_and_on_which_variant(
 
     monkeypatch.setattr(training, "fit_missing", fitted)
     monkeypatch.setattr(training, "gather", lambda folders: (None, None))
-    monkeypatch.setattr(training, "seen_by", lambda recipe, run, images, given, weights: given)
+    monkeypatch.setattr(training, "activations_for", lambda recipe, run, images, given, weights: given)
     monkeypatch.setattr(training.inputs, "trusted_alone", lambda run, images, folds: folds)
     monkeypatch.setattr(training.guards, "check_out_of_fold", lambda *_: None)
     monkeypatch.setattr(training, "check_trunk", lambda *_: None)
@@ -169,7 +169,7 @@ def test_each_recipe_learns_from_its_own_cut_and_view_of_the_same_films(
     logits = backbones.outputs(tails.fitted_tail(folder, "vgg16", given, small, "paper"), middle)[:, 0]
     found = pd.read_csv(folder / "predictions.csv").y_prob
     np.testing.assert_allclose(found, 1 / (1 + np.exp(-logits)), atol=2e-3)
-    films = training.seen_by(Recipe("all"), run, images, seen, given)
+    films = training.activations_for(Recipe("all"), run, images, seen, given)
     assert len(films.test_views) == 2
     np.testing.assert_array_equal(films.views[0], squares["crop"])
     np.testing.assert_array_equal(films.views[1], squares["crop"][:, :, ::-1])

@@ -28,7 +28,7 @@ def test_other_settings_have_another_hash():
 
 
 def test_each_bone_is_found_where_it_was_drawn(model):
-    seen = next(unet.look(model, [KNEES[0].image]))
+    seen = next(unet.predict(model, [KNEES[0].image]))
     parts = unet.enlarged(seen.parts, *KNEES[0].image.shape)
     for place, bit in ((0, 1), (1, 2)):
         truth = KNEES[0].parts & bit > 0
@@ -36,7 +36,7 @@ def test_each_bone_is_found_where_it_was_drawn(model):
 
 
 def test_mirrored_film_gives_the_mirrored_answer(model):
-    plain, mirrored = unet.look(model, [KNEES[0].image, KNEES[0].image[:, ::-1]])
+    plain, mirrored = unet.predict(model, [KNEES[0].image, KNEES[0].image[:, ::-1]])
     # Resampling to the frame rounds to whole grey levels, not quite alike from either side.
     assert np.abs(plain.parts - mirrored.parts[:, ::-1]).mean() < 0.002
     assert plain.certainty == pytest.approx(mirrored.certainty, abs=0.005)
@@ -44,16 +44,16 @@ def test_mirrored_film_gives_the_mirrored_answer(model):
 
 def test_answers_come_in_the_order_of_the_films_however_many(model):
     films = [knee.image for knee in KNEES] * 6
-    together = list(unet.look(model, iter(films)))
+    together = list(unet.predict(model, iter(films)))
     assert len(together) == len(films)
-    alone = next(unet.look(model, [films[-1]]))
+    alone = next(unet.predict(model, [films[-1]]))
     np.testing.assert_allclose(together[-1].parts, alone.parts, atol=1e-4)
 
 
 def test_exposure_and_contrast_do_not_matter(model):
     film = KNEES[1].image
     darker = np.rint(film * 0.6 + 10).astype(np.uint8)
-    plain, other = (one.parts.max(axis=-1) > 0.5 for one in unet.look(model, [film, darker]))
+    plain, other = (one.parts.max(axis=-1) > 0.5 for one in unet.predict(model, [film, darker]))
     assert 2 * (plain & other).sum() / (plain.sum() + other.sum()) > 0.98
 
 

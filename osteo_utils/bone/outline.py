@@ -1,11 +1,10 @@
 """Where the bone lies in a knee film from the front: leg, ridge, outline, bone, step by step.
 
-Such a film has a simple order: one leg that runs out of the picture above and below, and in it one column of
-bone, brighter than the soft tissue at its sides. The method follows that order: the leg is cut from the
-background (Otsu's threshold), a line is laid along the brightest part of the leg, and on each side of it the
-cheapest path from top to bottom along dark-to-bright edges is the outline of the bone. Edges are measured
-against the edges of the same rows, so that exposure and thickness, which change along a leg, do not matter.
-Last, the gap between tibia and fibula is taken out and a fibula outside the outline is put in.
+Such a film shows one leg that extends beyond the film above and below, and in it one column of bone, brighter
+than the soft tissue at its sides. The method segments the leg (Otsu's threshold), lays a line along its brightest
+part, and on each side of it takes the cheapest path from top to bottom along dark-to-bright edges as the outline of
+the bone. Edges are normalised by those of the same rows, because exposure and thickness change along a leg. Last,
+the gap between tibia and fibula is removed and a fibula outside the outline is added.
 
 Sources: Otsu 1979 (threshold), Dijkstra 1959 (cheapest path, `skimage.graph`).
 """
@@ -28,17 +27,17 @@ _NEVER = 8.0
 
 
 class NothingToSegment(ValueError):
-    """A film that shows no leg to look for bone in; the text says why."""
+    """A film without a leg or without contrast; the message gives the reason."""
 
 
 @dataclass(frozen=True)
 class Stages:
-    """What the segmentation saw on its way, all at the working size (about 256 rows, slim legs more).
+    """Intermediate results, all at the working size (about 256 rows, slim legs more).
 
-    `film` float32 0-1; `leg`, `outline` (between the two edge paths) and `bone` are boolean; `ridge` is the
-    column of the bright line in each row, NaN outside the leg; `edges` is the strength of dark-to-bright edges
-    towards the ridge, 0-1; `support` and `contrast` say for each row of the leg whether an edge was found on
-    both sides, and whether the bone is brighter than what lies beside it. `box` is the part of the image that all this shows.
+    `film` float32 0-1; `leg`, `outline` (between the two edge paths) and `bone` are boolean; `ridge` is the column of
+    the bright line in each row, NaN outside the leg; `edges` is the strength of dark-to-bright edges towards the ridge,
+    0-1. For each row of the leg, `support` tells whether both sides have an edge, and `contrast` whether the bone is
+    brighter than the tissue beside it. `box` is the part of the image that all this shows.
     """
 
     film: np.ndarray
@@ -62,7 +61,7 @@ def stages(image: np.ndarray, box: Box) -> Stages:
     rows, columns = np.flatnonzero(leg.any(axis=1)), np.flatnonzero(leg.any(axis=0))
     if leg.mean() < 0.03 or np.ptp(rows) < max(0.4 * len(leg), MIN_ROWS):
         raise NothingToSegment("no leg: nothing brighter than the background runs through the film")
-    # A slim leg is cut out and looked at more closely, because its bones would be a few pixels wide.
+    # A slim leg is segmented again at a larger scale, because its bones would be a few pixels wide.
     width = float(np.median(leg[rows].sum(axis=1)))
     closer = min(MAX_ZOOM, LEG_WIDTH / width)
     if closer > 1:
@@ -73,8 +72,9 @@ def stages(image: np.ndarray, box: Box) -> Stages:
         if not len(rows) or np.ptp(rows) < MIN_ROWS:
             raise NothingToSegment("no leg: what looked like one from afar is not there from near")
     span = slice(rows[0], rows[-1] + 1)
-    ridge, edges, outline, support = _outline(film[span], leg[span])
-    bone, contrast = _bone(film[span], leg[span], outline)
+    depth, widths = _depth(leg[span]), ndimage.gaussian_filter1d(leg[span].sum(axis=1).astype(float), 8)[:, None]
+    ridge, edges, outline, support = _outline(film[span], leg[span], depth, widths)
+    bone, contrast = _bone(film[span], leg[span], depth, widths, outline)
     above, below = rows[0], len(leg) - rows[-1] - 1
     edges, outline, bone = (np.pad(part, ((above, below), (0, 0))) for part in (edges, outline, bone))
     ridge = np.pad(ridge, (above, below), constant_values=np.nan)
@@ -82,7 +82,7 @@ def stages(image: np.ndarray, box: Box) -> Stages:
 
 
 def leg_region(film: np.ndarray) -> tuple[np.ndarray, int]:
-    """Cut the leg from background, white frames and markers: its region, boolean, and how many legs there are."""
+    """Separate the leg from background, white frames and markers: its region, boolean, and the number of legs."""
     frames = _white_frames(film)
     smooth = filters.gaussian(film, 1.0)
     if frames.all():
@@ -95,17 +95,14 @@ def leg_region(film: np.ndarray) -> tuple[np.ndarray, int]:
     if not len(columns):
         raise NothingToSegment("no leg: nothing but background")
     # Glare beside the leg is white and reaches the side of the film; bone does not.
-    glare = measure.label(smooth > 0.9)
-    at_side = np.unique(glare[:, [columns[0], columns[0] + 1, columns[-1] - 1, columns[-1]]])
-    region &= ~np.isin(glare, at_side[at_side > 0])
+    region &= ~_reaching(smooth > 0.9, [columns[0], columns[0] + 1, columns[-1] - 1, columns[-1]])
     region = ndimage.binary_fill_holes(_large_parts(morphology.opening(region, morphology.disk(3))))
     parts = measure.regionprops(measure.label(region))
-    tall = [part for part in parts if part.bbox[2] - part.bbox[0] > 0.6 * len(film)]
-    return region, len(tall)
+    return region, sum(part.bbox[2] - part.bbox[0] > 0.6 * len(film) for part in parts)
 
 
 def knee_row(outline: np.ndarray) -> tuple[int, float]:
-    """The row where the bone is widest, ends of the leg left out, and its width there in pixels (smoothed)."""
+    """The row where the bone is widest, without the ends of the leg, and its width there in pixels (smoothed)."""
     widths = ndimage.gaussian_filter1d(outline.sum(axis=1).astype(float), 3)
     end = max(1, len(outline) // 10)
     row = end + int(widths[end:-end].argmax())
@@ -113,7 +110,7 @@ def knee_row(outline: np.ndarray) -> tuple[int, float]:
 
 
 def _shrunk(image: np.ndarray, box: Box, longest: float) -> np.ndarray:
-    part = image[box.top : box.top + box.height, box.left : box.left + box.width]
+    part = image[box.slices]
     shape = tuple(max(8, round(side * longest / max(part.shape))) for side in part.shape)
     return transform.resize(part, shape, order=1, anti_aliasing=True).astype(np.float32)
 
@@ -131,21 +128,27 @@ def _white_frames(film: np.ndarray) -> np.ndarray:
     frames = np.zeros_like(white)
     frames |= white.mean(axis=1, keepdims=True) > 0.6
     frames |= white.mean(axis=0, keepdims=True) > 0.6
-    patches = measure.label(white)
-    at_side = np.unique(patches[:, [0, 1, -2, -1]])
-    frames |= np.isin(patches, at_side[at_side > 0])
+    frames |= _reaching(white, [0, 1, -2, -1])
     return ndimage.binary_dilation(frames, iterations=2)
 
 
-def _large_parts(region: np.ndarray) -> np.ndarray:
+def _reaching(region: np.ndarray, columns: list[int]) -> np.ndarray:
+    """The connected parts of a region that reach one of these columns."""
+    parts = measure.label(region)
+    reached = np.unique(parts[:, columns])
+    return np.isin(parts, reached[reached > 0])
+
+
+def _large_parts(region: np.ndarray, least: float | None = None) -> np.ndarray:
+    """The connected parts of more than `least` pixels, by default a quarter of the largest part."""
     parts = measure.label(region)
     sizes = np.bincount(parts.ravel())
     sizes[0] = 0
-    return np.isin(parts, np.flatnonzero(sizes > 0.25 * sizes.max())) if sizes.any() else np.zeros_like(region)
+    return np.isin(parts, np.flatnonzero(sizes > (0.25 * sizes.max() if least is None else least)))
 
 
 def _row_quantile(values: np.ndarray, where: np.ndarray, quantile: float, smooth: float) -> np.ndarray:
-    """A quantile of each row's pixels `where`, interpolated over rows without any and smoothed along the leg."""
+    """A quantile of each row's pixels `where`, interpolated over rows with few of them, smoothed along the leg."""
     counts = where.sum(axis=1)
     rows = np.flatnonzero(counts > 4)
     if not len(rows):
@@ -157,7 +160,7 @@ def _row_quantile(values: np.ndarray, where: np.ndarray, quantile: float, smooth
 
 def _cheapest_path(cost: np.ndarray) -> np.ndarray:
     """The cheapest 8-connected path from the top row to the bottom row, (steps, 2) of row and column."""
-    # A nearly free row above and below lets the path choose where it enters and leaves.
+    # A nearly free row above and below leaves the ends of the path free.
     open_ended = np.pad(cost, ((1, 1), (0, 0)), constant_values=1e-3)
     middle = cost.shape[1] // 2
     steps, _ = graph.route_through_array(open_ended, (0, middle), (len(cost) + 1, middle))
@@ -166,16 +169,16 @@ def _cheapest_path(cost: np.ndarray) -> np.ndarray:
 
 
 def _depth(leg: np.ndarray) -> np.ndarray:
-    """Distance to the skin in pixels; the leg goes on above and below the film, so those cuts are not skin."""
+    """Distance to the skin in pixels; the leg extends beyond the film, so its upper and lower ends are not skin."""
     rim = len(leg)
     longer = np.pad(np.pad(leg, ((rim, rim), (0, 0)), mode="edge"), ((0, 0), (1, 1)))
     return ndimage.distance_transform_edt(longer)[rim:-rim, 1:-1]
 
 
-def _outline(film: np.ndarray, leg: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _outline(
+    film: np.ndarray, leg: np.ndarray, depth: np.ndarray, widths: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Ridge (rows,), edge strength and region between the two edge paths (rows, columns), support (rows,)."""
-    depth = _depth(leg)
-    widths = ndimage.gaussian_filter1d(leg.sum(axis=1).astype(float), 8)[:, None]
     width = float(np.median(widths))
     columns = np.arange(leg.shape[1])[None, :]
 
@@ -193,7 +196,7 @@ def _outline(film: np.ndarray, leg: np.ndarray) -> tuple[np.ndarray, np.ndarray,
     # At both ends the collimator's edge lies across the film; only edges along the leg count there.
     to_end = np.minimum(np.arange(len(leg)), np.arange(len(leg))[::-1])[:, None] / (0.06 * len(leg))
     steep = np.clip(np.hypot(across, along * np.clip(to_end - 0.5, 0, 1)) / usual, 0, 1.5) / 1.5
-    # The step at the skin is strong too; it fades out of the map with the depth.
+    # The step at the skin is strong too, so edges are weighted by their depth.
     below_skin = 1 - np.exp(-((depth / (0.02 * np.maximum(widths, width))) ** 2))
 
     edges, ends, found = np.zeros_like(film), [], []
@@ -203,7 +206,7 @@ def _outline(film: np.ndarray, leg: np.ndarray) -> tuple[np.ndarray, np.ndarray,
         path = _cheapest_path(np.where(side, 0.03 + (1 - strength * below_skin) ** 2, _NEVER))
         end = np.full(len(leg), sign * columns.size)
         (np.minimum if sign > 0 else np.maximum).at(end, *path.T)
-        # Where a path enters and leaves it may run along the first and last rows; the rows next to them know better.
+        # A path may run along the first and last rows to enter and leave; the rows next to them are more reliable.
         end[:3], end[-3:] = end[3], end[-4]
         best = np.zeros(len(leg))
         np.maximum.at(best, path[:, 0], strength[path[:, 0], path[:, 1]])
@@ -212,11 +215,11 @@ def _outline(film: np.ndarray, leg: np.ndarray) -> tuple[np.ndarray, np.ndarray,
     return ridge[:, 0], edges, outline, found[0] & found[1]
 
 
-def _bone(film: np.ndarray, leg: np.ndarray, outline: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _bone(
+    film: np.ndarray, leg: np.ndarray, depth: np.ndarray, widths: np.ndarray, outline: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Bone: the outline without the gap between tibia and fibula, with a fibula beside it; contrast by row."""
     smooth = filters.gaussian(film, 0.8)
-    depth = _depth(leg)
-    widths = ndimage.gaussian_filter1d(leg.sum(axis=1).astype(float), 8)[:, None]
     tall = 0.08 * len(leg)
     reach = max(3, round(0.25 * float(np.median(widths))))
     beside = leg & ~outline & (depth > 0.06 * widths)
@@ -229,7 +232,7 @@ def _bone(film: np.ndarray, leg: np.ndarray, outline: np.ndarray) -> tuple[np.nd
     ridge_like = smooth - ndimage.grey_opening(smooth, footprint=line)
     trough_like = ndimage.grey_closing(smooth, footprint=np.ones_like(line)) - smooth
     notable = 0.25 * np.maximum(hard - soft, 0.02)
-    # Narrow and bright above the knee is a fold of skin; the knee is where the bone is widest.
+    # Above the knee, where the bone is widest, a narrow bright part is a fold of skin.
     knee, _ = knee_row(outline)
     beside[:knee] = False
     fibula = _upright(beside & (relative > 0.3) & (ridge_like > notable), tall)
@@ -240,11 +243,7 @@ def _bone(film: np.ndarray, leg: np.ndarray, outline: np.ndarray) -> tuple[np.nd
     dark[:knee] = False
     gap = _upright(dark, 2 * tall)
     bone = (outline & ~gap) | ndimage.binary_closing(fibula, iterations=2)
-    bone = morphology.opening(bone, morphology.disk(1)) & leg
-    parts = measure.label(bone)
-    sizes = np.bincount(parts.ravel())
-    sizes[0] = 0
-    bone = np.isin(parts, np.flatnonzero(sizes > 0.01 * leg.sum()))
+    bone = _large_parts(morphology.opening(bone, morphology.disk(1)) & leg, 0.01 * leg.sum())
     return bone, (hard - soft)[:, 0] > 0.02
 
 

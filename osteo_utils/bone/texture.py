@@ -1,10 +1,9 @@
-"""Texture of the spongy bone and thickness of the cortex in a few named numbers, and how far they go.
+"""Named measures of trabecular texture and cortical thickness, and a logistic regression on them.
 
-The interpretable reference that a network has to beat. Every film is brought to the same height first, because a
-file's number of pixels may go with its class and every one of these measures depends on it. The measures: contrast,
-correlation, energy and homogeneity of neighbouring grey levels (co-occurrence, across and along the leg, at 1 and 3
-pixels); share of each local binary pattern; fractal dimension (2 smooth, 3 rough); steps along the leg over steps across
-it; cortex as a share of the shaft's width.
+This is the interpretable baseline of the networks. Films are resized to one height, because resolution may go with the
+class. The measures: contrast, correlation, energy and homogeneity of neighbouring grey levels (co-occurrence, across
+and along the leg, at 1 and 3 pixels); share of each local binary pattern; fractal dimension (2 smooth, 3 rough);
+gradient along the leg over gradient across it; cortex as a share of the shaft's width.
 """
 
 from __future__ import annotations
@@ -21,21 +20,31 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from osteo_utils.protocols import splits
+
 HEIGHT = 256
 STRENGTH = 0.1
 SUMMARY = "texture of the spongy bone and thickness of the cortex, measured by hand"
 _LEVELS = 16
+_KINDS = ("contrast", "correlation", "energy", "homogeneity")
 _DISTANCES = (1, 3)
 _ANGLES = {"across": 0.0, "along": np.pi / 2}
 _SCALES = (1, 2, 4, 8)
 _MIN_PIXELS = 400
+_NAMES = (
+    *(f"{kind}_{way}_{distance}" for kind in _KINDS for way in _ANGLES for distance in _DISTANCES),
+    *(f"lbp_{code}" for code in range(10)),
+    "fractal_dimension",
+    "anisotropy",
+    "cortical_index",
+)
 
 
 def measure_film(film: np.ndarray, mask: np.ndarray) -> dict[str, float]:
     """Named measures of one film, grey uint8 (h, w), inside its bone mask (h, w), not 0 on bone.
 
-    Grey levels are those of a local contrast, so exposure does not count. Every value is NaN where less than 400
-    pixels of bone (at a height of 256) are left after its rim is taken off.
+    Grey levels are normalised by local contrast, so exposure does not matter. Texture is NaN where less than 400 pixels
+    of bone (at a height of 256) are left without its rim.
     """
     if film.shape != mask.shape or film.ndim != 2:
         raise ValueError(f"measure_film: the film is {film.shape}, its mask {mask.shape}; expected the same")
@@ -44,27 +53,24 @@ def measure_film(film: np.ndarray, mask: np.ndarray) -> dict[str, float]:
     bone = _resized((mask > 0).astype(np.uint8), size, Image.Resampling.NEAREST) > 0
     inner = ndimage.binary_erosion(bone, iterations=max(2, round(0.03 * size[0])))
     detail = _local_contrast(grey.astype(np.float32), bone)
-    found = {"cortical_index": cortical_index(grey, bone)}
-    if inner.sum() < _MIN_PIXELS:
-        return dict.fromkeys(_names(), np.nan) | found
-    found |= _co_occurrence(detail, inner)
-    found |= _binary_patterns(grey, inner)
-    found["fractal_dimension"] = fractal_dimension(detail, inner)
-    found["anisotropy"] = _anisotropy(detail, inner)
-    return {name: found[name] for name in _names()}
+    found = dict.fromkeys(_NAMES, np.nan) | {"cortical_index": cortical_index(grey, bone)}
+    if inner.sum() >= _MIN_PIXELS:
+        found |= _co_occurrence(detail, inner) | _binary_patterns(grey, inner)
+        found |= {"fractal_dimension": fractal_dimension(detail, inner), "anisotropy": _anisotropy(detail, inner)}
+    return found
 
 
 def measure_all(films: Iterable[np.ndarray], masks: Iterable[np.ndarray]) -> pd.DataFrame:
-    """`measure_film` for each film, one row each; a value that could not be measured is NaN."""
+    """`measure_film` for each film, one row each."""
     return pd.DataFrame([measure_film(film, mask) for film, mask in zip(films, masks, strict=True)])
 
 
 def cortical_index(grey: np.ndarray, bone: np.ndarray) -> float:
     """Cortex on both sides as a share of the shaft's width; median over the rows at both ends of the leg.
 
-    The inner border of the cortex is where the grey level, on its way from the brightest point of a side to the
-    darkest of the middle, has fallen by half (after Barnett and Nordin's index of 1960, there read by eye on the
-    femur and the metacarpal). NaN where no row shows a canal between two bright borders.
+    The inner border of the cortex is where the grey level, from the brightest point of a side to the darkest of the
+    middle, has fallen by half (after Barnett and Nordin 1960, who measured femur and metacarpal by eye). NaN where no
+    row shows a canal between two bright borders.
     """
     rows = np.flatnonzero(bone.any(axis=1))
     if len(rows) < 20:
@@ -89,7 +95,7 @@ def cortical_index(grey: np.ndarray, bone: np.ndarray) -> float:
 
 
 def fractal_dimension(grey: np.ndarray, inside: np.ndarray) -> float:
-    """Dimension of the grey surface from how its steps grow with distance: 2 (smooth) to 3 (rough).
+    """Fractal dimension of the grey surface: 2 (smooth) to 3 (rough).
 
     The mean absolute difference over a distance grows with the power 3 − D for fractional Brownian motion
     (Pentland, IEEE Trans. Pattern Anal. Mach. Intell. 1984). Only pairs with both ends inside count.
@@ -108,12 +114,14 @@ def fractal_dimension(grey: np.ndarray, inside: np.ndarray) -> float:
 def predict(features: pd.DataFrame, images: pd.DataFrame, folds: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Out-of-fold predictions of a logistic regression on the measures, and its mean coefficients.
 
-    `images` has image_id, label, group, in the order of `features`; `folds` holds rows of `folds.csv` of one
-    protocol and seed. Gaps are filled with the training median; the penalty is fixed. Coefficients are per
-    standard deviation, so their sizes can be compared: measure, coefficient, low, high over the folds.
+    `images` has image_id, label, group, in the order of `features`; `folds` holds rows of `folds.csv` of one protocol
+    and seed. Missing values are filled with the training median; the penalty is fixed. Columns measure, coefficient
+    (per standard deviation), low and high over the folds.
     """
     fold = folds.set_index("image_id").fold.loc[images.image_id].to_numpy()
     labels = images.label.to_numpy(int)
+    arm = {"protocol": folds.protocol.iloc[0], "recipe": "handcrafted", "variant": "segmented"}
+    arm["seed"] = folds.seed.iloc[0]
     parts, coefficients = [], []
     for number in sorted(set(fold) - {-1}):
         train, test = (fold >= 0) & (fold != number), fold == number
@@ -121,31 +129,14 @@ def predict(features: pd.DataFrame, images: pd.DataFrame, folds: pd.DataFrame) -
         model = make_pipeline(StandardScaler(), LogisticRegression(C=STRENGTH, max_iter=1000))
         model.fit(features[train].fillna(middle), labels[train])
         probability = model.predict_proba(features[test].fillna(middle))[:, 1]
-        scored = images.loc[test, ["image_id", "group"]]
-        parts.append(scored.assign(fold=number, y_true=labels[test], y_prob=probability))
+        scored = images[test].assign(label=labels[test])
+        parts.append(splits.predictions(scored, probability, arm | {"fold": number}))
         coefficients.append(model[-1].coef_[0])
-    predictions = pd.concat(parts, ignore_index=True).assign(
-        view=0, protocol=folds.protocol.iloc[0], recipe="handcrafted", variant="segmented", seed=folds.seed.iloc[0]
-    )
-    table = pd.DataFrame(
-        {
-            "measure": features.columns,
-            "coefficient": np.mean(coefficients, axis=0),
-            "low": np.min(coefficients, axis=0),
-            "high": np.max(coefficients, axis=0),
-        }
-    )
-    return predictions, table.sort_values("coefficient", key=np.abs, ascending=False, ignore_index=True)
-
-
-def _names() -> list[str]:
-    pairs = [
-        f"{kind}_{way}_{distance}"
-        for kind in ("contrast", "correlation", "energy", "homogeneity")
-        for way in _ANGLES
-        for distance in _DISTANCES
-    ]
-    return [*pairs, *(f"lbp_{code}" for code in range(10)), "fractal_dimension", "anisotropy", "cortical_index"]
+    functions = {"coefficient": np.mean, "low": np.min, "high": np.max}
+    columns = {name: function(coefficients, axis=0) for name, function in functions.items()}
+    table = pd.DataFrame({"measure": features.columns, **columns})
+    table = table.sort_values("coefficient", key=np.abs, ascending=False, ignore_index=True)
+    return pd.concat(parts, ignore_index=True), table
 
 
 def _resized(picture: np.ndarray, size: tuple[int, int], how: Image.Resampling) -> np.ndarray:
@@ -160,13 +151,13 @@ def _local_contrast(grey: np.ndarray, bone: np.ndarray) -> np.ndarray:
 
 
 def _co_occurrence(detail: np.ndarray, inside: np.ndarray) -> dict[str, float]:
-    # Level 0 stands for what lies outside; its row and column are taken out before anything is computed.
+    # Level 0 is the outside; its row and column are removed before anything is computed.
     levels = 1 + np.clip(((detail + 2) / 4 * _LEVELS).astype(int), 0, _LEVELS - 1)
     levels = np.where(inside, levels, 0).astype(np.uint8)
     matrix = graycomatrix(levels, _DISTANCES, list(_ANGLES.values()), _LEVELS + 1, symmetric=True)[1:, 1:]
     return {
         f"{kind}_{way}_{distance}": float(values[place, angle])
-        for kind in ("contrast", "correlation", "energy", "homogeneity")
+        for kind in _KINDS
         for values in [graycoprops(matrix, kind)]
         for place, distance in enumerate(_DISTANCES)
         for angle, way in enumerate(_ANGLES)

@@ -1,8 +1,8 @@
-"""A small U-Net that tells which pixels of a knee film show femur, tibia, fibula and patella.
+"""A small U-Net that segments femur, tibia, fibula and patella in a knee film.
 
-It has seen synthetic knees only; `unet_training` makes its weights, which lie beside this file. Every film is
-squeezed to one small frame, whatever its shape, and standardised by its own mean and spread. Four answers per pixel
-and not one class, because a film shows the patella through the femur and the fibula through the tibia.
+It was trained on synthetic knees only (`unet_training`). Every film is resized to one small frame and standardised by
+its own mean and spread. Each pixel has four independent labels, because patella and femur overlap in a film, and so
+do fibula and tibia.
 
 Source: Ronneberger, Fischer and Brox, MICCAI 2015; narrower, with batch normalisation and bilinear upsampling.
 """
@@ -23,22 +23,22 @@ from scipy import ndimage
 from skimage import measure
 
 from osteo_utils.networks import backbones
+from osteo_utils.statistics import calibration
 
 BONES = ("femur", "tibia", "fibula", "patella")
 HEIGHT, WIDTH = 192, 128
 CHANNELS = (12, 24, 48, 64, 96)
 WEIGHTS = Path(__file__).with_name("bone_unet.npz")
-# A piece of this share of the largest one of its kind is a second leg's.
+# A piece of at least this share of the largest one belongs to a second leg.
 SECOND_LEG = 1 / 3
 _BATCH = 16
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What the network sees in one film: `parts` float32 (192, 128, 4), the probability of each of `BONES`.
+class Prediction:
+    """For one film `parts` float32 (192, 128, 4), the probability of each of `BONES`, a mean over film and mirror image.
 
-    The mean of the film and its mirror image. `certainty` (0 to 1) is how far the two agree: the Dice coefficient
-    of their bone masks.
+    `certainty` (0 to 1) is the Dice coefficient of the bone masks of the two.
     """
 
     parts: np.ndarray
@@ -46,7 +46,7 @@ class Seen:
 
 
 def network() -> keras.Model:
-    """The network without its weights: standardised film (192, 128, 1) to four logits per pixel."""
+    """The network with random weights: standardised film (192, 128, 1) to four logits per pixel."""
     film = x = keras.Input((HEIGHT, WIDTH, 1))
     passed = []
     for channels in CHANNELS[:-1]:
@@ -92,7 +92,7 @@ def keep(model: keras.Model, settings: dict, path: Path = WEIGHTS) -> None:
 
 
 def framed(film: np.ndarray) -> np.ndarray:
-    """A film, uint8 (h, w), as the network takes it: float32 (192, 128), mean 0 and standard deviation 1."""
+    """A film, uint8 (h, w), as network input: float32 (192, 128), mean 0 and standard deviation 1."""
     small = Image.fromarray(film).resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR)
     return standardised(np.asarray(small, np.float32))
 
@@ -102,24 +102,25 @@ def standardised(frame: np.ndarray) -> np.ndarray:
     return (frame - frame.mean()) / max(float(frame.std()), 1e-3)
 
 
-def look(model: keras.Model, films: Iterable[np.ndarray]) -> Iterator[Seen]:
-    """What the network sees in each film, uint8 (h, w), one after the other; memory does not grow with their number."""
-    waiting = iter(films)
-    while some := list(islice(waiting, _BATCH)):
-        frames = np.stack([framed(film) for film in some])[..., None]
-        as_is, mirrored = (_probabilities(model, view) for view in (frames, frames[:, :, ::-1]))
+def predict(model: keras.Model, films: Iterable[np.ndarray]) -> Iterator[Prediction]:
+    """A prediction for each film, uint8 (h, w); memory does not grow with their number."""
+    remaining = iter(films)
+    while batch := list(islice(remaining, _BATCH)):
+        frames = np.stack([framed(film) for film in batch])[..., None]
+        views = (frames, frames[:, :, ::-1])
+        as_is, mirrored = (calibration.sigmoid(backbones.outputs(model, view)) for view in views)
         mirrored = mirrored[:, :, ::-1]
         for one, other in zip(as_is, mirrored, strict=True):
             first, second = one.max(axis=-1) > 0.5, other.max(axis=-1) > 0.5
             both = 2 * np.count_nonzero(first & second)
-            yield Seen((one + other) / 2, both / max(np.count_nonzero(first) + np.count_nonzero(second), 1))
+            yield Prediction((one + other) / 2, both / max(np.count_nonzero(first) + np.count_nonzero(second), 1))
 
 
 def enlarged(parts: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Which pixels of a film show each bone: bool (height, width, 4), from probabilities (192, 128, 4).
+    """The masks of the bones at the size of the film: bool (height, width, 4), from probabilities (192, 128, 4).
 
-    Of each bone its largest piece and any other of at least a third of that, which would be a second leg's; smaller
-    ones are sheaths of muscle that look like bone. Gaps of a hundredth of the film's height do not part a piece.
+    Of each bone the largest piece and any other of at least a third of that, which belongs to a second leg; smaller
+    ones are muscle that looks like bone. Gaps of up to a hundredth of the film's height are bridged.
     """
     shown = []
     for part in np.moveaxis(parts, -1, 0):
@@ -135,10 +136,6 @@ def at_size(part: np.ndarray, height: int, width: int) -> np.ndarray:
     """The probability of one bone at the size of its film: float32 (height, width), from (192, 128)."""
     frame = Image.fromarray(np.ascontiguousarray(part, np.float32))
     return np.asarray(frame.resize((width, height), Image.Resampling.BILINEAR))
-
-
-def _probabilities(model: keras.Model, frames: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-backbones.outputs(model, frames)))
 
 
 def _convolved(x: keras.KerasTensor, channels: int) -> keras.KerasTensor:

@@ -2,10 +2,9 @@
 
     python -m osteo_utils.bone.unet_training
 
-draws knees of one scanner, trains on them, and writes `unet.npz` with the settings that made it. No real film is
-needed. What the other scanner's films look like is never shown; instead every training picture is varied
-far beyond what either scanner does (domain randomisation, Tobin et al., IROS 2017): place, size, shear, a smooth bend,
-tone curve, uneven exposure, blur, sharpening, noise, strips, markers, and at times a second leg beside the first.
+draws knees of one scanner, trains on them, and writes `bone_unet.npz` with its settings. Instead of films of the other
+scanner, training uses strong augmentation (domain randomisation, Tobin et al., IROS 2017): place, size, shear, a
+smooth bend, tone curve, uneven exposure, blur, sharpening, noise, strips, markers, and at times a second leg.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ BITS = tuple(drawing.BONES[name] for name in BONES)
 
 @dataclass(frozen=True)
 class Settings:
-    """All that decides the weights, apart from the machine. `phantoms` is the version of the synthetic knees."""
+    """All settings of the training. `phantoms` is the version of the synthetic knees."""
 
     seed: int = 20240521
     site: str = "flat_panel"
@@ -46,7 +45,7 @@ class Settings:
 
     @property
     def hash(self) -> str:
-        """Short hash of the settings, kept with the weights."""
+        """Short hash of the settings, stored with the weights."""
         return runtime.hash_of({**asdict(self), "channels": unet.CHANNELS, "frame": [HEIGHT, WIDTH]})
 
 
@@ -64,11 +63,11 @@ def varied(film: np.ndarray, parts: np.ndarray, random: np.random.Generator) -> 
 
 
 def _bent_grid(shape: tuple[int, int], random: np.random.Generator) -> np.ndarray:
-    """Where in the film each pixel of the frame comes from: float32 (2, 192, 128)."""
+    """Position in the film of each pixel of the frame: float32 (2, 192, 128)."""
     y, x = np.mgrid[-1 : 1 : HEIGHT * 1j, -1 : 1 : WIDTH * 1j].astype(np.float32)
     zoom = np.exp(random.uniform(-0.35, 0.2)) * np.exp(random.uniform(-0.15, 0.15, 2))
     angle, shear = np.deg2rad(random.uniform(-12, 12)), random.uniform(-0.12, 0.12)
-    # Turned in the film's own proportions, so that a slim film is not sheared by its turn.
+    # In the film's own proportions, so that a rotation does not shear a slim film.
     long = shape[0] / shape[1]
     ys = zoom[0] * (np.cos(angle) * y - np.sin(angle) / long * x)
     xs = zoom[1] * (np.sin(angle) * long * y + np.cos(angle) * x + shear * y)
@@ -102,7 +101,7 @@ def _other_tones(frame: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 
 def _muscles(random: np.random.Generator) -> np.ndarray:
-    """Factors (192, 128) as muscle has them: bands along the leg, thin as a fibula, and bellies with an edge."""
+    """Factors (192, 128) that imitate muscle: bands along the leg, thin as a fibula, and bellies with an edge."""
     factors = np.ones((HEIGHT, WIDTH), np.float32)
     if random.random() < 0.5:
         across = (random.uniform(6, 25), random.uniform(0.8, 4))
@@ -119,7 +118,7 @@ def _muscles(random: np.random.Generator) -> np.ndarray:
 
 
 def _overlaid(frame: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Strips at the edges, which hide what is below, and markers and wires, which do not."""
+    """Strips at the edges, which cover the bone, and markers and wires, which do not."""
     frame, covered = frame.copy(), np.zeros(frame.shape, bool)
     for axis, side in ((0, 0), (0, -1), (1, 0), (1, -1)):
         if random.random() < 0.2:
@@ -138,7 +137,7 @@ def _overlaid(frame: np.ndarray, random: np.random.Generator) -> tuple[np.ndarra
 
 
 def _beside(first: Knee, second: Knee) -> tuple[np.ndarray, np.ndarray]:
-    """A film of two legs: two films of one height side by side."""
+    """A film of two legs: two films side by side, at the height of the first."""
     height = first.image.shape[0]
     width = round(second.image.shape[1] * height / second.image.shape[0])
     other = np.asarray(Image.fromarray(second.image).resize((width, height), Image.Resampling.BILINEAR))
@@ -147,7 +146,7 @@ def _beside(first: Knee, second: Knee) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _examples(films: list[Knee], seed: int, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Endless training batches, each film once an epoch, varied anew each time."""
+    """Endless training batches: each film once an epoch, augmented anew each time."""
 
     def one(number: int, turn: int) -> tuple[np.ndarray, np.ndarray]:
         random = np.random.default_rng([seed, turn, number])
@@ -161,8 +160,8 @@ def _examples(films: list[Knee], seed: int, batch_size: int) -> Iterator[tuple[n
     for turn in itertools.count():
         order = np.random.default_rng([seed, turn]).permutation(len(films))
         for start in range(0, len(order) - batch_size + 1, batch_size):
-            some = [one(number, turn) for number in order[start : start + batch_size].tolist()]
-            frames, truths = zip(*some, strict=True)
+            batch = [one(number, turn) for number in order[start : start + batch_size].tolist()]
+            frames, truths = zip(*batch, strict=True)
             yield np.stack(frames)[..., None], np.stack(truths)
 
 
@@ -190,10 +189,8 @@ def train(settings: Settings = Settings()) -> keras.Model:
         for step in range(steps):
             model.optimizer.learning_rate.assign(rates[epoch * steps + step])
             total += float(model.train_on_batch(*next(batches)))
-        print(
-            f"epoch {epoch + 1} of {settings.epochs}: loss {total / steps:.4f}, {time.perf_counter() - started:.0f} s",
-            flush=True,
-        )
+        seconds = time.perf_counter() - started
+        print(f"epoch {epoch + 1} of {settings.epochs}: loss {total / steps:.4f}, {seconds:.0f} s", flush=True)
     return model
 
 

@@ -94,7 +94,7 @@ def of_files(images: pd.DataFrame, stored: np.ndarray) -> dict[str, pd.Series]:
     """
     table = images.set_index("image_id")
     longest = table[["width", "height"]].max(axis=1)
-    light = pd.Series([_brightness(stored, row) for row in images.itertuples()], index=table.index)
+    light = pd.Series([float(image_store.film(stored, row).mean()) for row in images.itertuples()], index=table.index)
     ratio = table.height / table.width
     shape = np.where(ratio > 1.5, "tall (over 3:2)", np.where(ratio < 1, "lying", "nearly square"))
     return {
@@ -104,12 +104,6 @@ def of_files(images: pd.DataFrame, stored: np.ndarray) -> dict[str, pd.Series]:
         "brightness": _halves(light, "mean grey up to {:.0f}", "mean grey above {:.0f}"),
         "films of the knee": table.groupby("group").group.transform("size").gt(1).map({False: "one", True: "several"}),
     }
-
-
-def _brightness(stored: np.ndarray, row: tuple) -> float:
-    box = image_store.content_box(row.width, row.height)
-    film = stored[row.row][box.top : box.top + box.height, box.left : box.left + box.width]
-    return float(film.mean())
 
 
 def _halves(values: pd.Series, lower: str, upper: str) -> pd.Series:

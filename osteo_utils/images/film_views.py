@@ -43,7 +43,7 @@ def view(
     elif kind in ("crop", "knee"):
         box = _square(box, knee if kind == "knee" else None)
     # Crop before resampling, or black padding would bleed into the edges.
-    part = np.ascontiguousarray(stored[box.top : box.top + box.height, box.left : box.left + box.width])
+    part = np.ascontiguousarray(stored[box.slices])
     resampling = Image.Resampling.NEAREST if mask else Image.Resampling.BICUBIC
     return np.asarray(Image.fromarray(part).resize((size, size), resampling))
 

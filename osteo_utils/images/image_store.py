@@ -27,6 +27,11 @@ class Box(NamedTuple):
     height: int
     width: int
 
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Rows and columns of the film, to index the stored square."""
+        return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
+
 
 def to_store(pixels: np.ndarray) -> tuple[np.ndarray, float, int, int]:
     """Fit a film, uint8 (h, w), into the stored square by Lanczos: (uint8 (512, 512), scale, pad_left, pad_top)."""
@@ -34,7 +39,7 @@ def to_store(pixels: np.ndarray) -> tuple[np.ndarray, float, int, int]:
     box = content_box(width, height)
     stored = np.zeros((STORE_SIDE, STORE_SIDE), np.uint8)
     small = Image.fromarray(pixels).resize((box.width, box.height), Image.Resampling.LANCZOS)
-    stored[box.top : box.top + box.height, box.left : box.left + box.width] = np.asarray(small)
+    stored[box.slices] = np.asarray(small)
     return stored, STORE_SIDE / max(height, width), box.left, box.top
 
 
@@ -43,6 +48,11 @@ def content_box(width: int, height: int) -> Box:
     longest = max(width, height)
     new_width, new_height = (max(1, (2 * side * STORE_SIDE + longest) // (2 * longest)) for side in (width, height))
     return Box((STORE_SIDE - new_height) // 2, (STORE_SIDE - new_width) // 2, new_height, new_width)
+
+
+def box_of(row: Any) -> Box:
+    """Place in the stored square of the film of a row of the manifest (width, height)."""
+    return content_box(int(row.width), int(row.height))
 
 
 def load(path: Path, manifest: pd.DataFrame) -> np.ndarray:
@@ -71,8 +81,7 @@ def join(paths: Sequence[Path], path: Path) -> Path:
 
 def film(store: np.ndarray, row: Any) -> np.ndarray:
     """One film of the store without its padding; `row` has the manifest's width, height and row."""
-    box = content_box(int(row.width), int(row.height))
-    return np.asarray(store[int(row.row), box.top : box.top + box.height, box.left : box.left + box.width])
+    return np.asarray(store[(int(row.row), *box_of(row).slices)])
 
 
 def grey_levels(store: np.ndarray, images: pd.DataFrame) -> pd.DataFrame:

@@ -1,8 +1,7 @@
-"""The fitted networks of a study, ready to read other films, and whether such a film looks like those of the study.
+"""The fitted networks of a study, loaded for other films, and whether such a film is like those of the study.
 
-Likeness is a distance in a network's own features, which are brought to unit length: that to the fifth nearest film of
-the study. What counts as far is read off the study's own films, each measured against those of other groups, because a copy
-of a knee would make its distance zero.
+A film is out of distribution where its distance to the fifth nearest film of the study, in a network's normalised
+features, exceeds the 99th percentile of the study's own distances, each taken to films of other groups.
 Source: Sun et al. 2022, "Out-of-distribution detection with deep nearest neighbors", ICML, section 3.
 """
 
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from sklearn.utils import gen_batches
 
 from osteo_utils.audit import copies
 from osteo_utils.networks import inputs, training, trunk_cache
@@ -26,21 +26,48 @@ from osteo_utils.statistics.calibration import Calibration
 from osteo_utils.study import paths, results
 from osteo_utils.study.paths import StudyPaths
 
-BACKBONES = ("vgg16", "resnet50")
+BACKBONES = tuple(paths.MODEL_NOTEBOOKS)
 ENSEMBLE = "ensemble"
 NO_GROUP = -1
 RESAMPLES = 1000
-
-
 NEIGHBOURS = 5
 PERCENTILE = 99.0
 # Films whose distances from all others are in memory at once.
 BLOCK = 1024
+# Films of the study that a new film is registered with, the nearest in feature space.
+CANDIDATES = 5
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The study's films in feature space: unit vectors `points` (n, c) and their `groups`.
+
+    `distances` (n,) is each film's distance to the other groups, `threshold` their 99th percentile.
+    """
+
+    points: np.ndarray
+    groups: np.ndarray
+    distances: np.ndarray
+    threshold: float
+
+    def distance(self, features: np.ndarray, without_group: int | None = None) -> float:
+        """Distance of one film's features (c,) to the study, without the films of one group."""
+        others = self.points if without_group is None else self.points[self.groups != without_group]
+        return float(_fifth(_gaps(_unit(features[None]), others))[0])
+
+    def nearest(self, features: np.ndarray, count: int) -> np.ndarray:
+        """Positions of the `count` films of the study nearest to any view of one film (v, c), nearest first."""
+        gaps = _gaps(_unit(features), self.points).min(axis=0)
+        return np.argsort(gaps, kind="stable")[:count]
+
+    def rank(self, distance: float) -> float:
+        """Share of the study's own films with at least this distance, 0 to 1."""
+        return float(np.mean(self.distances >= distance))
 
 
 @dataclass(frozen=True)
 class Network:
-    """One network of a study: the fits of `grouped`, the line that calibrates them, and the films they know."""
+    """One network of a study: its fits under `grouped`, their out-of-fold predictions, and the study's films."""
 
     backbone: str
     recipe: str
@@ -48,33 +75,93 @@ class Network:
     weights: Weights
     fitted: list[tuple[Fold, Path]]
     predictions: pd.DataFrame
-    familiar: Reference
+    reference: Reference
+
+
+@dataclass(frozen=True)
+class Known:
+    """The film of the study that equals a reader's film or shows the same knee; `fold` is None where no fit used it."""
+
+    image_id: str
+    relation: str
+    group: int
+    fold: int | None
 
 
 def networks(study: str, backbones: Sequence[str] = BACKBONES, threads: int = 1) -> list[Network]:
-    """Load the networks of a study that was run. Raises FileNotFoundError or ValueError with the next step where not."""
+    """Load the networks of a study. Raises FileNotFoundError or ValueError, with the next step, where it was not run."""
     return [_network(study, backbone, threads) for backbone in backbones]
 
 
+def reference(features: np.ndarray, groups: np.ndarray) -> Reference:
+    """The reference of features (n, c) and groups (n,) of a study's films.
+
+    Raises ValueError where a film has fewer than five films of other groups.
+    """
+    largest = int(np.unique(groups, return_counts=True)[1].max())
+    if len(groups) - largest < NEIGHBOURS:
+        raise ValueError(
+            f"novelty: {len(groups)} films, {largest} of them of one group; expected at least {NEIGHBOURS} of others"
+        )
+    points = _unit(features)
+    distances = np.empty(len(points))
+    for part in gen_batches(len(points), BLOCK):
+        gaps = _gaps(points[part], points)
+        gaps[groups[part, None] == groups[None]] = np.inf
+        distances[part] = _fifth(gaps)
+    threshold = float(np.quantile(distances, PERCENTILE / 100, method="higher"))
+    return Reference(points, groups, distances, threshold)
+
+
 class Lines:
-    """Calibration of each network and of their average on out-of-fold predictions, without the knee that a film shows."""
+    """Calibration of each network and of their average on out-of-fold predictions, without the knee of a film."""
 
     def __init__(self, loaded: Sequence[Network], seed: int) -> None:
         tables = {network.backbone: network.predictions.set_index("image_id") for network in loaded}
         both = pd.concat([table.y_prob for table in tables.values()], axis=1, join="inner").mean(axis=1)
         first = next(iter(tables.values())).loc[both.index]
         self.tables = {**tables, ENSEMBLE: first.assign(y_prob=both)}
-        self.seed, self.made = seed, {}
+        self.seed, self.fitted = seed, {}
 
     def of(self, name: str, group: int) -> Calibration:
         """The line of one network, or of `ensemble`, fitted without the films of `group`."""
         table = self.tables[name]
         group = group if (table.group == group).any() else NO_GROUP
-        if (name, group) not in self.made:
-            table = table[table.group != group]
-            logits = calibration.bounded_logit(table.y_prob)
-            self.made[name, group] = calibration.fit(logits, table.y_true, table.group, RESAMPLES, self.seed)
-        return self.made[name, group]
+        if (name, group) not in self.fitted:
+            others = table[table.group != group]
+            logits = calibration.bounded_logit(others.y_prob)
+            line = calibration.fit(logits, others.y_true, others.group, RESAMPLES, self.seed)
+            self.fitted[name, group] = line
+        return self.fitted[name, group]
+
+
+def known_film(film: pd.Series, stored: np.ndarray, network: Network, features: np.ndarray) -> Known | None:
+    """The study's film with the same bytes, the same pixels, or, among the nearest ones, the same knee."""
+    run, studied = network.run, network.fitted[0][0].table
+    listed = results.read_table(run.paths.manifest, "manifest")
+    for relation, column in (("exact", "sha256"), ("pixel", "pixel_sha256")):
+        same = listed[listed[column] == film[column]]
+        if len(same):
+            return _place(same.image_id.iloc[0], relation, run, studied)
+    images = np.load(run.paths.images, mmap_mode="r")
+    for position in network.reference.nearest(features, CANDIDATES):
+        other = studied.iloc[position]
+        pair = pd.DataFrame({"width": [film.width, other.width], "height": [film.height, other.height]})
+        both = np.stack([stored, images[int(other.row)]])
+        if copies.similarities_among(both, pair.astype(int).assign(row=[0, 1]))[0, 1] >= copies.SAME_KNEE:
+            return _place(other.image_id, "perceptual", run, studied)
+    return None
+
+
+def describe(known: Known) -> str:
+    """A sentence on how a film is known, and which fits may judge it."""
+    how = {"exact": "this file is", "pixel": "these pixels are those of", "perceptual": "this film shows the knee of"}[
+        known.relation
+    ]
+    judged = "no fit was made on it"
+    if known.fold is not None:
+        judged = f"judged only by the fits that left its knee out, those of fold {known.fold}"
+    return f"{how} {known.image_id} of the study; {judged}"
 
 
 def _network(study: str, backbone: str, threads: int) -> Network:
@@ -94,16 +181,16 @@ def _network(study: str, backbone: str, threads: int) -> Network:
             "set primary_recipe to another of its recipes and run it again"
         )
     folds = run.read(place.folds, "folds")
-    wanted = splits.fold_list(images, folds, ["grouped"], run.p.split_seeds[:1])
-    folders = [place.fits / backbone / f"{recipe}-full-grouped-s{fold.seed}-f{fold.number}" for fold in wanted]
+    grouped = splits.fold_list(images, folds, ["grouped"], run.p.split_seeds[:1])
+    folders = [place.fits / backbone / f"{recipe}-full-grouped-s{fold.seed}-f{fold.number}" for fold in grouped]
     saved = run.read(place.predictions / f"{backbone}.csv", "predictions")
-    arm = {"protocol": "grouped", "recipe": recipe, "variant": "full", "seed": wanted[0].seed}
+    arm = {"protocol": "grouped", "recipe": recipe, "variant": "full", "seed": grouped[0].seed}
     saved = saved[(saved[list(arm)] == pd.Series(arm)).all(axis=1)]
     _check_fits(study, notebook, folders, saved)
     weights = pretrained.resolve(run.parameters[f"{backbone}_weights"], backbone, run.p.seed)
     cached = inputs.trunk_views(run, images, backbone, "full", weights, 1)
-    familiar = reference(trunk_cache.channel_means(cached.views[0]), images.group.to_numpy())
-    return Network(backbone, recipe, run, weights, list(zip(wanted, folders, strict=True)), saved, familiar)
+    films = reference(trunk_cache.channel_means(cached.views[0]), images.group.to_numpy())
+    return Network(backbone, recipe, run, weights, list(zip(grouped, folders, strict=True)), saved, films)
 
 
 def _check_fits(study: str, notebook: str, folders: list[Path], saved: pd.DataFrame) -> None:
@@ -121,54 +208,11 @@ def _check_fits(study: str, notebook: str, folders: list[Path], saved: pd.DataFr
         )
 
 
-@dataclass(frozen=True)
-class Reference:
-    """The study's films in feature space: unit vectors `points` (n, c), their `groups`, and how far apart they lie.
-
-    `distances` (n,) is each film's own distance from the other groups, `threshold` their 99th percentile: of films
-    like the study's, about one in a hundred lies beyond it.
-    """
-
-    points: np.ndarray
-    groups: np.ndarray
-    distances: np.ndarray
-    threshold: float
-
-    def distance(self, features: np.ndarray, without_group: int | None = None) -> float:
-        """Distance of one film's features (c,) from the study, those of one group left out."""
-        others = self.points if without_group is None else self.points[self.groups != without_group]
-        return float(_fifth(_gaps(_unit(features[None]), others))[0])
-
-    def nearest(self, features: np.ndarray, count: int) -> np.ndarray:
-        """Positions of the `count` films of the study most like one film in any of its views (v, c), nearest first."""
-        gaps = _gaps(_unit(features), self.points).min(axis=0)
-        return np.argsort(gaps, kind="stable")[:count]
-
-    def rank(self, distance: float) -> float:
-        """Share of the study's own films that lie at least as far out, 0 to 1."""
-        return float(np.mean(self.distances >= distance))
-
-
-def reference(features: np.ndarray, groups: np.ndarray) -> Reference:
-    """Learn what the study looks like from features (n, c) and groups (n,) of its films.
-
-    Raises ValueError where a film has fewer than five films of other groups beside it.
-    """
-    features, groups = np.asarray(features, np.float64), np.asarray(groups)
-    largest = int(np.unique(groups, return_counts=True)[1].max())
-    if len(groups) - largest < NEIGHBOURS:
-        raise ValueError(
-            f"novelty: {len(groups)} films, {largest} of them of one group; expected at least {NEIGHBOURS} of others"
-        )
-    points = _unit(features)
-    distances = np.empty(len(points))
-    for start in range(0, len(points), BLOCK):
-        part = slice(start, start + BLOCK)
-        gaps = _gaps(points[part], points)
-        gaps[groups[part, None] == groups[None]] = np.inf
-        distances[part] = _fifth(gaps)
-    threshold = float(np.quantile(distances, PERCENTILE / 100, method="higher"))
-    return Reference(points, groups, distances, threshold)
+def _place(image_id: str, relation: str, run: results.Run, studied: pd.DataFrame) -> Known:
+    audit = results.read_table(run.paths.audit, "audit").set_index("image_id")
+    group = int(audit.group[image_id]) if image_id in audit.index else NO_GROUP
+    folds = studied.fold[studied.group == group]
+    return Known(image_id, relation, group, int(folds.iloc[0]) if len(folds) and folds.iloc[0] >= 0 else None)
 
 
 def _unit(features: np.ndarray) -> np.ndarray:
@@ -182,49 +226,3 @@ def _gaps(points: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 def _fifth(gaps: np.ndarray) -> np.ndarray:
     return np.partition(gaps, NEIGHBOURS - 1, axis=1)[:, NEIGHBOURS - 1]
-
-
-LOOK_ALIKES = 5
-
-
-@dataclass(frozen=True)
-class Known:
-    """The film of the study that a reader's film is, or shows the knee of; `fold` is None where nothing was fitted on it."""
-
-    image_id: str
-    relation: str
-    group: int
-    fold: int | None
-
-
-def known_film(film: pd.Series, stored: np.ndarray, network: Network, features: np.ndarray) -> Known | None:
-    """The study's film of the same bytes, the same pixels, or, among those most alike, of the same knee."""
-    run, studied = network.run, network.fitted[0][0].table
-    listed = results.read_table(run.paths.manifest, "manifest")
-    for relation, column in (("exact", "sha256"), ("pixel", "pixel_sha256")):
-        same = listed[listed[column] == film[column]]
-        if len(same):
-            return _place(same.image_id.iloc[0], relation, run, studied)
-    images = np.load(run.paths.images, mmap_mode="r")
-    for position in network.familiar.nearest(features, LOOK_ALIKES):
-        other = studied.iloc[position]
-        pair = pd.DataFrame({"width": [film.width, other.width], "height": [film.height, other.height]})
-        both = np.stack([stored, images[int(other.row)]])
-        alike = copies.similarities_among(both, pair.astype(int).assign(row=[0, 1]))[0, 1]
-        if alike >= copies.SAME_KNEE:
-            return _place(other.image_id, "perceptual", run, studied)
-    return None
-
-
-def _place(image_id: str, relation: str, run: results.Run, studied: pd.DataFrame) -> Known:
-    audit = results.read_table(run.paths.audit, "audit").set_index("image_id")
-    group = int(audit.group[image_id]) if image_id in audit.index else NO_GROUP
-    folds = studied.fold[studied.group == group]
-    return Known(image_id, relation, group, int(folds.iloc[0]) if len(folds) and folds.iloc[0] >= 0 else None)
-
-
-def said_of(known: Known) -> str:
-    """How a film is known, and which fits judge it, in words."""
-    how = {"exact": "this file is", "pixel": "these pixels are those of", "perceptual": "this film shows the knee of"}
-    fits = f"judged only by the fits that left its knee out, those of fold {known.fold}"
-    return f"{how[known.relation]} {known.image_id} of the study; {'no fit was made on it' if known.fold is None else fits}"

@@ -1,7 +1,7 @@
-"""A reader's own films, read by the networks of a study: probability, map, mask, and what speaks against trusting them.
+"""A reader's own films, scored by the networks of a study: probability, map, mask and warnings.
 
-For research and teaching only. The networks of the split `grouped` are used as they were fitted; a film that shows a
-knee of the study is judged only by a network that has not seen that knee.
+For research and teaching only. The fits of the split `grouped` are used; a film that shows a knee of the study is
+scored only by the fit that left that knee out.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ NOTICE = "For research and teaching only. Nothing here may be used to diagnose a
 
 @dataclass(frozen=True)
 class Score:
-    """Calibrated probability of osteoporosis with its 95 % interval, and what it was made from.
+    """Calibrated probability of osteoporosis with its 95 % interval.
 
-    `uncalibrated` is what the network says itself, `by_fold` what each fit says; `distance` and `threshold` are those
-    of `fitted_networks`, `farther` the share of the study's films that lie at least as far out (None for the ensemble).
+    `uncalibrated` is the network's own probability, `by_fold` that of each fit; `distance` and `threshold` are those of
+    `fitted_networks`, `farther` the share of the study's films with at least this distance (None for the ensemble).
     """
 
     probability: float
@@ -51,9 +51,9 @@ class Score:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a study makes of one film. `flags` are (name, reason) pairs; nothing else is filled where it is unreadable.
+    """The result for one film. `flags` are (name, reason) pairs, and all there is where the film is unreadable.
 
-    `square` is the film as the networks see it, uint8 (s, s), `mask` its bone, `maps` evidence in units of the logit.
+    `square` is the film as network input, uint8 (s, s), `mask` its bone, `maps` evidence in units of the logit.
     """
 
     path: Path
@@ -70,9 +70,9 @@ class Reading:
 
 
 def read_films(files: Sequence[Path], loaded: Sequence[Network], seed: int = 0) -> list[Reading]:
-    """Read films: one `Reading` each, in their order; `seed` is that of the intervals.
+    """One `Reading` for each file, in order; `seed` is that of the intervals.
 
-    With several networks their average is read as well. A film that cannot be decoded has the flag `unreadable`.
+    Several networks are averaged as well. A film that cannot be decoded has the flag `unreadable`.
     """
     decoded: dict[int, decode.Radiograph] = {}
     readings: dict[int, Reading] = {}
@@ -87,16 +87,16 @@ def read_films(files: Sequence[Path], loaded: Sequence[Network], seed: int = 0) 
             store = np.load(Path(folder) / "images.npy")
             found = _masks(store, films, loaded[0].run.paths)
             films = films.assign(**_knees(found))
-            seen = {network.backbone: _seen(network, films, Path(folder)) for network in loaded}
-            lines = fitted_networks.Lines(loaded, seed)
+            outputs = {network.backbone: _outputs(network, films, Path(folder)) for network in loaded}
+            lines = Lines(loaded, seed)
             for position, number in enumerate(decoded):
                 film, bone = films.iloc[[position]], found[position]
-                readings[number] = _reading(Path(files[number]), film, store, bone, loaded, seen, lines)
+                readings[number] = _reading(Path(files[number]), film, store, bone, loaded, outputs, lines)
     return [readings[number] for number in range(len(files))]
 
 
 def as_dict(reading: Reading) -> dict[str, Any]:
-    """A reading as plain values for JSON; the file by its name alone, so that no folder of the reader's is told."""
+    """A reading as plain values for JSON, with the file's name but not its folder."""
     return {
         "file": reading.path.name,
         "flags": [{"flag": name, "reason": reason} for name, reason in reading.flags],
@@ -113,17 +113,18 @@ def table(reading: Reading) -> pd.DataFrame:
 
 
 def export(run: results.Run) -> Path:
-    """Write the first usable film of a study as a PNG file under its reports, to try a reading with; returns the file."""
+    """Write the first usable film of a study as a PNG file under its reports, as an example; returns the file."""
     film = manifest.usable(run.read(run.paths.manifest, "manifest")).iloc[0]
-    file = run.paths.own_films / "a film of the study.png"
-    with results.atomic_path(file) as temporary:
-        Image.fromarray(image_store.film(np.load(run.paths.images, mmap_mode="r"), film)).save(temporary)
-    return file
+    pixels = image_store.film(np.load(run.paths.images, mmap_mode="r"), film)
+    path = run.paths.own_films / "a film of the study.png"
+    with results.atomic_path(path) as temporary:
+        Image.fromarray(pixels).save(temporary)
+    return path
 
 
 @dataclass(frozen=True)
 class _ReaderPaths(StudyPaths):
-    """The paths of a study, with the store of films and the trunk cache in a folder of the reader's."""
+    """The paths of a study, with the image store and the trunk cache in a temporary folder."""
 
     folder: Path
 
@@ -137,7 +138,7 @@ class _ReaderPaths(StudyPaths):
 
 
 def _stored(films: list[decode.Radiograph], folder: Path) -> pd.DataFrame:
-    """The films as a store in `folder`, and a table of them as `inputs` reads it."""
+    """Write the films as an image store in `folder`; returns their table, with the columns that `inputs` reads."""
     np.save(folder / "images.npy", np.stack([image_store.to_store(film.pixels)[0] for film in films]))
     columns = ("width", "height", "sha256", "pixel_sha256")
     table = pd.DataFrame({name: [getattr(film, name) for film in films] for name in columns})
@@ -146,26 +147,26 @@ def _stored(films: list[decode.Radiograph], folder: Path) -> pd.DataFrame:
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """What one network makes of all films: pooled trunk features (views, n, c), logits (fits, n), maps (fits, n, h, w)."""
+class _Outputs:
+    """Outputs of one network for all films: pooled features (views, n, c), logits (fits, n), maps (fits, n, h, w)."""
 
     pooled: np.ndarray
     logits: np.ndarray
     maps: np.ndarray
 
 
-def _seen(network: Network, films: pd.DataFrame, folder: Path) -> _Seen:
-    """The films take the way of the study's own: same view, test views, precision and fits."""
+def _outputs(network: Network, films: pd.DataFrame, folder: Path) -> _Outputs:
+    """The films are processed as the study's own: same view, test views, precision and fits."""
     place = _ReaderPaths(network.run.paths.study, folder)
     run = results.Run(network.run.notebook, network.run.parameters, place, network.run.threads)
     n_views = min(inputs.TEST_VIEWS, run.p.augmented_views)
     cached = inputs.trunk_views(run, films, network.backbone, "full", network.weights, n_views)
     folders = [fit for _, fit in network.fitted]
     recipe = Recipe.from_parameters(network.recipe, run.parameters)
-    learnt_from = training.seen_by(recipe, run, films, cached, network.weights)
-    return _Seen(
+    activations = training.activations_for(recipe, run, films, cached, network.weights)
+    return _Outputs(
         np.stack([trunk_cache.channel_means(one) for one in cached.test_views]),
-        *activation_maps.evidence(network.recipe, folders, learnt_from, network.weights),
+        *activation_maps.evidence(network.recipe, folders, activations, network.weights),
     )
 
 
@@ -175,54 +176,54 @@ def _reading(
     store: np.ndarray,
     bone: Mask,
     loaded: Sequence[Network],
-    seen: dict[str, _Seen],
+    outputs: dict[str, _Outputs],
     lines: Lines,
 ) -> Reading:
     first, at = loaded[0], int(film.row.iloc[0])
-    known = fitted_networks.known_film(film.iloc[0], store[at], first, seen[first.backbone].pooled[:, at])
+    known = fitted_networks.known_film(film.iloc[0], store[at], first, outputs[first.backbone].pooled[:, at])
     group = known.group if known else fitted_networks.NO_GROUP
     view, size = first.run.p.view, first.run.p.image_size
     square = film_views.views(store, film, view, size)[0]
-    flags = [("known", fitted_networks.said_of(known))] if known else []
+    flags = [("known", fitted_networks.describe(known))] if known else []
     flags += [] if bone.plausible else [("mask_not_plausible", "; ".join(bone.reasons))]
     scores, maps = {}, {}
     for network in loaded:
-        mine = [
-            number
-            for number, (fold, _) in enumerate(network.fitted)
-            if known is None or known.fold in (None, fold.number)
-        ]
-        theirs = seen[network.backbone]
-        logits = theirs.logits[mine, at]
-        by_fold = {
-            network.fitted[number][0].number: _probability(one) for number, one in zip(mine, logits, strict=True)
-        }
-        distance = network.familiar.distance(theirs.pooled[0, at], group if known else None)
+        output, numbers = outputs[network.backbone], [fold.number for fold, _ in network.fitted]
+        used = [place for place, number in enumerate(numbers) if known is None or known.fold in (None, number)]
+        logits = output.logits[used, at]
+        mean = float(logits.mean())
+        distance = network.reference.distance(output.pooled[0, at], group if known else None)
         line = lines.of(network.backbone, group)
-        novelty = distance, network.familiar.threshold, network.familiar.rank(distance)
-        score = Score(*line.at(float(logits.mean())), _probability(logits.mean()), by_fold, *novelty)
+        score = Score(
+            *line.at(mean),
+            uncalibrated=float(calibration.sigmoid(mean)),
+            by_fold={numbers[place]: float(calibration.sigmoid(one)) for place, one in zip(used, logits, strict=True)},
+            distance=distance,
+            threshold=network.reference.threshold,
+            farther=network.reference.rank(distance),
+        )
         scores[network.backbone] = score
-        maps[network.backbone] = activation_maps.upsample(theirs.maps[mine, at].mean(axis=0)[None], size)[0]
-        flags += _score_flags(network.backbone, score, line, float(logits.mean()))
+        maps[network.backbone] = activation_maps.upsample(output.maps[used, at].mean(axis=0)[None], size)[0]
+        flags += _score_flags(network.backbone, score, line, mean)
     if len(loaded) > 1:
-        says = np.mean([score.uncalibrated for score in scores.values()])
-        line = lines.of(fitted_networks.ENSEMBLE, group)
+        average = np.mean([score.uncalibrated for score in scores.values()])
+        ends = lines.of(fitted_networks.ENSEMBLE, group).at(float(calibration.bounded_logit(average)))
         by_fold = pd.DataFrame({name: score.by_fold for name, score in scores.items()}).mean(axis=1).to_dict()
-        scores[fitted_networks.ENSEMBLE] = Score(*line.at(float(calibration.bounded_logit(says))), float(says), by_fold)
+        scores[fitted_networks.ENSEMBLE] = Score(*ends, float(average), by_fold)
     mask = film_views.views(bone.mask[None], film.assign(row=0), view, size, mask=True)[0]
     return Reading(path, flags, known, scores, square, mask, maps)
 
 
 def _masks(store: np.ndarray, films: pd.DataFrame, place: StudyPaths) -> list[Mask]:
-    """The bone of each film, found as the study found that of its own."""
+    """The bone mask of each film, by the study's own method and limits."""
     settings = results.read_json(place.metrics / "03_segmentation.json")["_run"]["parameters"]
     limits, method = (settings["mask_min_area"], settings["mask_max_area"]), settings["mask_method"]
-    boxes = [image_store.content_box(int(film.width), int(film.height)) for film in films.itertuples()]
+    boxes = map(image_store.box_of, films.itertuples())
     return [segmentation.bone_mask(*both, *limits, method) for both in zip(store, boxes, strict=True)]
 
 
 def _knees(found: list[Mask]) -> dict[str, list[float]]:
-    """Where the knees lie, by column of the table of films; empty where a mask is not plausible."""
+    """The place of each knee, by column of the table of films; NaN where a mask is not plausible."""
     return {
         name: [mask.measured.get(name, np.nan) if mask.plausible else np.nan for mask in found]
         for name in film_views.KNEE_COLUMNS
@@ -230,18 +231,14 @@ def _knees(found: list[Mask]) -> dict[str, list[float]]:
 
 
 def _score_flags(name: str, score: Score, line: Calibration, logit: float) -> list[tuple[str, str]]:
-    flags = []
-    if score.distance > score.threshold:
-        usual = f"{fitted_networks.PERCENTILE:.0f} % lie within {score.threshold:.2f}"
-        far = f"{name}: distance {score.distance:.2f} from the study's films, of which {usual}"
-        flags.append(("out_of_distribution", f"{far}; not a knee film like those of the study?"))
-    if not line.low <= logit <= line.high:
-        reach = f"the study's reach {line.low:.2f} to {line.high:.2f}"
-        flags.append(("beyond_calibration", f"{name}: a score of {logit:.2f}; {reach}"))
-    if not line.informative:
-        flags.append(("uninformative", f"{name}: its scores are not shown to tell the study's classes apart"))
-    return flags
-
-
-def _probability(logit: float) -> float:
-    return float(1.0 / (1.0 + np.exp(-logit)))
+    far = (
+        f"{name}: distance {score.distance:.2f} from the study's films, of which {fitted_networks.PERCENTILE:.0f} % lie "
+        f"within {score.threshold:.2f}; not a knee film like those of the study?"
+    )
+    beyond = f"{name}: a score of {logit:.2f}; the study's reach {line.low:.2f} to {line.high:.2f}"
+    flags = {
+        "out_of_distribution": (score.distance > score.threshold, far),
+        "beyond_calibration": (not line.low <= logit <= line.high, beyond),
+        "uninformative": (not line.informative, f"{name}: its scores are not shown to tell the study's classes apart"),
+    }
+    return [(flag, reason) for flag, (raised, reason) in flags.items() if raised]

@@ -1,6 +1,6 @@
-"""What a film meets on its way to a reader (blur, noise, exposure, crop, compression), and how far scores fall by it.
+"""Robustness to perturbations of a film: blur, noise, exposure, crop, compression.
 
-The films of a study are perturbed and scored by the fits that did not see their knee.
+Perturbed films of a study are scored by the fits that left their knee out.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from scipy import ndimage
 from osteo_utils.interpretation import activation_maps
 from osteo_utils.networks import guards, inputs, scoring
 from osteo_utils.networks.recipes import Recipe
+from osteo_utils.protocols import splits
 from osteo_utils.protocols.splits import Fold
 from osteo_utils.sources.weights import Weights
-from osteo_utils.statistics import comparisons, metrics
+from osteo_utils.statistics import calibration, comparisons, metrics
 from osteo_utils.study import results, runtime
 
-Change = Callable[[np.ndarray, float, np.random.Generator], np.ndarray]
 UNCHANGED = "unchanged"
 # Fewest and most films; each goes through the trunk sixteen times.
 FILMS = (16, 80)
@@ -33,14 +33,13 @@ FILMS = (16, 80)
 class Perturbation:
     """`change` takes grey pixels uint8 (h, w), a strength and a generator, and returns uint8 (h, w).
 
-    `strengths` go from mild to strong, in the `unit`. What is changed is the stored film, whose longer side has 512
-    pixels, or with `of_square` the square that is cut from it.
+    `strengths` go from mild to strong, in the `unit`. The change is made to the stored film, whose longer side has 512
+    pixels, or with `of_square` to the square that is cut from it.
     """
 
-    meaning: str
     unit: str
     strengths: tuple[float, float, float]
-    change: Change
+    change: Callable[[np.ndarray, float, np.random.Generator], np.ndarray]
     of_square: bool = False
 
 
@@ -50,18 +49,18 @@ def blurred(film: np.ndarray, sigma: float, random: np.random.Generator) -> np.n
 
 
 def noisy(film: np.ndarray, deviation: float, random: np.random.Generator) -> np.ndarray:
-    """White noise with a standard deviation in grey levels: fewer photons. Display levels have lost their number."""
+    """White noise with a standard deviation in grey levels: fewer photons."""
     return _grey(film + deviation * random.standard_normal(film.shape, np.float32))
 
 
 def exposed(film: np.ndarray, gamma: float, random: np.random.Generator) -> np.ndarray:
-    """Another display curve: grey levels to the power `gamma` or, by coin, its inverse, so darker or brighter."""
+    """Another display curve: grey levels to the power `gamma` or, at random, its inverse: darker or brighter."""
     power = gamma if random.random() < 0.5 else 1 / gamma
     return _grey(255 * (np.arange(256) / 255) ** power)[film]
 
 
 def cropped(square: np.ndarray, share: float, random: np.random.Generator) -> np.ndarray:
-    """A part of the square, its side shorter by `share` and its place random, enlarged to the square's size."""
+    """A random part of the square, its side shorter by `share`, enlarged to the square's size."""
     lost = [round(share * side) for side in square.shape]
     top, left = (int(random.random() * (most + 1)) for most in lost)
     part = square[top : top + square.shape[0] - lost[0], left : left + square.shape[1] - lost[1]]
@@ -77,18 +76,18 @@ def compressed(film: np.ndarray, quality: float, random: np.random.Generator) ->
 
 
 PERTURBATIONS = {
-    "blur": Perturbation("blurred", "pixels", (0.5, 1.0, 2.0), blurred),
-    "noise": Perturbation("noisier", "grey levels", (4.0, 8.0, 16.0), noisy),
-    "exposure": Perturbation("darker or brighter", "gamma", (1.25, 1.6, 2.2), exposed),
-    "crop": Perturbation("cut tighter, off centre", "share of the side", (0.1, 0.2, 0.3), cropped, True),
-    "compression": Perturbation("compressed", "JPEG quality", (50.0, 20.0, 10.0), compressed),
+    "blur": Perturbation("pixels", (0.5, 1.0, 2.0), blurred),
+    "noise": Perturbation("grey levels", (4.0, 8.0, 16.0), noisy),
+    "exposure": Perturbation("gamma", (1.25, 1.6, 2.2), exposed),
+    "crop": Perturbation("share of the side", (0.1, 0.2, 0.3), cropped, True),
+    "compression": Perturbation("JPEG quality", (50.0, 20.0, 10.0), compressed),
 }
 
 
 def perturbed(pixels: np.ndarray, kind: str, strength: float, image_id: str, seed: int) -> np.ndarray:
     """A film or square, uint8 (h, w), under the perturbation `kind`, same shape.
 
-    What is random depends on the seed, the film and the kind, and not on the strength: a stronger one is more of the
+    The random numbers depend on seed, film and kind, not on the strength, so a stronger perturbation is more of the
     same. Raises ValueError for an unknown kind.
     """
     if kind not in PERTURBATIONS:
@@ -97,14 +96,10 @@ def perturbed(pixels: np.ndarray, kind: str, strength: float, image_id: str, see
     return PERTURBATIONS[kind].change(pixels, strength, random)
 
 
-def _grey(values: np.ndarray) -> np.ndarray:
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
-
-
 def chosen_films(fitted: list[tuple[Fold, Path]], seed: int) -> np.ndarray:
-    """Positions, in order, of films scored under `grouped` with the first split seed: a ninth of all, 16 to 80 of them.
+    """Sorted positions of films scored under `grouped` with the first split seed: a ninth of all, 16 to 80 films.
 
-    One film of a knee, as many knees of either class as there are in the smaller one, drawn by `seed`.
+    One film of a knee and as many of either class, drawn with `seed`.
     """
     table = activation_maps.first_grouped(fitted)[0][0].table
     scored = table[table.fold >= 0]
@@ -115,15 +110,15 @@ def chosen_films(fitted: list[tuple[Fold, Path]], seed: int) -> np.ndarray:
 
 
 def squares(run: results.Run, films: pd.DataFrame, kind: str, strength: float, view: str, size: int) -> np.ndarray:
-    """Whole films under a perturbation as squares, uint8 (n, size, size); the knee's place is that of the unchanged film."""
-
-    def change(pixels: np.ndarray, image_id: str) -> np.ndarray:
-        return perturbed(pixels, kind, strength, image_id, run.p.seed)
-
-    if not PERTURBATIONS[kind].of_square:
-        return inputs.changed_films(run, films, change, view, size)
-    whole = inputs.square_films(run, films, "full", view, size)
-    return np.stack([change(*each) for each in zip(whole, films.image_id, strict=True)])
+    """Perturbed whole films as squares, uint8 (n, size, size), cut at the knee of the unchanged film."""
+    seed = run.p.seed
+    if PERTURBATIONS[kind].of_square:
+        whole = inputs.square_films(run, films, "full", view, size)
+        pairs = zip(whole, films.image_id, strict=True)
+        return np.stack([perturbed(square, kind, strength, name, seed) for square, name in pairs])
+    return inputs.changed_films(
+        run, films, lambda pixels, film: perturbed(pixels, kind, strength, film.image_id, seed), view, size
+    )
 
 
 def predict(
@@ -132,7 +127,7 @@ def predict(
     """Predictions of the chosen films by arm: `unchanged`, and `<kind>/<strength>` for every perturbation.
 
     `fitted` are the fits of the primary recipe on whole films. Each film is scored by the fit of `grouped` that left its
-    knee out, as it is and without its mirror image, which would double the time.
+    knee out, without its mirror image, which would double the time.
     """
     positions = chosen_films(fitted, run.p.seed)
     films, recipe = images.iloc[positions], Recipe.from_parameters(run.p.primary_recipe, run.parameters)
@@ -140,35 +135,36 @@ def predict(
     made = {UNCHANGED: inputs.square_films(run, films, "full", *shape)}
     for kind, one in PERTURBATIONS.items():
         made |= {f"{kind}/{s:g}": squares(run, films, kind, s, *shape) for s in one.strengths}
-    seen = inputs.activations_of(run, [np.concatenate(list(made.values()))], "full", weights, recipe.cut, n_scored=1)
-    logits_of = scoring.scorer(recipe.fine_tune, seen, weights)
+    together = [np.concatenate(list(made.values()))]
+    activations = inputs.activations_of(run, together, "full", weights, recipe.cut, n_scored=1)
+    logits_of = scoring.scorer(recipe.fine_tune, activations, weights)
     logits = np.full((len(made), len(films)), np.nan)
     number = np.full(len(films), -1)
     folds = activation_maps.first_grouped(fitted)
     for fold, folder in folds:
-        mine = np.flatnonzero(np.isin(positions, fold.test))
-        guards.check_apart(fold, fold.train, positions[mine])
-        rows = mine + len(films) * np.arange(len(made))[:, None]
-        logits[:, mine] = logits_of(folder, rows.ravel()).reshape(rows.shape)
-        number[mine] = fold.number
-    arm = {"protocol": "grouped", "variant": "full", "seed": folds[0][0].seed, "fold": number}
-    return {
-        name: scoring.predictions_of(films, own, f"{weights.backbone}, {name}", recipe=name, **arm)
-        for name, own in zip(made, logits, strict=True)
-    }
+        scored = np.flatnonzero(np.isin(positions, fold.test))
+        guards.check_apart(fold, fold.train, positions[scored])
+        rows = scored + len(films) * np.arange(len(made))[:, None]
+        logits[:, scored] = logits_of(folder, rows.ravel()).reshape(rows.shape)
+        number[scored] = fold.number
+    arms = {}
+    for name, own in zip(made, logits, strict=True):
+        probability = calibration.sigmoid(own)
+        guards.check_probabilities(probability, f"{weights.backbone}, {name}")
+        arms[name] = splits.predictions(films, probability, folds[0][0].arm(name, "full") | {"fold": number})
+    return arms
 
 
 def judge(arms: Mapping[str, pd.DataFrame], unchanged: str, n_resamples: int, seed: int) -> pd.DataFrame:
     """AUROC of each arm and its paired difference from the arm `unchanged`, one row each.
 
-    Arms are named `<kind>/<strength>`. Columns kind, strength (0 where unchanged), unit, those of `comparisons.compared`,
-    and flipped, flipped_low and flipped_high: the share of films whose call changes at 0.5, with Wilson's interval, as
-    each film shows another knee. Raises ValueError where a knee has two films.
+    Arms are named `<kind>/<strength>`. Columns kind, strength (0 where unchanged), unit, those of
+    `comparisons.compared`, and flipped, flipped_low, flipped_high: the share of films whose class at 0.5 changes, with
+    Wilson's interval. Raises ValueError where a knee has two films, which that interval does not allow.
     """
     before = arms[unchanged].set_index("image_id").y_prob >= 0.5
-    if arms[unchanged].group.duplicated().any():
-        twice = arms[unchanged].group[arms[unchanged].group.duplicated()].iloc[0]
-        raise ValueError(f"group {twice} has two films; expected one, as a share of films is taken")
+    if len(repeated := arms[unchanged].group[arms[unchanged].group.duplicated()]):
+        raise ValueError(f"group {repeated.iloc[0]} has two films; expected one, as a share of films is taken")
     table = comparisons.compared(arms, unchanged, "auroc", n_resamples, seed)
     names = table.name.str.partition("/")
     units = names[0].map({kind: one.unit for kind, one in PERTURBATIONS.items()}).fillna("")
@@ -176,6 +172,10 @@ def judge(arms: Mapping[str, pd.DataFrame], unchanged: str, n_resamples: int, se
     for row, name in zip(table.index, table.name, strict=True):
         after = arms[name].set_index("image_id").y_prob.loc[before.index] >= 0.5
         changed = int((after != before).sum())
-        flipped = (changed / len(before), *metrics.wilson(changed, len(before)))
-        table.loc[row, ["flipped", "flipped_low", "flipped_high"]] = flipped
+        share = changed / len(before), *metrics.wilson(changed, len(before))
+        table.loc[row, ["flipped", "flipped_low", "flipped_high"]] = share
     return table
+
+
+def _grey(values: np.ndarray) -> np.ndarray:
+    return np.clip(np.rint(values), 0, 255).astype(np.uint8)

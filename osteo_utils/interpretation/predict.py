@@ -1,4 +1,4 @@
-"""Reads a reader's own films with the networks of a study, and writes what was found as a page and as JSON.
+"""Score a reader's own films with the networks of a study; writes a page and JSON.
 
     python -m osteo_utils.interpretation.predict [--study STUDY] [--model resnet50|vgg16|both] [--out DIR] IMAGE [IMAGE ...]
 
@@ -32,10 +32,7 @@ LARGER = 2
 
 
 def write(readings: Sequence[Reading], study: str, notice: str, folder: Path) -> Path:
-    """Write `prediction.html` and `prediction.json` into `folder`; returns the page.
-
-    The page shows the films: pass it on only where the films may be passed on.
-    """
+    """Write `prediction.html`, which shows the films, and `prediction.json` into `folder`; returns the page."""
     from osteo_utils.interpretation import own_films
 
     found = [own_films.as_dict(reading) for reading in readings]
@@ -49,7 +46,7 @@ def write(readings: Sequence[Reading], study: str, notice: str, folder: Path) ->
 
 
 def overlay(square: np.ndarray, mask: np.ndarray, evidence: np.ndarray | None = None) -> np.ndarray:
-    """A film with the outline of its bone and, in colour, what speaks for osteoporosis: uint8 (s, s, 3).
+    """A film with the outline of its bone and, in colour, its evidence for osteoporosis: uint8 (s, s, 3).
 
     `evidence` (s, s) is in units of the logit; only its positive part is drawn, on the map's own scale.
     """
@@ -66,7 +63,7 @@ def overlay(square: np.ndarray, mask: np.ndarray, evidence: np.ndarray | None = 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Read films with the networks of a study: probability, map, bone mask and what speaks against trusting them.
 
-    Ends with 2 where the study cannot be used, with 1 where a film could not be read, else with 0.
+    Returns 2 where the study cannot be used, 1 where a film could not be read, else 0.
     """
     parser = argparse.ArgumentParser(
         prog="python -m osteo_utils.interpretation.predict", description=main.__doc__.splitlines()[0]
@@ -77,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: reports/STUDY/own_films")
     asked = parser.parse_args(arguments)
     threads = runtime.prepare(0)
-    # Keras reads its switches when it is imported, so the rooms that need it come after them.
+    # Keras reads its settings when it is imported, so the rooms that need it come after `prepare`.
     from osteo_utils.interpretation import fitted_networks, own_films
 
     chosen = fitted_networks.BACKBONES if asked.model == "both" else (asked.model,)

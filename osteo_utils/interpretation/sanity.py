@@ -1,6 +1,6 @@
-"""What a class activation map is worth: does it change with the weights, and does hiding a place change the score?
+"""Sanity checks of class activation maps: random weights, occlusion, and agreement of two networks.
 
-A map that looks the same when the network has learnt nothing shows the film, not the network.
+A map that stays the same with random weights shows the film, not the network.
 Sources: Adebayo et al. 2018, "Sanity checks for saliency maps", NeurIPS (randomised weights, rank correlation);
 Zeiler and Fergus 2014, "Visualizing and understanding convolutional networks", ECCV, section 4.2 (occlusion).
 """
@@ -9,15 +9,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import keras
 import numpy as np
 import pandas as pd
 from scipy import stats
 
 from osteo_utils.interpretation import activation_maps
-from osteo_utils.networks import backbones, scoring
+from osteo_utils.networks import backbones
 from osteo_utils.networks.inputs import Activations
-from osteo_utils.networks.tails import fitted_tail
+from osteo_utils.networks.tails import TAIL_FILE, fitted_tail
 from osteo_utils.protocols.splits import Fold
 from osteo_utils.sources import weights as pretrained
 from osteo_utils.sources.weights import Weights
@@ -40,36 +39,35 @@ def rank_correlation(maps: np.ndarray, others: np.ndarray) -> np.ndarray:
 def randomised(
     fitted: list[tuple[Fold, Path]], activations: Activations, weights: Weights, squares: np.ndarray, seed: int
 ) -> pd.DataFrame:
-    """How far maps stay the same when weights are drawn anew, from the last layer back to the first.
+    """Rank correlation of maps with those of a network with random weights, from the last layer back to the first.
 
-    One row per film and `part` (head, tail, network: what was drawn anew), with the film's position in the table of
-    images, its group, and the rank correlation of the map with that of the fit that has not seen the film. Up to 48
-    films take part, spread over the folds; 8 of them where the whole network is drawn. `squares` (n, s, s) are all
-    films as the network sees them, `fitted` the `last_block` fits on them.
+    One row per film and `part` (head, tail, network: the part with random weights), with the film's position in the
+    table of images, its group, and the correlation with the map of the fit that left it out. Up to 48 films take part,
+    spread over the folds; 8 of them where the whole network is random. `squares` (n, s, s) are all films as network
+    input, `fitted` the `last_block` fits on them.
     """
     name, size = activations.backbone, activations.image_size
     folds = activation_maps.first_grouped(fitted)
-    keras.utils.clear_session()
     tail = fitted_tail(folds[0][1], name, weights, size)
-    drawn = pretrained.random(name, seed)
-    blank_tail = backbones.tail(name, drawn, seed=seed, image_size=size)
-    blank_trunk = backbones.trunk(name, drawn, size)
-    kernel, _ = activation_maps.head_of(blank_tail)
+    noise = pretrained.random(name, seed)
+    random_tail = backbones.tail(name, noise, seed=seed, image_size=size)
+    random_trunk = backbones.trunk(name, noise, size)
+    kernel, _ = activation_maps.head_of(random_tail)
     parts = []
     for fold, folder in folds:
-        tail.load_weights(folder / scoring.TAIL_FILE)
+        tail.load_weights(folder / TAIL_FILE)
         chosen = _spread(fold.test, FILMS // len(folds))
         rows = activations.views[0][chosen]
         last = backbones.outputs(backbones.maps(tail), rows)
         trained = activation_maps.class_activation_map(last, activation_maps.head_of(tail)[0])
         few = _spread(np.arange(len(chosen)), max(1, WHOLE_FILMS // len(folds)))
-        from_noise = backbones.outputs(blank_trunk, backbones.preprocess(squares[chosen[few]]))
-        without = {
-            "head": (np.arange(len(chosen)), activation_maps.class_activation_map(last, kernel)),
-            "tail": (np.arange(len(chosen)), activation_maps.tail_cells(blank_tail, rows)),
-            "network": (few, activation_maps.tail_cells(blank_tail, from_noise)),
-        }
-        for part, (which, cells) in without.items():
+        from_noise = backbones.outputs(random_trunk, squares[chosen[few]])
+        every = np.arange(len(chosen))
+        for part, which, cells in (
+            ("head", every, activation_maps.class_activation_map(last, kernel)),
+            ("tail", every, activation_maps.tail_cells(random_tail, rows)),
+            ("network", few, activation_maps.tail_cells(random_tail, from_noise)),
+        ):
             found = {"position": chosen[which], "correlation": rank_correlation(trained[which], cells)}
             parts.append(pd.DataFrame(found).assign(part=part))
     table = pd.concat(parts, ignore_index=True)
@@ -83,30 +81,25 @@ def occlusion(
     activations: Activations,
     weights: Weights,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """How far the logit falls when a place of the film is hidden, and the map's own account of the same places.
+    """The fall of the logit when a place of the film is hidden, and the map's evidence at the same places.
 
-    Two arrays float32 (n, 4, 4) for the films at `positions`, each judged by the fit that has not seen it. A place
-    is a sixteenth of the film, painted over with the film's median grey. Their `rank_correlation` is a second
-    opinion on the map; the two need not agree, as the network sees a hidden place as a new edge.
+    Two arrays float32 (n, 4, 4) for the films at `positions`, each scored by the fit that left it out. A place is a
+    sixteenth of the film, covered with the film's median grey. The two need not agree, as a covered place adds edges.
     """
     name, size = activations.backbone, activations.image_size
-    keras.utils.clear_session()
-    trunk = backbones.trunk(name, weights, size)
     folds = activation_maps.first_grouped(fitted)
     tail = fitted_tail(folds[0][1], name, weights, size)
+    trunk = backbones.trunk(name, weights, size)
     edges = np.linspace(0, size, PATCHES + 1).round().astype(int)
     falls, places = [], []
     for position in positions:
         folder = next(folder for fold, folder in folds if position in fold.test)
-        tail.load_weights(folder / scoring.TAIL_FILE)
+        tail.load_weights(folder / TAIL_FILE)
         film = squares[position]
         hidden = np.repeat(film[None], 1 + PATCHES**2, axis=0)
-        for number in range(PATCHES**2):
-            row, column = divmod(number, PATCHES)
-            place = slice(edges[row], edges[row + 1]), slice(edges[column], edges[column + 1])
-            hidden[(1 + number, *place)] = np.median(film)
-        seen = backbones.outputs(trunk, backbones.preprocess(hidden), batch_size=len(hidden))
-        cells = activation_maps.tail_cells(tail, seen)
+        for number, (row, column) in enumerate(np.ndindex(PATCHES, PATCHES), start=1):
+            hidden[number, edges[row] : edges[row + 1], edges[column] : edges[column + 1]] = np.median(film)
+        cells = activation_maps.tail_cells(tail, backbones.outputs(trunk, hidden, batch_size=len(hidden)))
         logits = cells.mean(axis=(1, 2))
         falls.append((logits[0] - logits[1:]).reshape(PATCHES, PATCHES))
         fine = activation_maps.upsample(cells[:1], size)[0]
@@ -116,30 +109,29 @@ def occlusion(
 
 
 def agreement(first: activation_maps.SavedMaps, second: activation_maps.SavedMaps) -> pd.DataFrame:
-    """How alike two networks' maps of the same film are, beside how alike maps of different films are.
+    """Rank correlation of two networks' maps of the same film, and of maps of different films.
 
-    Columns image_id, group, same (rank correlation of both maps of the film) and other (mean rank correlation of the
-    first network's map with the second's maps of films of other groups): what both have in common without looking at
-    this very film. Raises ValueError where the two were not made on the same films.
+    Columns image_id, group, same (correlation of both maps of the film) and other (mean correlation of the first
+    network's map with the second's maps of other groups): the agreement that does not depend on the film.
+    Raises ValueError where the two were not made on the same films.
     """
     order = np.argsort(first.image_id), np.argsort(second.image_id)
     names = first.image_id[order[0]]
     if not np.array_equal(names, second.image_id[order[1]]):
         raise ValueError("agreement: the maps are of different films; run 04_vgg16 and 05_resnet50 again")
     side = max(first.cells.shape[1], second.cells.shape[1])
-    ours, theirs = (
+    ranks, other_ranks = (
         _unit_ranks(activation_maps.upsample(maps.cells[at], side))
         for maps, at in zip((first, second), order, strict=True)
     )
     groups = first.group[order[0]]
     # The mean over other groups' maps is the sum over all less that over the film's own group: n maps, not n² pairs.
     _, number, counts = np.unique(groups, return_inverse=True, return_counts=True)
-    together = np.zeros((len(counts), theirs.shape[1]))
-    np.add.at(together, number, theirs)
+    together = np.zeros((len(counts), other_ranks.shape[1]))
+    np.add.at(together, number, other_ranks)
     others = together.sum(axis=0) - together[number]
-    other = (ours * others).sum(axis=1) / np.maximum(len(groups) - counts[number], 1)
-    table = {"image_id": names, "group": groups, "same": (ours * theirs).sum(axis=1), "other": other}
-    return pd.DataFrame(table)
+    other = (ranks * others).sum(axis=1) / np.maximum(len(groups) - counts[number], 1)
+    return pd.DataFrame({"image_id": names, "group": groups, "same": (ranks * other_ranks).sum(axis=1), "other": other})
 
 
 def _unit_ranks(maps: np.ndarray) -> np.ndarray:
@@ -149,5 +141,5 @@ def _unit_ranks(maps: np.ndarray) -> np.ndarray:
 
 
 def _spread(positions: np.ndarray, count: int) -> np.ndarray:
-    """So many of the positions, evenly spread and in their order."""
+    """Up to `count` of the positions, evenly spread and in order."""
     return positions[np.unique(np.linspace(0, len(positions) - 1, min(count, len(positions))).round().astype(int))]

@@ -6,16 +6,17 @@ followed by global average pooling and one dense unit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
 
 import keras
 import numpy as np
+from sklearn.utils import gen_batches
 
 from osteo_utils.networks import recipes
 from osteo_utils.sources.weights import Weights
 
-# The last layer of the trunk, by what learns; with "all" the trunk is empty and films go in as they are.
+# The last layer of the trunk, by the part that is trained; with "all" the trunk is empty.
 CUTS = {
     "vgg16": {"head": "block5_pool", "last_block": "block5_conv2", "last_stage": "block4_pool", "all": ""},
     "resnet50": {
@@ -25,20 +26,17 @@ CUTS = {
         "all": "",
     },
 }
-# Where the earlier stages end; a probe reads their means as well, as texture is seen there and not at the end alone.
+# Where the earlier stages end. A probe reads their means as well, because early layers respond to texture.
 STAGES = {
     "vgg16": ("block2_pool", "block3_pool", "block4_pool"),
     "resnet50": ("conv2_block3_out", "conv3_block4_out", "conv4_block6_out"),
 }
-# What a tail has after the layers of `keras.applications`.
+# The layers of a tail that are not of `keras.applications`.
 OWN_LAYERS = ("pool", "hidden", "dropout", "head")
 
 
 def preprocess(images: np.ndarray) -> np.ndarray:
-    """Grey images, uint8 (n, s, s), as both networks expect them: float32 (n, s, s, 3).
-
-    Keras's caffe mode: blue, green, red, each less its ImageNet mean, on the scale 0 to 255.
-    """
+    """Grey images, uint8 (n, s, s), as input of both networks: float32 (n, s, s, 3), in Keras's caffe mode."""
     if images.ndim != 3 or images.dtype != np.uint8:
         raise ValueError(f"preprocess: got {images.dtype} {images.shape}; expected uint8 (images, rows, columns)")
     colour = np.repeat(images[..., None], 3, axis=-1).astype(np.float32)
@@ -63,13 +61,12 @@ def tail(
     hidden_units: int = 0,
     precision: str = recipes.SINGLE,
 ) -> keras.Model:
-    """The part that learns: activations (n, h, w, c) → logit of osteoporosis (n, 1); not compiled.
+    """The trainable part: activations (n, h, w, c) → logit of osteoporosis (n, 1); not compiled.
 
-    The convolutions start from `weights` and are trainable; BatchNorm keeps its ImageNet statistics and
-    scale, as batches of this size would only blur them. Layers `pool` (global average), `hidden` (dense, ReLU;
-    only with `hidden_units`), `dropout` (a share in [0, 1)) and `head` (one dense unit) follow, the dense ones
-    drawn with `seed`. With the cut `all` the input is preprocessed films (n, s, s, 3). The convolutions compute in
-    `precision`, a name of Keras's dtype policies; what follows them, and every variable, is in single precision.
+    The convolutions start from `weights`; BatchNorm stays frozen, because statistics of small batches are noisy.
+    Layers `pool` (global average), `hidden` (dense, ReLU; only with `hidden_units`), `dropout` and `head` (one dense
+    unit) follow; `seed` initialises the dense ones. With the cut `all` the input is preprocessed films (n, s, s, 3).
+    The convolutions compute in `precision`, a Keras dtype policy; the rest, and every variable, is in single precision.
     """
     base = keras.models.model_from_json(_parts(backbone, cut, image_size, precision)[1])
     _set_weights(base, weights, backbone)
@@ -79,8 +76,7 @@ def tail(
     values = keras.layers.GlobalAveragePooling2D(name="pool", dtype=recipes.SINGLE)(base.output)
     initial = keras.initializers.GlorotUniform(seed=seed)
     if hidden_units:
-        dense = keras.layers.Dense(hidden_units, "relu", kernel_initializer=initial, name="hidden")
-        values = dense(values)
+        values = keras.layers.Dense(hidden_units, "relu", kernel_initializer=initial, name="hidden")(values)
     dropped = keras.layers.Dropout(dropout, seed=seed, name="dropout")(values)
     logit = keras.layers.Dense(1, kernel_initializer=initial, name="head")(dropped)
     return keras.Model(base.input, logit, name=f"{backbone}_tail")
@@ -97,24 +93,31 @@ def maps(tail_model: keras.Model) -> keras.Model:
 
 
 def outputs(model: keras.Model, rows: np.ndarray, batch_size: int = 64, chosen: np.ndarray | None = None) -> np.ndarray:
-    """What a model gives for rows (n, ...): float32 (n, ...); with `chosen` positions (m,) for these alone, (m, ...).
-
-    Rows of a float type go in as they are; uint8 rows are films (n, s, s), which are preprocessed first. They are read
-    batch by batch, so that of memory-mapped rows no more than a batch is in memory.
-    """
-    return np.concatenate([values for _, values in by_batch(model, rows, batch_size, chosen)])
+    """The output of a model with one output for rows (n, ...), float32 (n, ...); see `by_batch`."""
+    return np.concatenate([values for _, (values,) in by_batch(model, rows, batch_size, chosen)])
 
 
 def by_batch(
     model: keras.Model, rows: np.ndarray, batch_size: int = 64, chosen: np.ndarray | None = None
-) -> Iterator[tuple[slice, np.ndarray]]:
-    """The same batch by batch, for what need not be in memory as a whole: its place among the rows, and the values."""
-    for start, (values,) in in_batches(model, rows, batch_size, network_input, chosen):
-        yield slice(start, start + len(values)), values
+) -> Iterator[tuple[slice, list[np.ndarray]]]:
+    """The outputs of a model batch by batch, each with its place among the rows.
+
+    `rows` are activations, or films, uint8 (n, s, s); with `chosen` positions (m,), only these. Memory-mapped rows are
+    read one batch at a time. Not by `predict`, which goes through tf.data and with few threads stalled for half a
+    minute at a time.
+    """
+    count = len(rows) if chosen is None else len(chosen)
+    for part in gen_batches(count, batch_size):
+        batch = np.asarray(rows[part if chosen is None else chosen[part]])
+        # The last batch is padded: for another shape the backend would compile the model again.
+        missing = min(batch_size, count) - len(batch)
+        padded = np.pad(batch, ((0, missing), *[(0, 0)] * (batch.ndim - 1)))
+        found = model.predict_on_batch(network_input(padded))
+        yield part, [np.asarray(one)[: len(batch)] for one in (found if isinstance(found, list) else [found])]
 
 
 def network_input(rows: np.ndarray) -> np.ndarray:
-    """A batch as a tail takes it, float32: films (uint8) preprocessed, activations in single precision."""
+    """A batch as float32 input: films (uint8) preprocessed, activations in single precision."""
     return preprocess(rows) if rows.dtype == np.uint8 else rows.astype(np.float32)
 
 
@@ -123,35 +126,11 @@ def output_shape(backbone: str, cut: str, image_size: int) -> tuple[int, ...]:
     return _parts(backbone, cut, image_size)[2]
 
 
-def in_batches(
-    model: keras.Model,
-    rows: np.ndarray,
-    batch_size: int,
-    prepare: Callable[[np.ndarray], np.ndarray],
-    chosen: np.ndarray | None = None,
-) -> Iterator[tuple[int, list[np.ndarray]]]:
-    """First position and outputs of each batch of the rows, or of those chosen.
-
-    Batch by batch and not by `predict`: that goes through tf.data, which with few threads was seen to stand still
-    for half a minute at a time.
-    """
-    count = len(rows) if chosen is None else len(chosen)
-    for start in range(0, count, batch_size):
-        part = slice(start, start + batch_size)
-        batch = np.asarray(rows[part if chosen is None else chosen[part]])
-        # The last batch is filled up, as another shape would have the backend compile the model again.
-        missing = min(batch_size, count) - len(batch)
-        filled = np.pad(batch, ((0, missing), *[(0, 0)] * (batch.ndim - 1)))
-        found = model.predict_on_batch(prepare(filled))
-        found = [np.asarray(one)[: len(batch)] for one in (found if isinstance(found, list) else [found])]
-        yield start, found
-
-
 @lru_cache(maxsize=16)
 def _parts(
     backbone: str, cut: str, image_size: int, precision: str = recipes.SINGLE
 ) -> tuple[str, str, tuple[int, ...]]:
-    """Trunk and tail as JSON, and the shape between them; kept, as building the whole network takes longer than a short fit."""
+    """Trunk and tail as JSON, and the shape between them; cached, as building a network takes longer than a short fit."""
     layer = CUTS.get(backbone, {}).get(cut)
     if layer is None:
         known = {name: list(cuts) for name, cuts in CUTS.items()}
@@ -162,8 +141,8 @@ def _parts(
     border = whole.get_layer(layer).output if layer else whole.input
     first = keras.Model(whole.input, border)
     if layer == whole.layers[-1].name:
-        nothing = keras.Input(border.shape[1:])
-        second = keras.Model(nothing, nothing)
+        empty = keras.Input(border.shape[1:])
+        second = keras.Model(empty, empty)
     else:
         second = keras.Model(border, whole.output)
     return first.to_json(), second.to_json(), tuple(border.shape[1:])

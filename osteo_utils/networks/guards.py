@@ -1,4 +1,4 @@
-"""What must hold in every study for its predictions to mean anything; each guard stops the study where it does not."""
+"""Guards: conditions without which predictions mean nothing. Each one stops the study where it does not hold."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from osteo_utils.protocols.splits import Fold
 from osteo_utils.sources.weights import Weights, tensor_hash
 
 PREPROCESSING = {"vgg16": keras.applications.vgg16, "resnet50": keras.applications.resnet50}
-# Weights of kernels and biases, counted from the tables of Simonyan & Zisserman 2015 (table 1, D) and of He et al.
-# 2016 (table 1, 50-layer, with Keras's biases and without BatchNorm). What is added: 1 unit on the last channels.
-LEARNT = {
+# Trainable weights of each cut, kernels and biases, counted from Simonyan & Zisserman 2015 (table 1, D) and He et al.
+# 2016 (table 1, 50-layer, with Keras's biases and without BatchNorm).
+TRAINABLE = {
     "vgg16": {"head": 0, "last_block": 2_359_808, "last_stage": 7_079_424, "all": 14_714_688},
     "resnet50": {"head": 0, "last_block": 4_459_520, "last_stage": 14_953_472, "all": 23_481_472},
 }
@@ -26,7 +26,7 @@ OVERFIT_STEPS = 300
 
 
 def check_backbone(trunk: keras.Model, tail: keras.Model, weights: Weights) -> None:
-    """Raise RuntimeError unless trunk and tail together hold every tensor of `weights`, with these very numbers."""
+    """Raise RuntimeError unless trunk and tail together hold every tensor of `weights`, unchanged."""
     held = {
         f"{layer.name}/{variable.name}": keras.ops.convert_to_numpy(variable)
         for model in (trunk, tail)
@@ -48,18 +48,18 @@ def check_backbone(trunk: keras.Model, tail: keras.Model, weights: Weights) -> N
 
 
 def check_preprocessing(backbone: str, preprocess: Callable[[np.ndarray], np.ndarray]) -> None:
-    """Raise RuntimeError unless every grey level becomes what this backbone's own `preprocess_input` makes of it."""
+    """Raise RuntimeError unless `preprocess` agrees with the backbone's own `preprocess_input` at every grey level."""
     levels = np.arange(256, dtype=np.uint8).reshape(1, 16, 16)
     expected = PREPROCESSING[backbone].preprocess_input(np.repeat(levels[..., None], 3, -1).astype(np.float32))
     if (gap := float(np.abs(preprocess(levels) - expected).max())) > 1e-4:
         raise RuntimeError(
             f"{backbone}: the input differs by up to {gap:g} from keras.applications.{backbone}.preprocess_input; the "
-            "weights were learnt with that one"
+            "weights were trained with that one"
         )
 
 
 def check_activations(trunk: keras.Model, film: np.ndarray, stored: np.ndarray) -> None:
-    """Raise RuntimeError unless the trunk makes of a film, uint8 (s, s), what is stored for it, to float16's precision."""
+    """Raise RuntimeError unless the `stored` activations of a film, uint8 (s, s), match the trunk's, within float16."""
     found = keras.ops.convert_to_numpy(trunk(backbones.preprocess(film[None]), training=False))[0]
     scale = float(np.abs(found).max())
     if (gap := float(np.abs(found - stored).max())) > 0.01 * scale:
@@ -70,10 +70,10 @@ def check_activations(trunk: keras.Model, film: np.ndarray, stored: np.ndarray) 
 
 
 def check_trainable(tail: keras.Model, backbone: str, recipe: Recipe) -> None:
-    """Raise RuntimeError unless exactly the weights that a recipe means to train are trainable."""
+    """Raise RuntimeError unless as many weights are trainable as the recipe trains."""
     channels, hidden = CHANNELS[backbone], recipe.hidden_units
     added = (channels + 1) * hidden + hidden + 1 if hidden else channels + 1
-    expected = LEARNT[backbone][recipe.cut] + added
+    expected = TRAINABLE[backbone][recipe.cut] + added
     found = sum(int(np.prod(variable.shape)) for variable in tail.trainable_variables)
     if found != expected:
         raise RuntimeError(
@@ -85,16 +85,16 @@ def check_trainable(tail: keras.Model, backbone: str, recipe: Recipe) -> None:
 def check_overfit(
     step: Callable[[], float], name: str, floor: float = 0.0, n_steps: int = OVERFIT_STEPS
 ) -> list[float]:
-    """Take steps on one and the same batch until the loss has halved; returns the losses.
+    """Train on the same batch until the loss has halved; returns the losses.
 
-    `step` takes one and returns the loss before it; `floor` is the loss of a perfect answer (above 0 with label
-    smoothing). Where the loss begins above that of guessing, log 2 for as many images of either class, the half is taken
-    of that: down to it a network comes that does not see its images. Raises RuntimeError where `n_steps` do not suffice:
-    what cannot learn a few images by heart is not trained at all.
+    `step` takes one step and returns the loss before it; `floor` is the loss of perfect predictions (above 0 with label
+    smoothing). A first loss above log 2, the loss of guessing, counts as log 2, which a network reaches without seeing
+    its images. Raises RuntimeError where `n_steps` do not suffice: a network that cannot overfit a few images is not
+    being trained.
     """
     losses = [step()]
     goal = floor + 0.5 * (min(losses[0], float(np.log(2))) - floor)
-    # A loss that is no number has not reached the goal either.
+    # NaN has not reached the goal either.
     while not losses[-1] <= goal:
         if len(losses) > n_steps:
             raise RuntimeError(
@@ -106,20 +106,19 @@ def check_overfit(
 
 
 def check_moved(variables: list, before: list[np.ndarray]) -> None:
-    """Raise RuntimeError where training left one of the trainable variables as it was."""
+    """Raise RuntimeError where training did not change one of the trainable variables."""
     for variable, old in zip(variables, before, strict=True):
         if np.array_equal(keras.ops.convert_to_numpy(variable), old):
             raise RuntimeError(f"{variable.path} did not move; it is cut off from the loss")
 
 
 def check_apart(fold: Fold, learn: np.ndarray, *others: np.ndarray) -> None:
-    """Raise RuntimeError where an image or group of the positions `learn` is among those of `others`.
+    """Raise RuntimeError where a group of the positions `learn` is among those of `others`.
 
-    Under `by_file` groups are on both sides on purpose, and only images are looked at.
+    Under `by_file`, which splits groups on purpose, images are compared instead.
     """
-    units = np.arange(len(fold.table)) if fold.protocol == "by_file" else fold.table.group.to_numpy()
     for other in others:
-        if shared := set(units[learn]) & set(units[other]):
+        if shared := set(fold.inner_groups[learn]) & set(fold.inner_groups[other]):
             raise RuntimeError(
                 f"{fold.protocol}, seed {fold.seed}, fold {fold.number}: {len(shared)} "
                 f"{'images' if fold.protocol == 'by_file' else 'groups'} are on both sides, the first is "
@@ -128,7 +127,7 @@ def check_apart(fold: Fold, learn: np.ndarray, *others: np.ndarray) -> None:
 
 
 def check_probabilities(probability: np.ndarray, name: str) -> None:
-    """Raise RuntimeError for predictions that are not finite or all the same: a dead network."""
+    """Raise RuntimeError for predictions that are not finite or all equal: a dead network."""
     if not np.isfinite(probability).all():
         raise RuntimeError(f"{name}: a prediction is not finite; lower learning_rate")
     if len(probability) > 1 and np.ptp(probability) < 1e-7:
@@ -138,15 +137,15 @@ def check_probabilities(probability: np.ndarray, name: str) -> None:
 def check_out_of_fold(predictions: pd.DataFrame, folds: Iterable[Fold]) -> None:
     """Raise RuntimeError unless each image is predicted once per protocol and seed, by the fold that left it out.
 
-    `predictions` of one recipe and variant; `folds` are all folds that were wanted.
+    `predictions` of one recipe and variant, `folds` all of its folds.
     """
     columns = ["protocol", "seed", "fold", "image_id"]
-    wanted = [
+    left_out = [
         (fold.protocol, fold.seed, fold.number, image)
         for fold in folds
         for image in fold.table.image_id.iloc[fold.test]
     ]
-    expected = pd.MultiIndex.from_tuples(wanted, names=columns)
+    expected = pd.MultiIndex.from_tuples(left_out, names=columns)
     found = pd.MultiIndex.from_frame(predictions[columns])
     for what, wrong in (
         ("is predicted twice", found[found.duplicated()]),

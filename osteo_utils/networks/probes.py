@@ -1,4 +1,4 @@
-"""Logistic regression on pooled activations: what a backbone knows before it is trained any further."""
+"""Probes: logistic regression on pooled activations of a backbone that is not trained any further."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils import gen_batches
 
 from osteo_utils.networks import backbones, trunk_cache
 from osteo_utils.networks.inputs import Activations
@@ -19,7 +20,8 @@ from osteo_utils.study import resources
 
 PROBE_STRENGTHS = tuple(10.0**power for power in range(-5, 1))
 INNER_FOLDS = 4
-# Training images; with more, the rotation that makes a fit small would no longer be small itself.
+PROBE_FILE = "probe.npz"
+# Training images; with more, the rotation costs more than it saves.
 MOST_ROTATED = 2000
 BLOCK = 1024
 
@@ -27,7 +29,7 @@ BLOCK = 1024
 def pooled_features(activations: Activations, weights: Weights, view: int) -> np.ndarray:
     """Spatial mean of each channel at the ends of the earlier stages, at the cut and at the end: float32 (n, channels).
 
-    The end is that of the untouched tail; `depths` says which channels come from where.
+    The end is that of the pretrained tail; `depths` gives the channels of each depth.
     """
     stored = activations.views[view]
     tail = backbones.tail(activations.backbone, weights, image_size=activations.image_size)
@@ -37,13 +39,13 @@ def pooled_features(activations: Activations, weights: Weights, view: int) -> np
     if activations.earlier:
         pooled[:, earlier] = activations.earlier[view]
     pooled[:, at_cut] = trunk_cache.channel_means(stored)
-    for part, values in backbones.by_batch(end, stored):
+    for part, (values,) in backbones.by_batch(end, stored):
         pooled[part, at_end] = values
     return pooled
 
 
 def mean_features(activations: Activations, weights: Weights) -> np.ndarray:
-    """The mean of `pooled_features` over the views that are scored: what a study's probe sees, float32 (n, channels)."""
+    """The input of a study's probe: the mean of `pooled_features` over the scored views, float32 (n, channels)."""
     mean = pooled_features(activations, weights, 0)
     for view in range(1, len(activations.test_views)):
         mean += pooled_features(activations, weights, view)
@@ -52,23 +54,23 @@ def mean_features(activations: Activations, weights: Weights) -> np.ndarray:
 
 
 def depths(activations: Activations) -> dict[str, slice]:
-    """Which columns of `pooled_features` come from the earlier stages, from the cut and from the end."""
+    """The columns of `pooled_features` from the earlier stages, from the cut and from the end."""
     earlier = activations.earlier[0].shape[1] if activations.earlier else 0
     cut = earlier + activations.views[0].shape[-1]
     return {"earlier": slice(0, earlier), "cut": slice(earlier, cut), "end": slice(cut, None)}
 
 
 def fit_probe(fold: Fold, pooled: np.ndarray, folder: Path | None = None) -> tuple[np.ndarray, pd.DataFrame]:
-    """Logistic regression on pooled features, its penalty chosen by inner folds of the training images.
+    """Logistic regression on pooled features; inner folds of the training images choose the penalty.
 
-    Returns the probability of each scored image and a row of `history`. With `folder` the fit is kept there, as
-    `probe.npz`. Raises ValueError where a class has too few groups for the inner folds.
+    Returns the probability of each scored image and a row of `history`. With `folder` the fit is saved there.
+    Raises ValueError where a class has too few groups for the inner folds.
     """
     train, labels = fold.train, fold.labels
     scaler = StandardScaler()
-    for part in _blocks(train):
-        scaler.partial_fit(pooled[part])
-    learnt, scored, axes = _standardised(pooled, train, fold.test, scaler)
+    for part in gen_batches(len(train), BLOCK):
+        scaler.partial_fit(pooled[train[part]])
+    features, scored, axes = _standardised(pooled, train, fold.test, scaler)
     inner = StratifiedGroupKFold(INNER_FOLDS, shuffle=True, random_state=fold.seed)
     splits = list(inner.split(train, labels[train], fold.inner_groups[train]))
     if any(len(set(labels[train[learn]])) < 2 for learn, _ in splits):
@@ -76,30 +78,36 @@ def fit_probe(fold: Fold, pooled: np.ndarray, folder: Path | None = None) -> tup
             f"{fold.protocol}, seed {fold.seed}, fold {fold.number}: the training images hold too few knees of one class for "
             f"{INNER_FOLDS} inner folds; add films of it, or leave the recipe 'none' out"
         )
-    losses = np.mean([_held_losses(learnt, labels[train], *split) for split in splits], axis=0)
+    losses = np.mean([_held_losses(features, labels[train], *split) for split in splits], axis=0)
     strength = PROBE_STRENGTHS[int(losses.argmin())]
-    model = _regression(strength).fit(learnt, labels[train])
+    model = _regression(strength).fit(features, labels[train])
     coefficients = (model.coef_ if axes is None else model.coef_ @ axes)[0] / scaler.scale_
     intercept = model.intercept_[0] - coefficients @ scaler.mean_
     if folder:
-        np.savez(folder / "probe.npz", coefficients=coefficients, intercept=intercept, strength=strength)
+        np.savez(folder / PROBE_FILE, coefficients=coefficients, intercept=intercept, strength=strength)
     logits = _logits(model, scored)
     reached = {
         "loss": float(losses.min()),
-        "accuracy": float(np.mean((_logits(model, learnt) > 0) == (labels[train] == 1))),
+        "accuracy": float(np.mean((_logits(model, features) > 0) == (labels[train] == 1))),
         "val_loss": float(_log_losses(logits, labels[fold.test]).mean()),
         "val_accuracy": float(np.mean((logits >= 0) == (labels[fold.test] == 1))),
     }
     return expit(logits), pd.DataFrame([{"epoch": 0, **reached, "seconds": 0.0}])
 
 
+def load(folder: Path) -> tuple[np.ndarray, float]:
+    """Coefficients (channels,) and intercept of a saved fit, for features that are not standardised."""
+    with np.load(folder / PROBE_FILE) as probe:
+        return probe["coefficients"], float(probe["intercept"])
+
+
 def _standardised(
     pooled: np.ndarray, train: np.ndarray, test: np.ndarray, scaler: StandardScaler
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Scaled features of training and of scored images, float64 (n, k), and the rotation that they are in.
+    """Scaled features of training and scored images, float64 (n, k), and their rotation (k, channels), if any.
 
-    A rotation onto the training images (k, channels) changes nothing for an L2 penalty and makes the fit small where they
-    are few; without one k is the number of channels, and the features lie where `resources.array` puts them.
+    A rotation onto the span of the training images changes nothing under an L2 penalty and makes the fit small where
+    they are few. Without one k is the number of channels, and the features lie where `resources.array` puts them.
     """
     if len(train) < min(pooled.shape[1], MOST_ROTATED):
         scaled = scaler.transform(pooled[train]).astype(np.float64)
@@ -108,14 +116,10 @@ def _standardised(
     found = []
     for positions in (train, test):
         scaled = resources.array((len(positions), pooled.shape[1]), np.float64)
-        for place, part in enumerate(_blocks(positions)):
-            scaled[place * BLOCK : place * BLOCK + len(part)] = scaler.transform(pooled[part])
+        for part in gen_batches(len(positions), BLOCK):
+            scaled[part] = scaler.transform(pooled[positions[part]])
         found.append(scaled)
     return found[0], found[1], None
-
-
-def _blocks(positions: np.ndarray) -> list[np.ndarray]:
-    return [positions[start : start + BLOCK] for start in range(0, len(positions), BLOCK)]
 
 
 def _regression(strength: float) -> LogisticRegression:
@@ -124,9 +128,9 @@ def _regression(strength: float) -> LogisticRegression:
 
 
 def _held_losses(features: np.ndarray, labels: np.ndarray, learn: np.ndarray, held: np.ndarray) -> list[float]:
-    """Mean log loss of the rows held out, for each of PROBE_STRENGTHS fitted on the others.
+    """Mean log loss of the rows `held`, for each of PROBE_STRENGTHS fitted on the rows `learn`.
 
-    Rows are chosen by weight, and losses taken of all: picking rows out would copy the features for every inner fold.
+    Weights select the rows: indexing would copy the features for every inner fold.
     """
     weight = np.zeros(len(labels))
     weight[learn] = 1
@@ -146,7 +150,7 @@ def _log_losses(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def _principal_axes(scaled: np.ndarray) -> np.ndarray:
-    """Orthonormal rows that span those of `scaled` (n, channels), from the n by n matrix of their products."""
+    """Orthonormal rows that span those of `scaled` (n, channels), from its Gram matrix (n, n)."""
     values, vectors = np.linalg.eigh(scaled @ scaled.T)
     kept = values > 1e-10 * values[-1]
     return (vectors[:, kept].T @ scaled) / np.sqrt(values[kept])[:, None]

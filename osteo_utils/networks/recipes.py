@@ -1,11 +1,11 @@
-"""How the trainable part learns: the recipe, its step sizes and optimizer, precision and devices."""
+"""How the trainable part is trained: recipe, step sizes, optimizer, precision and devices."""
 
 from __future__ import annotations
 
 import os
 import re
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import keras
@@ -24,11 +24,11 @@ STAGES = 5
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the trainable part learns; see `config.PARAMETERS` for the meaning of most fields.
+    """How the trainable part is trained; see `config.PARAMETERS` for the meaning of most fields.
 
-    `cut` says where the trunk ends (`backbones.CUTS`), `hidden_units` how wide a dense layer before the head is
-    (0: none), `view` how a film becomes a square (empty: as the study says), `mirrored` whether a prediction is the
-    mean over a film and its mirror image, `decay` whether the step size warms up and falls or stays as it is.
+    `hidden_units` is the width of a dense layer before the head (0: none), `view` how a film becomes a square (empty:
+    as in the study). With `mirrored` a prediction is the mean over a film and its mirror image. With `decay` the step
+    size warms up and falls; without it is constant.
     """
 
     fine_tune: str
@@ -49,41 +49,40 @@ class Recipe:
 
     @property
     def cut(self) -> str:
-        """Where the trunk ends; a probe reads what the last block would be trained on."""
+        """Where the trunk ends (`backbones.CUTS`); a probe reads the input of the last block."""
         return {"none": "last_block", "paper": "head"}.get(self.fine_tune, self.fine_tune)
 
     @classmethod
+    def named(cls, fine_tune: str) -> Recipe:
+        """The recipe of this name with the default settings, or the paper's settings."""
+        return PAPER if fine_tune == "paper" else cls(fine_tune)
+
+    @classmethod
     def from_parameters(cls, fine_tune: str, parameters: dict) -> Recipe:
-        """The recipe that a notebook's parameters describe; a probe and the paper's have settings of their own."""
-        if fine_tune == "none":
-            return cls("none")
-        if fine_tune == "paper":
-            return as_in_paper()
+        """The recipe with a notebook's parameters; the probe and the recipe `paper` take none of them."""
+        if fine_tune in ("none", "paper"):
+            return cls.named(fine_tune)
         shared = [name for name in cls.__dataclass_fields__ if name in config.PARAMETERS and name != "view"]
         settings = {name: parameters[name] for name in shared}
-        # The parts of a cached tail all learn at one pace.
+        # All layers of a cached tail have the same step size.
         return cls(fine_tune, **settings | ({} if fine_tune == "all" else {"layer_decay": 1.0}))
 
 
-def as_in_paper() -> Recipe:
-    """The paper's recipe, as far as its text goes (Methodology, and Data Set for the augmentation).
-
-    It says: both networks pretrained, films resized to 224×224 (the whole film, so its aspect is lost: `squeeze`),
-    values normalised, files stratified and augmented, training shown by epoch. We had to choose: what is frozen (the
-    whole network), the layers behind it (global average, 256 dense units with ReLU, dropout 0.5, one unit), the
-    normalisation (the preprocessing of the ImageNet weights), the augmentation (the study's views), the loss
-    (cross-entropy), Adam at 0.001 throughout, batches of 32, 20 epochs, and scoring without the mirror image. The side
-    of the square is the study's `image_size`, 224 but for tests.
-    """
-    training = {"epochs": 20, "batch_size": 32, "learning_rate": 1e-3, "dropout": 0.5, "decay": False}
-    return Recipe("paper", **training, hidden_units=256, view="squeeze", mirrored=False)
+# The paper's way, as far as its text goes (sections Methodology and Data Set). The paper says: both networks pretrained,
+# films resized to 224×224 (the whole film, so its aspect is lost: `squeeze`), values normalised, files stratified and
+# augmented, training shown by epoch. It does not say, and we chose: what is frozen (the whole network), the layers
+# behind it (global average, 256 dense units with ReLU, dropout 0.5, one unit), the normalisation (the preprocessing of
+# the ImageNet weights), the augmentation (the study's views), the loss (cross-entropy), Adam at a constant 0.001,
+# batches of 32 (the default), 20 epochs, and scoring without the mirror image. The square has the study's `image_size`.
+PAPER = Recipe(
+    "paper", epochs=20, learning_rate=1e-3, dropout=0.5, hidden_units=256, view="squeeze", mirrored=False, decay=False
+)
 
 
 def learning_rates(recipe: Recipe, steps: int) -> np.ndarray:
     """The step size of every training step: linear warm-up over the first epoch, then cosine decay to zero.
 
-    Constant where the recipe says so. Source of the decay: Loshchilov and Hutter 2017, SGDR, equation 5, without
-    restarts.
+    Constant without `recipe.decay`. Source: Loshchilov and Hutter 2017, SGDR, equation 5, without restarts.
     """
     step = np.arange(steps * recipe.epochs)
     if not recipe.decay:
@@ -93,28 +92,25 @@ def learning_rates(recipe: Recipe, steps: int) -> np.ndarray:
     return recipe.learning_rate * shape
 
 
-def class_weights(labels: np.ndarray, learn: np.ndarray, kind: str) -> np.ndarray | None:
-    """What each image (n,) counts in the loss, or None where all count alike.
-
-    With `balanced`, both classes of the positions `learn` weigh the same in sum and the mean over them is 1.
-    """
-    if kind == "none":
-        return None
-    counts = np.bincount(labels[learn], minlength=2)
-    return (len(learn) / (2 * counts))[labels].astype(np.float32)
-
-
 def stage_shares(variables: list[keras.Variable], layer_decay: float) -> list[float]:
     """For each variable its share of the step size: 1 behind the backbone, `layer_decay` to the power of the distance.
 
     Source: Howard and Ruder 2018 (ULMFiT), section 3.2, discriminative fine-tuning, there with 1/2.6. The stages are
     VGG16's five blocks and ResNet50's conv1 to conv5.
     """
-    shares = []
-    for variable in variables:
-        found = STAGE.match(variable.path)
-        shares.append(layer_decay ** (STAGES + 1 - int(found[1])) if found else 1.0)
-    return shares
+    found = [STAGE.match(variable.path) for variable in variables]
+    return [layer_decay ** (STAGES + 1 - int(stage[1])) if stage else 1.0 for stage in found]
+
+
+def class_weights(labels: np.ndarray, learn: np.ndarray, kind: str) -> np.ndarray | None:
+    """The weight of each image (n,) in the loss, or None where all weigh the same.
+
+    With `balanced`, both classes of the positions `learn` have the same total weight, and the mean weight is 1.
+    """
+    if kind == "none":
+        return None
+    counts = np.bincount(labels[learn], minlength=2)
+    return (len(learn) / (2 * counts))[labels].astype(np.float32)
 
 
 class StagewiseAdam(keras.optimizers.Adam):
@@ -136,6 +132,17 @@ class StagewiseAdam(keras.optimizers.Adam):
         super().update_step(gradient, variable, rate)
 
 
+@contextmanager
+def precision(policy: str) -> Iterator[None]:
+    """Layers built in this context compute in `policy`, a name of Keras's dtype policies."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
 def on_gpu() -> bool:
     """Whether Keras computes on a GPU, whatever the backend."""
     where = str(keras.ops.zeros(1).device).lower()
@@ -143,7 +150,7 @@ def on_gpu() -> bool:
 
 
 def shares_batches() -> bool:
-    """Whether all GPUs work on one fit. Raises ValueError for another word, or on a backend that cannot."""
+    """Whether all GPUs work on one fit. Raises ValueError for an unknown value, or on a backend other than JAX."""
     word = os.environ.get(SHARE, "fits")
     if word not in ("fits", "batches"):
         raise ValueError(f"{SHARE} is {word!r}; expected 'fits' or 'batches'")
@@ -153,24 +160,3 @@ def shares_batches() -> bool:
             f"KERAS_BACKEND=jax, or leave {SHARE} out, so that each GPU fits folds of its own"
         )
     return word == "batches"
-
-
-def count() -> int:
-    """Devices of the kind that Keras computes on; not to be asked under PyTorch, where Keras does not tell."""
-    return len(keras.distribution.list_devices())
-
-
-def spread() -> AbstractContextManager:
-    """What a fit is made in where all devices take their part of each batch."""
-    return keras.distribution.DataParallel().scope()
-
-
-@contextmanager
-def precision(policy: str) -> Iterator[None]:
-    """Layers built here compute in `policy`, a name of Keras's dtype policies."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)

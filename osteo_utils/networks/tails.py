@@ -1,7 +1,4 @@
-"""Train a backbone from a cut on: the tail on cached activations of its frozen trunk, or the whole network on films.
-
-One compiled tail serves all folds.
-"""
+"""Train a backbone from a cut on: the tail on cached activations of its frozen trunk, or the whole network on films."""
 
 from __future__ import annotations
 
@@ -16,22 +13,25 @@ from pathlib import Path
 import keras
 import numpy as np
 import pandas as pd
+from scipy.special import entr
 
 from osteo_utils.images import film_views
 from osteo_utils.networks import backbones, guards, recipes
 from osteo_utils.networks.inputs import Activations
-from osteo_utils.networks.recipes import Recipe, StagewiseAdam, as_in_paper, class_weights, learning_rates, stage_shares
+from osteo_utils.networks.recipes import Recipe, StagewiseAdam, class_weights, learning_rates, stage_shares
 from osteo_utils.protocols.splits import Fold
 from osteo_utils.sources.weights import Weights
+from osteo_utils.statistics import calibration
 from osteo_utils.study import results, runtime
 
 OVERFIT_RATE = 1e-3
+TAIL_FILE = "tail.weights.h5"
 
 
 def untrained_tail(
     recipe: Recipe, backbone: str, weights: Weights, image_size: int, precision: str = recipes.SINGLE
 ) -> keras.Model:
-    """The tail that a recipe trains, before it has learnt anything; not compiled."""
+    """The tail that a recipe trains, with pretrained weights; not compiled."""
     return backbones.tail(
         backbone,
         weights,
@@ -46,18 +46,21 @@ def untrained_tail(
 def fitted_tail(
     folder: Path, backbone: str, weights: Weights, image_size: int, fine_tune: str = "last_block"
 ) -> keras.Model:
-    """The trained tail of one fit of the recipe `fine_tune`."""
-    recipe = as_in_paper() if fine_tune == "paper" else Recipe(fine_tune)
-    tail = untrained_tail(recipe, backbone, weights, image_size)
-    tail.load_weights(folder / "tail.weights.h5")
+    """The trained tail of one fit of the recipe `fine_tune`.
+
+    For another fit of the same recipe load its `TAIL_FILE` into this tail: building a new one is many times slower.
+    """
+    keras.utils.clear_session()
+    tail = untrained_tail(Recipe.named(fine_tune), backbone, weights, image_size)
+    tail.load_weights(folder / TAIL_FILE)
     return tail
 
 
 class TailFitter:
-    """One compiled tail for all folds: building and tracing it anew would cost more than a short fit.
+    """One compiled tail for all folds: building and tracing a new one would take longer than a short fit.
 
-    `reset` brings back every variable, those of the optimiser and of dropout included, so that a fit depends
-    on its own seed and data alone, not on the fits before it.
+    `reset` restores every variable, those of the optimizer and of dropout included, so a fit depends on its own seed
+    and data, not on the fits before it.
     """
 
     def __init__(
@@ -68,20 +71,19 @@ class TailFitter:
         keras.utils.clear_session()
         self.tail = untrained_tail(recipe, activations.backbone, weights, activations.image_size, precision)
         guards.check_trainable(self.tail, activations.backbone, recipe)
-        learns = self.tail.trainable_variables
+        trained = self.tail.trainable_variables
+        shares = stage_shares(trained, recipe.layer_decay)
         self.tail.compile(
-            optimizer=StagewiseAdam(
-                recipe.learning_rate, recipe.weight_decay, stage_shares(learns, recipe.layer_decay)
-            ),
+            optimizer=StagewiseAdam(recipe.learning_rate, recipe.weight_decay, shares),
             loss=keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing),
             metrics=[keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0)],
         )
-        self.tail.optimizer.build(learns)
+        self.tail.optimizer.build(trained)
         self._variables = [*self.tail.variables, *self.tail.optimizer.variables]
         self._start = _values(self._variables)
 
     def reset(self, seed: int) -> None:
-        """Pretrained layers, fresh dense layers and fresh optimiser; `seed` decides dense layers and dropout."""
+        """Restore pretrained layers and optimizer; `seed` draws the dense layers and dropout."""
         for variable, value in zip(self._variables, self._start, strict=True):
             variable.assign(value)
         generator = np.random.default_rng(seed)
@@ -95,7 +97,7 @@ class TailFitter:
         keras.utils.set_random_seed(seed)
 
     def check_overfit(self, fold: Fold) -> None:
-        """Stop the study unless a few training images of a fold can be learnt by heart; `reset` undoes it."""
+        """Stop the study unless the tail can overfit a few training images of a fold; `reset` undoes it."""
         self.reset(fold.seed)
         train, half = fold.train, guards.OVERFIT_IMAGES // 2
         rows = np.concatenate([train[fold.labels[train] == label][:half] for label in (0, 1)])
@@ -105,7 +107,7 @@ class TailFitter:
         guards.check_overfit(
             lambda: self._step(batch, truth, None)["loss"],
             f"{self.activations.backbone}, {self.recipe.fine_tune}",
-            floor=_entropy(self.recipe.label_smoothing / 2),
+            floor=float(entr([self.recipe.label_smoothing / 2, 1 - self.recipe.label_smoothing / 2]).sum()),
         )
 
     def fit(self, fold: Fold, folder: Path) -> tuple[np.ndarray, pd.DataFrame]:
@@ -118,19 +120,17 @@ class TailFitter:
         before = _values(tail.trainable_variables)
         history, inner = self._train(fold, learn, held, seed)
         guards.check_moved(tail.trainable_variables, before)
-        logits = [backbones.outputs(tail, view, chosen=fold.test)[:, 0] for view in activations.test_views]
-        logits = np.mean(logits, axis=0)
-        # A model that is not compiled: the optimiser's moments would make the file three times as large.
-        keras.Model(tail.input, tail.output).save_weights(folder / "tail.weights.h5")
+        logits = mean_logits(tail, activations, fold.test)
+        # A model that is not compiled: the optimizer's moments would make the file three times as large.
+        keras.Model(tail.input, tail.output).save_weights(folder / TAIL_FILE)
         if len(held):
             results.write_table(folder / "inner_validation.csv", inner)
-        return _sigmoid(logits), history
+        return calibration.sigmoid(logits), history
 
     def _train(self, fold: Fold, learn: np.ndarray, held: np.ndarray, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """One row per epoch; the scored fold is watched after each, never used to stop or to choose.
+        """One row per epoch. The scored fold is monitored, never used to stop or to choose.
 
-        Where images are `held` out, the epoch with their smallest loss is the one that is kept.
-        Step by step and not by `fit`: see `backbones.outputs`.
+        Where images are `held` out, the epoch with their smallest loss is kept. Not by `fit`: see `backbones.by_batch`.
         """
         recipe, labels = self.recipe, fold.labels
         batches = ahead(training_batches(self.activations, fold.table.image_id, learn, recipe.batch_size, seed))
@@ -146,7 +146,7 @@ class TailFitter:
                 inputs, shown = next(batches)
                 truth = labels[shown].astype(np.float32)[:, None]
                 logs = self._step(inputs, truth, None if weight is None else weight[shown])
-                # Keras forgets the batches before, so the epoch is added up here; the last batch may be smaller.
+                # `train_on_batch` returns one batch, so the epoch is summed here; the last batch may be smaller.
                 sums = {name: total + logs[name] * len(shown) for name, total in sums.items()}
             row = {"epoch": epoch} | {name: total / len(learn) for name, total in sums.items()}
             row["val_loss"], row["val_accuracy"] = self._score(fold, fold.test)
@@ -167,7 +167,7 @@ class TailFitter:
         """One training step; returns its loss and accuracy."""
         distribution = keras.distribution.distribution()
         if distribution and len(truth) % distribution.num_model_replicas:
-            # A batch that cannot be cut into equal parts is given whole to every device: its means are the same.
+            # A batch that does not divide evenly goes whole to every device: its means are the same.
             times = distribution.num_model_replicas
             inputs, truth = (np.concatenate([one] * times) for one in (inputs, truth))
             weight = None if weight is None else np.concatenate([weight] * times)
@@ -175,7 +175,7 @@ class TailFitter:
         return {name: float(value) for name, value in logs.items()}
 
     def _score(self, fold: Fold, chosen: np.ndarray) -> tuple[float, float]:
-        """Loss and accuracy of the chosen images as they are, as training measures them but for class weights."""
+        """Loss and accuracy of the chosen images in view 0, as in training but without class weights."""
         truth = fold.labels[chosen]
         logits = backbones.outputs(self.tail, self.activations.views[0], chosen=chosen)
         logits = logits[:, 0].astype(np.float64)
@@ -184,13 +184,19 @@ class TailFitter:
         return loss, float(np.mean((logits > 0) == (truth == 1)))
 
 
+def mean_logits(tail: keras.Model, activations: Activations, positions: np.ndarray) -> np.ndarray:
+    """Logits of the films at positions (m,), the mean over the test views: float64 (m,)."""
+    logits = [backbones.outputs(tail, view, chosen=positions)[:, 0] for view in activations.test_views]
+    return np.mean(logits, axis=0).astype(np.float64)
+
+
 def training_batches(
     activations: Activations, image_ids: pd.Series, learn: np.ndarray, batch_size: int, seed: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Endless training batches, as the network's input and the positions of the images in it.
+    """Endless training batches: the network's input, and the positions of its images.
 
-    Each epoch shows every image once: in a cached view drawn for that epoch, or, where films go in (uint8), in a
-    random view that no other epoch has.
+    Each epoch shows every image once: in a cached view drawn for that epoch, or, with the cut `all`, in a random view
+    of its own.
     """
     generator, views = np.random.default_rng(seed), activations.views
     with ThreadPoolExecutor(int(os.environ.get("OSTEO_THREADS", 1))) as pool:
@@ -209,7 +215,7 @@ def training_batches(
 
 
 def ahead(batches: Iterator) -> Iterator:
-    """The same batches, each made while the one before it is trained on."""
+    """The same batches; each is prefetched while the one before it is trained on."""
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(next, batches)
         while True:
@@ -220,11 +226,3 @@ def ahead(batches: Iterator) -> Iterator:
 
 def _values(variables: list) -> list[np.ndarray]:
     return [keras.ops.convert_to_numpy(variable) for variable in variables]
-
-
-def _entropy(share: float) -> float:
-    return 0.0 if share == 0 else float(-share * np.log(share) - (1 - share) * np.log(1 - share))
-
-
-def _sigmoid(logits: np.ndarray) -> np.ndarray:
-    return 1.0 / (1.0 + np.exp(-logits.astype(np.float64)))

@@ -30,26 +30,15 @@ def activations(
     cache_gb: float = 8.0,
     cut: str = "last_block",
     batch_size: int = 32,
-    note: str = "",
 ) -> np.memmap:
     """Trunk activations of uint8 images (n, s, s): float16 (n, h, w, c), read-only, row i for image i.
 
-    The means over the earlier stages are kept beside them (`stage_means`).
-    Computed once per content: the file's name carries a hash of the images, the weights, the cut and `note`.
-    The file appears under its name only when it is whole. Raises ValueError, before anything is computed,
-    where the folder would grow beyond `cache_gb` (10⁹ bytes each) or the disk is too full, and where an
-    activation does not fit into float16.
+    Computed once per content: the file's name has a hash of images and weights. `stage_means` reads the means that are
+    kept beside it. Raises ValueError, before anything is computed, where the folder would grow beyond `cache_gb` (10⁹
+    bytes each) or the disk is too full; and where an activation does not fit into float16.
     """
-    key = runtime.hash_of(
-        {
-            "images": images,
-            "weights": weights.sha256,
-            "preprocessing": "caffe",
-            "store": "float16, means beside",
-            "stages": STAGES[backbone],
-            "note": note,
-        }
-    )[:16]
+    about = {"images": images, "weights": weights.sha256, "preprocessing": "caffe"}
+    key = runtime.hash_of({**about, "store": "float16, means beside", "stages": STAGES[backbone]})[:16]
     path = Path(directory) / f"{backbone}-{cut}-{key}.npy"
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
@@ -59,9 +48,9 @@ def activations(
             shape = (len(images), *backbones.output_shape(backbone, cut, images.shape[1]))
             _check_room(path, int(np.prod(shape)) * 2, cache_gb)
             model = _with_stages(backbones.trunk(backbone, weights, images.shape[1], cut), STAGES[backbone])
-            # The activations come last, so that where they are the means are as well.
+            # The activations get their name last, so wherever they are, the means are as well.
             with results.atomic_path(path) as values, results.atomic_path(_beside(path)) as means:
-                _fill((values, means), model, images, shape, batch_size, f"{backbone} trunk")
+                _fill(values, means, model, images, shape, batch_size, backbone)
     return np.load(path, mmap_mode="r")
 
 
@@ -74,10 +63,7 @@ def channel_means(rows: np.ndarray) -> np.ndarray:
 
 
 def stage_means(stored: np.memmap) -> np.ndarray:
-    """Spatial mean of each channel at the ends of the stages before the cut: float32 (n, channels), 0 channels if none.
-
-    `stored` is what `activations` returned.
-    """
+    """Spatial mean of each channel at the ends of the stages before the cut: float32 (n, channels), 0 channels if none."""
     return np.load(_beside(Path(stored.filename)), mmap_mode="r")
 
 
@@ -86,18 +72,16 @@ def _beside(path: Path) -> Path:
 
 
 def _with_stages(trunk_model: keras.Model, stages: tuple[str, ...]) -> keras.Model:
-    """The trunk with one more output: the means over the stages that it holds, (n, channels)."""
-    held = [layer.name for layer in trunk_model.layers]
-    ends = [trunk_model.get_layer(name).output for name in stages if name in held[:-1]]
+    """The trunk with one more output for each stage that it holds: its means, (n, channels)."""
+    ends = [layer.output for layer in trunk_model.layers[:-1] if layer.name in stages]
     pool = keras.layers.GlobalAveragePooling2D(dtype="float32")
-    means = [pool(end) for end in ends]
-    return keras.Model(trunk_model.input, [trunk_model.output, *means])
+    return keras.Model(trunk_model.input, [trunk_model.output, *(pool(end) for end in ends)])
 
 
 def _check_room(path: Path, needed: int, cache_gb: float) -> None:
     held = 0
     for file in path.parent.glob("*.npy"):
-        # Another writer may rename its file between the listing and the look at it.
+        # Another writer may rename its file between glob and stat.
         with suppress(FileNotFoundError):
             held += file.stat().st_size
     if held + needed > cache_gb * 1e9:
@@ -115,26 +99,34 @@ def _check_room(path: Path, needed: int, cache_gb: float) -> None:
 
 
 def _fill(
-    files: tuple[Path, Path], model: keras.Model, images: np.ndarray, shape: tuple[int, ...], batch_size: int, name: str
+    store_path: Path,
+    means_path: Path,
+    model: keras.Model,
+    images: np.ndarray,
+    shape: tuple[int, ...],
+    batch_size: int,
+    backbone: str,
 ) -> None:
-    """Write the first output of `model` as it comes, and its other outputs side by side, float32 (n, channels)."""
-    store = open_memmap(files[0], "w+", np.float16, shape)
+    """Write the first output of `model`, float16, and the others side by side, float32 (n, channels)."""
+    store = open_memmap(store_path, "w+", np.float16, shape)
     channels = sum(output.shape[-1] for output in model.outputs[1:])
-    means = open_memmap(files[1], "w+", np.float32, (len(images), channels))
+    means = open_memmap(means_path, "w+", np.float32, (len(images), channels))
     started = reported = time.monotonic()
-    for start, (values, *others) in backbones.in_batches(model, images, batch_size, backbones.preprocess):
-        done = start + len(values)
+    for part, (values, *others) in backbones.by_batch(model, images, batch_size):
         largest = float(np.abs(values).max())
         if not largest <= FLOAT16_MAX:
             raise ValueError(
-                f"{name}: an activation of images {start} to {done - 1} is {largest:g}; float16 holds "
+                f"{backbone} trunk: an activation of images {part.start} to {part.stop - 1} is {largest:g}; float16 holds "
                 f"at most {FLOAT16_MAX:g}. Check the weights, or cut the network elsewhere"
             )
-        store[start:done] = values
-        means[start:done] = np.concatenate([np.empty((len(values), 0)), *others], axis=1)
+        store[part] = values
+        means[part] = np.concatenate([np.empty((len(values), 0)), *others], axis=1)
         now = time.monotonic()
         if now - reported > SECONDS_BETWEEN_REPORTS:
-            print(f"{name}: {done} of {len(images)} images, {done / (now - started):.1f} images/s", flush=True)
+            print(
+                f"{backbone} trunk: {part.stop} of {len(images)} images, {part.stop / (now - started):.1f} images/s",
+                flush=True,
+            )
             reported = now
     store.flush()
     means.flush()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+from osteo_utils.study import results
 
 PROTOCOLS = ("grouped", "grouped_all", "by_file", "augment_first", "resubstitution", "tuned_on_test")
 LEFT_OUT = -1
@@ -107,12 +109,6 @@ class Fold:
         ours = {"seed": self.seed, "fold": self.number}
         return {"protocol": self.protocol, "recipe": recipe, "variant": variant, **ours}
 
-    def scored(self, probability: np.ndarray) -> pd.DataFrame:
-        """The scored images with their probabilities, in the order of `test`: the other columns of `predictions`."""
-        rows = self.table.iloc[self.test]
-        columns = {"image_id": rows.image_id, "view": 0, "group": rows.group, "y_true": rows.label}
-        return pd.DataFrame(columns).assign(y_prob=probability.astype(float)).reset_index(drop=True)
-
     def inner_split(self, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Positions to train on and to validate on (about `share` of the training images): whole groups, stratified."""
         train = self.train
@@ -121,6 +117,13 @@ class Fold:
         splitter = StratifiedGroupKFold(max(2, round(1 / share)), shuffle=True, random_state=seed)
         learn, held = next(splitter.split(train, self.labels[train], self.inner_groups[train]))
         return train[learn], train[held]
+
+
+def predictions(images: pd.DataFrame, probability: np.ndarray, arm: Mapping[str, object]) -> pd.DataFrame:
+    """A `predictions` table of these images (image_id, group, label), in their order; `arm` as `Fold.arm` gives it."""
+    columns = {"image_id": images.image_id, "view": 0, "group": images.group, "y_true": images.label}
+    table = pd.DataFrame(columns).assign(**arm, y_prob=probability.astype(float))
+    return table[list(results.CONTRACTS["predictions"].columns)].reset_index(drop=True)
 
 
 def fold_list(images: pd.DataFrame, folds: pd.DataFrame, protocols: list[str], seeds: list[int]) -> list[Fold]:

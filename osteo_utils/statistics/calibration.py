@@ -32,8 +32,8 @@ class Calibration:
 
     def at(self, logit: float) -> tuple[float, float, float]:
         """Calibrated probability at a logit, and both ends of its 95 % interval over groups."""
-        value = float(_probability(self.line[0] + self.line[1] * logit))
-        ends = np.quantile(_probability(self.resampled @ np.array([1.0, logit])), [0.025, 0.975])
+        value = float(sigmoid(self.line[0] + self.line[1] * logit))
+        ends = np.quantile(sigmoid(self.resampled @ np.array([1.0, logit])), [0.025, 0.975])
         return value, float(ends[0]), float(ends[1])
 
     @property
@@ -61,7 +61,7 @@ def fit(logits: np.ndarray, y_true: np.ndarray, groups: np.ndarray, n_resamples:
 
 def bounded_logit(probability: np.ndarray) -> np.ndarray:
     """Log odds, clipped at ±14, beyond which saved probabilities have no digits left."""
-    cut = _probability(np.array(LARGEST_LOGIT))
+    cut = sigmoid(np.array(LARGEST_LOGIT))
     clipped = np.clip(np.asarray(probability, float), 1 - cut, cut)
     return np.log(clipped / (1 - clipped))
 
@@ -76,7 +76,7 @@ def _lines(logits: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray
     x = np.stack([np.ones(len(logits)), (logits - centre) / spread], axis=1)
     lines = np.zeros((len(weights), 2))
     for _ in range(ROUNDS):
-        p = _probability(lines @ x.T)
+        p = sigmoid(lines @ x.T)
         gradient = (weights * (targets - p)) @ x
         curvature = np.einsum("mn,ni,nj->mij", weights * p * (1 - p), x, x) + 1e-9 * np.eye(2)
         step = np.linalg.solve(curvature, gradient[..., None])[..., 0]
@@ -88,7 +88,8 @@ def _lines(logits: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray
     return np.stack([lines[:, 0] - slope * centre, slope], axis=1)
 
 
-def _probability(logits: np.ndarray) -> np.ndarray:
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """Probabilities of log odds, the inverse of `logit`; same shape and precision."""
     return 1.0 / (1.0 + np.exp(-np.clip(logits, -700, 700)))
 
 

@@ -90,14 +90,6 @@ def array(shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
         return np.asarray(np.memmap(file, dtype, "r+", shape=shape))
 
 
-def taken(rows: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    """A copy of the rows at these positions, kept where `array` puts it."""
-    found = array((len(positions), *rows.shape[1:]), rows.dtype)
-    for place, position in enumerate(positions):
-        found[place] = rows[position]
-    return found
-
-
 def _reserve(descriptor: int, size: int, folder: Path) -> None:
     """Reserve disk space now: on a full disk, the first write to a mapped page would kill the process silently."""
     try:
