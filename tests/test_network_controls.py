@@ -70,6 +70,7 @@ def real() -> weights.Weights:
     return weights.imagenet("resnet50")
 
 
+@pytest.mark.long
 def test_without_signal_a_network_misses_chance_as_often_as_it_may(tmp_path) -> None:
     sets = [synthetic.draw(seed, 60, size=64, copies=0, signal=0) for seed in SEEDS]
     missed = misses_chance(sets, weights.random("resnet50", seed=5), 64, tmp_path)

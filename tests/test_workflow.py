@@ -155,7 +155,9 @@ def test_a_second_run_has_nothing_to_do(project: Project) -> None:
 
 
 def test_prose_comments_and_docstrings_redo_nothing(restored: Project) -> None:
-    restored.edit("osteo_utils/networks/training.py", '"""Fit one fold, keep it', '"""Fit a fold, keep it')
+    restored.edit(
+        "osteo_utils/networks/training.py", '"""Fit every fold, save each fit', '"""Fit all folds, save each fit'
+    )
     restored.edit("osteo_utils/networks/recipes.py", "\nclass Recipe:", "\nclass Recipe:  # how to learn")
     restored.edit("notebooks/04_vgg16.ipynb", "**Takeaways**", "**What to keep in mind**")
     assert restored.would_run() == set()
