@@ -1,12 +1,16 @@
 """Folds, films and activations in which a few channels tell the classes apart, for the tests of tails and of training."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
+import pytest
 
 from osteo_utils.networks import backbones
 from osteo_utils.networks.inputs import Activations
 from osteo_utils.networks.recipes import Recipe
 from osteo_utils.protocols.splits import Fold
+from osteo_utils.sources import weights
 
 SIZE = 64
 N = 24
@@ -35,3 +39,17 @@ def table(**columns: object) -> pd.DataFrame:
 def fold_of(number: int = 0, **columns: object) -> Fold:
     """Fold `number` of two; `columns` replace those of `table`."""
     return Fold("grouped", 0, number, table(**columns))
+
+
+def fixtures(backbone: str) -> tuple[Callable[[], weights.Weights], Callable[[], Activations]]:
+    """The fixtures `pretrained` and `activations` of a file that trains one backbone."""
+
+    @pytest.fixture(scope="module")
+    def pretrained() -> weights.Weights:
+        return weights.random(backbone, seed=1)
+
+    @pytest.fixture(scope="module")
+    def activations() -> Activations:
+        return activations_of(backbone)
+
+    return pretrained, activations

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 from PIL import Image
 from scipy import ndimage
 
@@ -73,3 +74,22 @@ def whole_networks(random_weights, size):
         return network
 
     return {name: built(name, given) for name, given in random_weights.items()}
+
+
+def network_fixtures(size):
+    """The fixtures `random_weights`, `images` and `whole_networks` of a file that tests both backbones."""
+    from osteo_utils.sources import weights
+
+    @pytest.fixture(scope="module")
+    def random_weights():
+        return {name: weights.random(name, 7) for name in ("vgg16", "resnet50")}
+
+    @pytest.fixture(scope="module")
+    def images():
+        return np.random.default_rng(3).integers(0, 256, (5, size, size), dtype=np.uint8)
+
+    @pytest.fixture(scope="module", name="whole_networks")
+    def built(random_weights):
+        return whole_networks(random_weights, size)
+
+    return random_weights, images, built

@@ -6,24 +6,9 @@ import pytest
 import samples
 
 from osteo_utils.networks import backbones
-from osteo_utils.sources import weights
 
 SIZE = 32
-
-
-@pytest.fixture(scope="module")
-def random_weights():
-    return {name: weights.random(name, 7) for name in ("vgg16", "resnet50")}
-
-
-@pytest.fixture(scope="module")
-def images():
-    return np.random.default_rng(3).integers(0, 256, (5, SIZE, SIZE), dtype=np.uint8)
-
-
-@pytest.fixture(scope="module")
-def whole_networks(random_weights):
-    return samples.whole_networks(random_weights, SIZE)
+random_weights, images, whole_networks = samples.network_fixtures(SIZE)
 
 
 def test_preprocess_is_caffe_mode():

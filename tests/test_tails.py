@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from planted import RECIPE, SIZE, N, activations_of, fold_of
+from planted import RECIPE, SIZE, N, fixtures, fold_of
 
 from osteo_utils.images import film_views
 from osteo_utils.networks import backbones, tails, training
@@ -16,15 +16,7 @@ from osteo_utils.protocols.splits import Fold
 from osteo_utils.sources import weights
 from osteo_utils.study import config
 
-
-@pytest.fixture(scope="module")
-def pretrained() -> weights.Weights:
-    return weights.random("resnet50", seed=1)
-
-
-@pytest.fixture(scope="module")
-def activations() -> Activations:
-    return activations_of("resnet50")
+pretrained, activations = fixtures("resnet50")
 
 
 def test_the_history_tells_of_every_training_image_not_of_the_last_batch(

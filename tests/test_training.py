@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from planted import RECIPE, N, activations_of, fold_of, table
+from planted import RECIPE, N, fixtures, fold_of, table
 
 from osteo_utils.networks import backbones, inputs, probes, tails, training
 from osteo_utils.networks.inputs import Activations
@@ -16,15 +16,7 @@ from osteo_utils.protocols.splits import Fold
 from osteo_utils.sources import weights
 from osteo_utils.study import config, paths, results
 
-
-@pytest.fixture(scope="module")
-def pretrained() -> weights.Weights:
-    return weights.random("vgg16", seed=1)
-
-
-@pytest.fixture(scope="module")
-def activations() -> Activations:
-    return activations_of("vgg16")
+pretrained, activations = fixtures("vgg16")
 
 
 def test_the_same_seed_gives_the_same_bits(

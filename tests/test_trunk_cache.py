@@ -11,16 +11,7 @@ from osteo_utils.networks import backbones, trunk_cache
 from osteo_utils.sources import weights
 
 SIZE = 32
-
-
-@pytest.fixture(scope="module")
-def random_weights():
-    return {name: weights.random(name, 7) for name in ("vgg16", "resnet50")}
-
-
-@pytest.fixture(scope="module")
-def images():
-    return np.random.default_rng(3).integers(0, 256, (5, SIZE, SIZE), dtype=np.uint8)
+random_weights, images, whole_networks = samples.network_fixtures(SIZE)
 
 
 @pytest.fixture
@@ -40,11 +31,6 @@ def doubling(monkeypatch):
 
 def scale(factor):
     return weights.Weights("vgg16", {"scale": factor}, "test", f"hash of {factor}")
-
-
-@pytest.fixture(scope="module")
-def whole_networks(random_weights):
-    return samples.whole_networks(random_weights, SIZE)
 
 
 @pytest.mark.parametrize(("cut", "stages"), [("last_block", 3), ("last_stage", 2)])
