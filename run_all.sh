@@ -2,7 +2,8 @@
 # The whole study with one command: environment, notebooks 01 to 08, report.
 #
 #   ./run_all.sh                              the embedded synthetic X-rays (study "phantom")
-#   ./run_all.sh STUDY [--data DIR]           a study of config/: phantom, smoke, knee744, knee744_full
+#   ./run_all.sh quick                        the same in about two minutes, on 30 knees: numbers mean nothing
+#   ./run_all.sh STUDY [--data DIR]           a study of config/: phantom, quick, smoke, knee744, knee744_full
 #   ./run_all.sh own --data DIR --name NAME   your own X-rays; DIR holds normal/ and osteoporosis/
 #   ./run_all.sh kaggle                       download the real set, then run knee744
 #   ./run_all.sh publish STUDY                copy what may be shown to reports/published/STUDY

@@ -110,6 +110,7 @@ def test_the_summary_shows_claims_in_ten_lines_and_where_the_report_is(home: Pat
     study.metrics.mkdir(parents=True)
     study.claims.write_text(json.dumps([claim(number) for number in range(1, count + 1)]))
     (study.metrics / "04_vgg16.json").write_text(json.dumps({"_run": {"seconds": 83.0}}))
+    (study.metrics / "02_eda.json").write_text(json.dumps({"data/groups": {"value": 20 * count}, "_run": {}}))
     (study.reports / "report.html").touch()
     table = terminal.claims_table(json.loads(study.claims.read_text()), width=90)
     assert len(table) <= 10
@@ -120,3 +121,4 @@ def test_the_summary_shows_claims_in_ten_lines_and_where_the_report_is(home: Pat
     assert str(study.reports / "report.html") in text
     assert "04 1 min 23 s" in text
     assert "2 min 10 s in all" in text
+    assert ("Only 20 knees: too few" in text) == (count == 1)

@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
-from osteo_utils.study import config, paths
+from osteo_utils.study import config, paths, progress
 
 # What Snakemake's log says of a notebook: it is planned, has started, has finished, has failed.
 EVENT = re.compile(
@@ -21,6 +21,7 @@ CELL = re.compile(r"Executing Cell (\d+)-")
 NAMES = {f"nb{name[:2]}": name for name in config.NOTEBOOKS}
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 LINES = 10  # at most, of each part of a screen
+SECONDS_BETWEEN_LINES = 60  # where the output is no terminal
 
 
 def duration(seconds: float) -> str:
@@ -47,7 +48,7 @@ class Progress:
         self.started: dict[str, float] = {}
         self.finished: dict[str, float] = {}
         self.failed: list[str] = []
-        self.began = time.monotonic()
+        self.began = self.told = time.monotonic()
         layout = {"bar_format": "  {n_fmt} of {total_fmt} |{bar:12}|  {desc}", "dynamic_ncols": True, "leave": False}
         self.line = tqdm(total=0, file=stream, disable=not stream.isatty(), **layout)
 
@@ -64,9 +65,14 @@ class Progress:
         for name in [name for name in finished if name not in self.finished]:
             took = self.finished[name] = time.monotonic() - self.started.get(name, self.began)
             tqdm.write(f"  {name:<20} {duration(took):>12}   {len(self.finished)} of {total}", self.stream)
+            if name[:2] == "02":
+                tqdm.write(f"  first figures: {self.study.figures}", self.stream)
         self.line.total, self.line.n = total or None, len(finished)
         if not self.line.disable:
             self.line.set_description_str("; ".join(map(self._state, self.running)) or "looking what there is to do")
+        elif self.running and time.monotonic() - self.told > SECONDS_BETWEEN_LINES:
+            self.told = time.monotonic()
+            tqdm.write("\n".join(f"  {self._state(name)}" for name in self.running), self.stream)
 
     @property
     def running(self) -> list[str]:
@@ -79,11 +85,24 @@ class Progress:
         return int(found[-1]) if found else 0
 
     def _state(self, name: str) -> str:
-        cells = json.loads((paths.notebooks_dir() / f"{name}.ipynb").read_text("utf-8"))["cells"]
+        """What a notebook is at, how long it has been at work and, where it has planned its work, how long it will be."""
+        ran = duration(time.monotonic() - self.started[name])
+        counted = progress.path_of(self.study, name)
+        with suppress(FileNotFoundError):
+            # The file of an earlier run lies there until the notebook has made its own plan.
+            if time.time() - counted.stat().st_mtime < time.monotonic() - self.started[name]:
+                state = progress.read(counted)
+                left = "" if state.seconds_left is None else f", about {duration(state.seconds_left)} left"
+                return f"{name}  {_doing(state.at_work)}  {state.share:.0%} after {ran}{left}"
         at = self.cell(name)
+        cells = json.loads((paths.notebooks_dir() / f"{name}.ipynb").read_text("utf-8"))["cells"]
         # papermill adds one cell, the parameters that it injects.
         place = f"cell {at} of {len(cells) + 1}" if at else "starting"
-        return f"{name}  {place}  {duration(time.monotonic() - self.started[name])}"
+        return f"{name}  {place}  {ran}"
+
+
+def _doing(kind: str) -> str:
+    return {"": "starting", progress.PASSES: "films through the trunk"}.get(kind, f"fits of {kind}")
 
 
 def claims_table(claims: list[dict[str, Any]], width: int = 100) -> list[str]:
@@ -111,6 +130,8 @@ def summary(study: paths.StudyPaths, seconds: float, width: int = 100) -> list[s
     lines = ["No claims yet: notebook 08 has not run."]
     if study.claims.is_file():
         lines = claims_table(json.loads(study.claims.read_text("utf-8")), width)
+        knees = json.loads((study.metrics / "02_eda.json").read_text("utf-8"))["data/groups"]["value"]
+        lines += ["", warning] if (warning := config.too_few(knees)) else []
     report, pdf = study.reports / "report.html", study.reports / "report.pdf"
     lines += ["", f"Report     {report if report.is_file() else 'not written yet'}"]
     lines += [f"           {pdf}"] if pdf.is_file() else []

@@ -25,8 +25,6 @@ from osteo_utils.statistics import calibration, comparisons, metrics
 from osteo_utils.study import results, runtime
 
 UNCHANGED = "unchanged"
-# Fewest and most films; each goes through the trunk sixteen times.
-FILMS = (16, 80)
 
 
 @dataclass(frozen=True)
@@ -96,17 +94,22 @@ def perturbed(pixels: np.ndarray, kind: str, strength: float, image_id: str, see
     return PERTURBATIONS[kind].change(pixels, strength, random)
 
 
-def chosen_films(fitted: list[tuple[Fold, Path]], seed: int) -> np.ndarray:
-    """Sorted positions of films scored under `grouped` with the first split seed: a ninth of all, 16 to 80 films.
+def chosen_films(fitted: list[tuple[Fold, Path]], count: int, seed: int) -> np.ndarray:
+    """Sorted positions of `count` films (0: as many as there are) scored under `grouped` with the first split seed.
 
-    One film of a knee and as many of either class, drawn with `seed`.
+    One film of a knee and as many of either class, drawn with `seed`; fewer where a class has fewer knees.
     """
     table = activation_maps.first_grouped(fitted)[0][0].table
     scored = table[table.fold >= 0]
     knees = scored.sample(frac=1, random_state=seed).drop_duplicates("group").groupby("label")
-    count = int(np.clip(len(table) // 9, *FILMS))
-    each = min(count // 2, int(knees.size().min()))
+    fewest = int(knees.size().min())
+    each = min(count // 2, fewest) if count else fewest
     return np.sort(knees.head(each).index.to_numpy())
+
+
+def passes(n_films: int) -> int:
+    """How often `predict` sends films through the trunk for so many films."""
+    return n_films * (1 + sum(len(one.strengths) for one in PERTURBATIONS.values()))
 
 
 def squares(run: results.Run, films: pd.DataFrame, kind: str, strength: float, view: str, size: int) -> np.ndarray:
@@ -129,7 +132,7 @@ def predict(
     `fitted` are the fits of the primary recipe on whole films. Each film is scored by the fit of `grouped` that left its
     knee out, without its mirror image, which would double the time.
     """
-    positions = chosen_films(fitted, run.p.seed)
+    positions = chosen_films(fitted, run.p.perturbed_films, run.p.seed)
     films, recipe = images.iloc[positions], Recipe.from_parameters(run.p.primary_recipe, run.parameters)
     shape = recipe.view or run.p.view, run.p.image_size
     made = {UNCHANGED: inputs.square_films(run, films, "full", *shape)}

@@ -12,7 +12,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import gen_batches
 
-from osteo_utils.networks import backbones, trunk_cache
+from osteo_utils.networks import trunk_cache
 from osteo_utils.networks.inputs import Activations
 from osteo_utils.protocols.splits import Fold
 from osteo_utils.sources.weights import Weights
@@ -32,15 +32,13 @@ def pooled_features(activations: Activations, weights: Weights, view: int) -> np
     The end is that of the pretrained tail; `depths` gives the channels of each depth.
     """
     stored = activations.views[view]
-    tail = backbones.tail(activations.backbone, weights, image_size=activations.image_size)
-    end = backbones.features(tail)
+    end = trunk_cache.end_means(stored, activations.backbone, weights, activations.image_size)
     earlier, at_cut, at_end = depths(activations).values()
-    pooled = resources.array((len(stored), at_cut.stop + end.output_shape[-1]), np.float32)
+    pooled = resources.array((len(stored), at_cut.stop + end.shape[1]), np.float32)
     if activations.earlier:
         pooled[:, earlier] = activations.earlier[view]
     pooled[:, at_cut] = trunk_cache.channel_means(stored)
-    for part, (values,) in backbones.by_batch(end, stored):
-        pooled[part, at_end] = values
+    pooled[:, at_end] = end
     return pooled
 
 

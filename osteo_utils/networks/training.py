@@ -26,7 +26,7 @@ from osteo_utils.networks.recipes import Recipe
 from osteo_utils.protocols import splits
 from osteo_utils.protocols.splits import Fold
 from osteo_utils.sources.weights import Weights
-from osteo_utils.study import resources, results, runtime
+from osteo_utils.study import progress, resources, results, runtime
 
 # From a fold and the folder of its fit to the probabilities of the scored images and a `history`.
 Fitter = Callable[[Fold, Path], tuple[np.ndarray, pd.DataFrame]]
@@ -107,11 +107,13 @@ def fit_missing(
                 folder, identity = place(fold)
                 ready.append(folder)
                 guards.check_apart(fold, fold.train, fold.test)
-                if not _is_fitted(folder, identity):
+                kept = _is_fitted(folder, identity)
+                if not kept:
                     fit = fit or _fitter(recipe, activations, weights, fold, made_from["precision"])
                     arm = fold.arm(recipe.fine_tune, activations.variant)
                     _fit_one(fit, fold, folder, arm, {"identity": identity, **made_from})
                 seconds = results.read_json(folder / "fit.json")["seconds"]
+                progress.report(recipe.fine_tune, 1, 0.0 if kept else seconds)
                 if seconds > SLOW:
                     print(f"{activations.backbone} {folder.name}: {seconds / 60:.1f} min", flush=True)
             name = f"{recipe.fine_tune}-{activations.variant}-{protocol}-s{seed}"

@@ -6,6 +6,8 @@ import math
 import shutil
 import time
 from contextlib import suppress
+from functools import lru_cache
+from mmap import mmap
 from pathlib import Path
 
 import keras
@@ -16,7 +18,7 @@ from numpy.lib.format import open_memmap
 from osteo_utils.networks import backbones
 from osteo_utils.networks.backbones import STAGES
 from osteo_utils.sources.weights import Weights
-from osteo_utils.study import resources, results, runtime
+from osteo_utils.study import progress, resources, results, runtime
 
 FLOAT16_MAX = float(np.finfo(np.float16).max)
 SECONDS_BETWEEN_REPORTS = 15
@@ -47,10 +49,12 @@ def activations(
                 left.unlink()
             shape = (len(images), *backbones.output_shape(backbone, cut, images.shape[1]))
             _check_room(path, int(np.prod(shape)) * 2, cache_gb)
-            model = _with_stages(backbones.trunk(backbone, weights, images.shape[1], cut), STAGES[backbone])
+            model = _trunk_with_stages(backbone, weights, images.shape[1], cut)
             # The activations get their name last, so wherever they are, the means are as well.
             with results.atomic_path(path) as values, results.atomic_path(_beside(path)) as means:
                 _fill(values, means, model, images, shape, batch_size, backbone)
+        else:
+            progress.report(progress.PASSES, len(images))
     return np.load(path, mmap_mode="r")
 
 
@@ -67,13 +71,40 @@ def stage_means(stored: np.memmap) -> np.ndarray:
     return np.load(_beside(Path(stored.filename)), mmap_mode="r")
 
 
+def end_means(stored: np.ndarray, backbone: str, weights: Weights, image_size: int) -> np.ndarray:
+    """Spatial mean of each channel at the end of the pretrained tail: float32 (n, channels).
+
+    Those of activations from a file are computed once and kept beside it, with a hash of the code that builds the tail.
+    """
+    if not isinstance(stored.base, mmap):
+        return _means_at_end(stored, backbone, weights, image_size)
+    path = Path(stored.filename)
+    kept = path.with_suffix(f".end-{runtime.code_hash([Path(backbones.__file__)])[:8]}")
+    with FileLock(path.with_suffix(".lock")):
+        if not kept.is_file():
+            with results.atomic_path(kept) as temporary, temporary.open("wb") as file:
+                np.save(file, _means_at_end(stored, backbone, weights, image_size))
+    return np.load(kept, mmap_mode="r")
+
+
+def _means_at_end(rows: np.ndarray, backbone: str, weights: Weights, image_size: int) -> np.ndarray:
+    end = backbones.features(backbones.tail(backbone, weights, image_size=image_size))
+    means = resources.array((len(rows), end.output_shape[-1]), np.float32)
+    for part, (values,) in backbones.by_batch(end, rows):
+        means[part] = values
+    return means
+
+
 def _beside(path: Path) -> Path:
     return path.with_suffix(".means")
 
 
-def _with_stages(trunk_model: keras.Model, stages: tuple[str, ...]) -> keras.Model:
+# One trunk alone, as it holds a copy of its weights. Building and tracing ResNet50 takes as long as forty films.
+@lru_cache(maxsize=1)
+def _trunk_with_stages(backbone: str, weights: Weights, image_size: int, cut: str) -> keras.Model:
     """The trunk with one more output for each stage that it holds: its means, (n, channels)."""
-    ends = [layer.output for layer in trunk_model.layers[:-1] if layer.name in stages]
+    trunk_model = backbones.trunk(backbone, weights, image_size, cut)
+    ends = [layer.output for layer in trunk_model.layers[:-1] if layer.name in STAGES[backbone]]
     pool = keras.layers.GlobalAveragePooling2D(dtype="float32")
     return keras.Model(trunk_model.input, [trunk_model.output, *(pool(end) for end in ends)])
 
@@ -111,7 +142,7 @@ def _fill(
     store = open_memmap(store_path, "w+", np.float16, shape)
     channels = sum(output.shape[-1] for output in model.outputs[1:])
     means = open_memmap(means_path, "w+", np.float32, (len(images), channels))
-    started = reported = time.monotonic()
+    started = reported = before = time.monotonic()
     for part, (values, *others) in backbones.by_batch(model, images, batch_size):
         largest = float(np.abs(values).max())
         if not largest <= FLOAT16_MAX:
@@ -122,6 +153,8 @@ def _fill(
         store[part] = values
         means[part] = np.concatenate([np.empty((len(values), 0)), *others], axis=1)
         now = time.monotonic()
+        progress.report(progress.PASSES, len(values), now - before)
+        before = now
         if now - reported > SECONDS_BETWEEN_REPORTS:
             print(
                 f"{backbone} trunk: {part.stop} of {len(images)} images, {part.stop / (now - started):.1f} images/s",

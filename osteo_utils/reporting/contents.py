@@ -189,6 +189,8 @@ def document(
     opening = [{"kind": "text", "text": sentence} for sentence in summary(metrics, claims, dataset)]
     if dataset == "phantom":
         opening.append({"kind": "note", "text": SYNTHETIC})
+    if warning := config.too_few(needed(metrics, "data/groups").value):
+        opening.insert(0, {"kind": "note", "text": warning})
     judged = [{"kind": "claims", "rows": claims}, *exhibits(CLAIMS, paths, films, used)]
     limits = findings.limits(metrics, runs, dataset)
     sections = [

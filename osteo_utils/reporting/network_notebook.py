@@ -19,12 +19,12 @@ from osteo_utils.interpretation import activation_maps, perturbations, sanity
 from osteo_utils.networks import ablation, inputs, scoring, training
 from osteo_utils.networks.inputs import Activations
 from osteo_utils.protocols.splits import Fold
-from osteo_utils.reporting import figures, films
+from osteo_utils.reporting import figures, films, workload
 from osteo_utils.reporting.style import NAMES
 from osteo_utils.sources import weights
 from osteo_utils.sources.weights import Weights
 from osteo_utils.statistics import comparisons, evaluation, resampling, scores
-from osteo_utils.study import results
+from osteo_utils.study import progress, results
 from osteo_utils.study.results import Estimate
 
 DIFFERENCES = ["n_files", "value", "low", "high", "difference", "difference_low", "difference_high"]
@@ -100,7 +100,9 @@ class Network:
         return activation_maps.pick_cases(self.predictions.query(tail))
 
     def show_films(self) -> pd.DataFrame:
-        """Files, groups and files of a group with both labels, by class."""
+        """Files, groups and files of a group with both labels, by class; from here on progress is counted."""
+        work = workload.planned(self.run, self.backbone, self.images, self.folds)
+        progress.plan(progress.path_of(self.run.paths, self.run.notebook), work, results.write_text)
         columns = {"files": ("image_id", "size"), "groups": ("group", "nunique"), "conflicts": ("conflict", "sum")}
         return self.images.groupby("class_name").agg(**columns)
 
@@ -224,7 +226,7 @@ class Network:
     def perturbed_film(self) -> Figure:
         """One film under every perturbation."""
         run, fitted = self.run, self.fits[self.run.p.primary_recipe, "full"]
-        one = self.images.iloc[perturbations.chosen_films(fitted, run.p.seed)[:1]]
+        one = self.images.iloc[perturbations.chosen_films(fitted, run.p.perturbed_films, run.p.seed)[:1]]
         shown = {
             f"{kind}: {s:g} ({each.unit})": perturbations.squares(run, one, kind, s, run.p.view, run.p.image_size)[0]
             for kind, each in perturbations.PERTURBATIONS.items()

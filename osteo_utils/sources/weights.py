@@ -62,9 +62,12 @@ KNOWN = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Weights:
-    """Tensors of one backbone (`layer/variable` → float32 array), their source and their hash."""
+    """Tensors of one backbone (`layer/variable` → float32 array), their source and their hash.
+
+    Two of them are equal where they are the same object, so that a network built from them can be cached.
+    """
 
     backbone: str
     tensors: Tensors
