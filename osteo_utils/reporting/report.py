@@ -31,6 +31,8 @@ SOURCES = tuple(name for name in config.NOTEBOOKS if not name.startswith("08"))
 LARGEST_SVG = 150_000
 LARGEST_PNG = 150_000
 FIGURE_DPI, CSS_DPI, PAGE_INCHES = 160, 96, 8.1
+# Height over width of the largest figure that a page holds with its caption.
+TALLEST = 1.4
 _RUN_KEYS = ("parameters", "parameters_sha256", "code_sha256", "inputs", "versions", "seconds", "finished")
 
 
@@ -160,8 +162,10 @@ def as_pdf(content: dict[str, Any], path: Path) -> None:
         blocks = [block for section in printed["sections"] for block in section["blocks"]]
         for number, block in enumerate(block for block in blocks if block["kind"] == "figure"):
             kind, data = compact(Path(block["path"]).read_bytes())
-            # A narrow figure must not be blown up to the width of the page.
-            block["width"] = min(1.0, shown_width(block["path"]) / (CSS_DPI * PAGE_INCHES))
+            # A narrow figure must not be blown up to the width of the page, nor a tall one run over its foot.
+            with Image.open(block["path"]) as picture:
+                fitting = TALLEST * picture.width / picture.height
+            block["width"] = min(1.0, fitting, shown_width(block["path"]) / (CSS_DPI * PAGE_INCHES))
             block["path"] = f"figure{number}.{kind}"
             (folder / block["path"]).write_bytes(data)
         for row in (row for block in blocks if block["kind"] == "claims" for row in block["rows"]):
