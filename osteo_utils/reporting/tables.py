@@ -161,4 +161,4 @@ def _cell(value: Any) -> str:
         return ""
     if isinstance(value, float):
         return _digits(value)
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+    return f"{value:,}" if pd.api.types.is_integer(value) else str(value)
