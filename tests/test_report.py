@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from osteo_utils.evidence import claims
 from osteo_utils.reporting import figures, films, findings, report
@@ -358,3 +359,11 @@ def test_headline_numbers_carry_the_papers_number_where_it_names_one(paths: Stud
     assert table.paper["resnet50/grouped/accuracy"] == 0.98
     assert np.isnan(table.paper["resnet50/grouped/auroc"])
     assert table.value["vgg16-segmented/grouped/auroc"] == pytest.approx(0.73)
+
+
+@pytest.mark.parametrize(("size", "share"), [((1200, 2800), 0.6), ((648, 300), 0.5), ((4000, 1000), 1.0)])
+def test_in_the_pdf_a_figure_is_neither_enlarged_nor_cut_off_at_the_foot_of_a_page(
+    size: tuple[int, int], share: float, tmp_path: Path
+) -> None:
+    Image.new("L", size).save(tmp_path / "figure.png", dpi=(160, 160))
+    assert report.page_share(str(tmp_path / "figure.png")) == pytest.approx(share, abs=1e-3)
