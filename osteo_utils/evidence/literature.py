@@ -21,7 +21,7 @@ METRICS = ("accuracy", "auroc")
 MODELS = {"vgg16": "VGG16", "resnet50": "ResNet50"}
 READ = ("abstract", "full text")
 INTERVALS = {
-    "given": "printed by the source",
+    "given": "printed by the source, or computed by this study",
     "computed": "Wilson on the images tested, as if independent",
     "narrowest": "Wilson on all images of the set, because the number tested is not known; the true one is no narrower",
     "none": "the source's abstract gives neither an interval nor what one could be computed from",
