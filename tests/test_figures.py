@@ -256,7 +256,7 @@ def test_shuffled_labels_are_a_bar_only_where_labels_were_shuffled() -> None:
     (bar,) = tagged(axes, "shuffled") or [patch for patch in axes.patches if patch.get_gid() == "shuffled"]
     assert (bar.get_x(), bar.get_width()) == (pytest.approx(0.44), pytest.approx(0.12))
     assert [line.get_xdata()[0] for line in tagged(axes, "value")] == [0.70, 0.80]
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["size and shape", "Bone texture by hand"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["size and shape", "bone texture by hand"]
 
 
 def test_the_forest_shows_the_papers_value_only_where_there_is_one() -> None:

@@ -97,7 +97,7 @@ def test_the_sentences_follow_the_numbers(table: pd.DataFrame) -> None:
     told = increments.sentences(table[table.share_of_gap.notna()], 0.98, 846, 744)
     assert told[0] == "Can print 98% (interval reaches 0.975): resubstitution (0.980), augment_first (0.990)."
     assert told[1].endswith("grouped (0.750), by_file (0.850).")
-    assert "1.14 rows for each" in told[2] and "augment_first (1200 of 400)" in told[2]
+    assert "1.14 rows for each" in told[2] and "augment_first (1200 rows of 400 films)" in told[2]
     assert told[3].endswith("augment_first (0.990).")
     assert "by_file 27%" in told[4] and told[4].index("augment_first") < told[4].index("by_file")
     poor = table[~table.reaches & table.share_of_gap.notna()]

@@ -63,7 +63,7 @@ def test_this_study_stands_first_with_its_own_interval_and_knees_before_hips() -
 
 def test_a_name_in_the_figure_tells_site_metric_and_n() -> None:
     drawn = literature.as_forest(literature.comparison_table(OURS, list(OURS)))
-    assert drawn.name[0] == "this study, resnet50, knee: accuracy, n = 684"
+    assert drawn.name[0] == "this study, ResNet50, knee: accuracy, n = 684"
     assert drawn.name.is_unique or drawn.name.nunique() >= len(drawn) - 1
     assert pd.notna(drawn.colour).all()
 

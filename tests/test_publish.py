@@ -37,6 +37,7 @@ class TestPublish:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(text)
         executed(folder / "notebooks" / "02_eda.ipynb", nbformat.v4.new_code_cell("films()"))
+        (folder / "notebooks" / "glossary.md").write_text("# Glossary")
         return folder
 
     def published(self, reports: Path, dataset: str, private: tuple[Path, ...] = ()) -> set[str]:
@@ -45,7 +46,7 @@ class TestPublish:
 
     NUMBERS = frozenset(["claims.json", "metrics/02_eda.json", "tables/metrics.csv", "figures/roc.png"])
     NAMING = frozenset(["tables/films.csv", "predictions/vgg16.csv"])
-    FILMS = frozenset(["notebooks/02_eda.ipynb"])
+    FILMS = frozenset(["notebooks/02_eda.ipynb", "notebooks/glossary.md"])
 
     def test_of_a_real_set_no_film_and_no_executed_notebook(self, reports: Path) -> None:
         assert self.published(reports, "knee744") == self.NUMBERS | self.NAMING

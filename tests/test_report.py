@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from osteo_utils.evidence import claims
 from osteo_utils.reporting import figures, films, findings, report
@@ -167,11 +168,11 @@ def test_every_metric_is_printed_with_its_interval_and_follows_the_saved_number(
     assert changed.count("0.912 (0.901–0.923)") == 2, "once in the summary, once in the table"
 
 
-def test_the_summary_is_three_sentences_with_the_worst_protocol_found_not_assumed(paths: StudyPaths) -> None:
+def test_the_summary_is_four_sentences_with_the_worst_protocol_found_not_assumed(paths: StudyPaths) -> None:
     html = page(paths)
     section = html[html.index('<section id="summary">') : html.index('<section id="claims">')]
     sentences = re.findall(r"<p>(.*?)</p>", section)
-    assert len(sentences) == 3
+    assert len(sentences) == 4
     assert "40 files that show 30 knees, and 2 of these knees carry both labels" in sentences[0]
     assert "0.950 (0.920–0.980) under “augmented before splitting”" in sentences[2]
     change(paths.metrics / "07_leakage_lab.json", "leakage/by_file/accuracy", "value", to=0.96)
@@ -358,3 +359,11 @@ def test_headline_numbers_carry_the_papers_number_where_it_names_one(paths: Stud
     assert table.paper["resnet50/grouped/accuracy"] == 0.98
     assert np.isnan(table.paper["resnet50/grouped/auroc"])
     assert table.value["vgg16-segmented/grouped/auroc"] == pytest.approx(0.73)
+
+
+@pytest.mark.parametrize(("size", "share"), [((1200, 2800), 0.6), ((648, 300), 0.5), ((4000, 1000), 1.0)])
+def test_in_the_pdf_a_figure_is_neither_enlarged_nor_cut_off_at_the_foot_of_a_page(
+    size: tuple[int, int], share: float, tmp_path: Path
+) -> None:
+    Image.new("L", size).save(tmp_path / "figure.png", dpi=(160, 160))
+    assert report.page_share(str(tmp_path / "figure.png")) == pytest.approx(share, abs=1e-3)

@@ -135,4 +135,4 @@ def test_every_knee_has_both_methods_and_its_long_bones(trial):
 def test_table_has_a_row_for_each_bone_with_its_unit(trial):
     table = segmentation.trial_table(segmentation.trial_summary(trial, 100, 0))
     assert table.index[0] == "U-Net, whole bone" and "classical, whole bone" in table.index
-    assert list(table.columns) == ["dice", "iou", "hd95 (mm)"]
+    assert list(table.columns) == ["Dice", "intersection over union", "95 % Hausdorff distance (mm)"]

@@ -33,3 +33,14 @@ def test_columns_that_are_not_printed_are_told(tmp_path: Path) -> None:
     block = tables.saved_table(tmp_path / "wide.csv", "Wide.", ("c", "a"))
     assert block["columns"] == ["c", "a"] and block["rows"] == [["3", "1"]]
     assert block["caption"] == "Wide. All 3 columns are in tables/wide.csv."
+
+
+def test_a_table_of_a_notebook_keeps_its_index_and_reads_as_in_the_report() -> None:
+    frame = pd.DataFrame({"p_holm": [0.25, np.nan], "n_files": pd.array([1200, None], "Int64")}, index=["a", "b"])
+    shown = tables.readable(frame)
+    assert shown.to_dict("index") == {"a": {"p holm": "0.250", "n files": "1,200"}, "b": {"p holm": "", "n files": ""}}
+
+
+def test_no_more_digits_than_the_interval_supports() -> None:
+    assert tables.as_text(results.Estimate(22.0512, 19.5761, 24.6672)) == "22.1 (19.6–24.7)"
+    assert tables.as_text(results.Estimate(0.98312, 0.97991, 0.98604)) == "0.983 (0.980–0.986)"

@@ -138,6 +138,7 @@ def test_every_notebook_ends_with_its_files(project: Project) -> None:
         assert (project.reports / "notebooks" / f"{notebook}.ipynb").is_file()
         metrics = json.loads((project.reports / "metrics" / f"{notebook}.json").read_text())
         assert metrics["_run"]["parameters"]["study"] == STUDY
+    assert (project.reports / "notebooks" / "glossary.md").is_file(), "every executed notebook links to it"
     assert (project.reports / "report.html").stat().st_size > 10_000
     assert (project.reports / "report.pdf").read_bytes()[:5] == b"%PDF-"
     assert {claim["id"] for claim in json.loads((project.reports / "claims.json").read_text())} >= {"C1", "C6"}

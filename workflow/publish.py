@@ -11,8 +11,9 @@ from osteo_utils.reporting.report import compact
 
 # Numbers, and drawings of numbers as PNG alone. Patterns do not reach into folders below, so figures/films stays out.
 NUMBERS = "claims.json metrics/*.json tables/*.csv history/*.csv predictions/*.csv figures/*.png".split()
-# Executed notebooks show films. The report is left where it was made: one command makes it from what is published.
-FILMS = "notebooks/*.ipynb"
+# Executed notebooks show films; the glossary that they link to goes with them. The report is left where it was made:
+# one command makes it from what is published.
+FILMS = "notebooks/*.ipynb notebooks/glossary.md".split()
 # A stranger's file names may hold names or numbers of patients.
 NAMING_COLUMNS = {"image_id", "patient", "nearest"}
 LARGEST_FILE = 3_000_000
@@ -31,7 +32,7 @@ def publish(reports: Path, target: Path, dataset: str, private: list[Path]) -> t
         raise FileNotFoundError(f"{reports}: no claims.json there; run the study first, then publish it")
     # No patient is behind a synthetic film; the films of an external set are somebody's.
     eda = json.loads((reports / "metrics" / "02_eda.json").read_text("utf-8"))
-    patterns = [*NUMBERS, FILMS] if dataset == "phantom" and "external/files" not in eda else NUMBERS
+    patterns = [*NUMBERS, *FILMS] if dataset == "phantom" and "external/files" not in eda else NUMBERS
     sources = sorted(source for pattern in patterns for source in reports.glob(pattern))
     reasons = {source.relative_to(reports): _reason_to_leave_out(source, dataset) for source in sources}
     files = [name for name in reasons if not reasons[name]]

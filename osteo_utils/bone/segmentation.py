@@ -26,6 +26,7 @@ from osteo_utils.study import resources
 from osteo_utils.study.results import Estimate
 
 METHODS = ("unet", "classical")
+MEASURES = {"dice": "Dice", "iou": "intersection over union", "hd95": "95 % Hausdorff distance (mm)"}
 MIN_CERTAINTY = 0.9
 MIN_BONE_SHARE = 0.01
 MIN_SOLIDITY = 0.4
@@ -165,7 +166,9 @@ def trial_table(judged: dict[str, Estimate]) -> pd.DataFrame:
     for name, one in judged.items():
         path, _, measure = name.rpartition("/")
         row = {"": "U-Net, whole bone", "classical": "classical, whole bone"}.get(path, f"U-Net, {path}")
-        rows.setdefault(row, {})[measure + (f" ({one.unit})" if one.unit else "")] = str(one)
+        places = 1 if measure == "hd95" else 3
+        ends = (f"{number:.{places}f}" for number in (one.value, one.low, one.high))
+        rows.setdefault(row, {})[MEASURES[measure]] = "{} [{}, {}]".format(*ends)
     return pd.DataFrame.from_dict(rows, orient="index")
 
 

@@ -54,7 +54,7 @@ def contradictions(claims: Mapping[str, Any] | None = None) -> list[dict[str, st
             found += [(f"C1, {claim['id']}", text) for text in checked.contradictions]
             total, share = sum(report.supports), report.supports[1] / sum(report.supports)
             if total >= paper["images"]:
-                text = f"images not met in training are tested, yet {total} of {paper['images']} are scored"
+                text = f"the images tested are said to be new to the model, yet {total} of {paper['images']} are scored"
                 found.append((f"C2, {claim['id']}", text))
             whole = paper["class_sizes"][1] / sum(paper["class_sizes"])
             if abs(share - whole) > 0.01:

@@ -18,12 +18,13 @@ NEEDED = (
 )  # fmt: skip
 OPTIONAL = ("low", "high", "note")
 METRICS = ("accuracy", "auroc")
+MODELS = {"vgg16": "VGG16", "resnet50": "ResNet50"}
 READ = ("abstract", "full text")
 INTERVALS = {
-    "given": "printed by the source",
+    "given": "printed by the source, or computed by this study",
     "computed": "Wilson on the images tested, as if independent",
-    "narrowest": "Wilson on all images of the set, as the number tested is not known: no test of it can be surer",
-    "none": "no interval: the source's abstract gives neither the interval nor what it could be computed from",
+    "narrowest": "Wilson on all images of the set, because the number tested is not known; the true one is no narrower",
+    "none": "the source's abstract gives neither an interval nor what one could be computed from",
 }
 
 
@@ -80,7 +81,13 @@ def comparison_table(metrics: Mapping[str, Estimate], ours: Sequence[str]) -> pd
     for name in ours:
         one = metrics[name]
         model, protocol, metric = name.split("/")
-        row = {"name": f"this study, {model}", "site": "knee", "classes": 2, "protocol": protocol, "metric": metric}
+        row = {
+            "name": f"this study, {MODELS.get(model, model)}",
+            "site": "knee",
+            "classes": 2,
+            "protocol": protocol,
+            "metric": metric,
+        }
         row |= {"images": one.n_files, "tested": one.n_files, "value": one.value, "low": one.low, "high": one.high}
         row |= {"interval": "given", "read": "computed here", "source": name, "kind": "ours"}
         rows.append(row | {"note": f"{one.n_groups} knees; the interval resamples knees"})

@@ -13,14 +13,14 @@ TERMS = {
     "grouped": "none: groups stay together, groups with both labels are left out",
     "grouped_all": "none: groups stay together, groups with both labels are kept",
     "by_file": "the same knee can be on both sides of the split",
-    "augment_first": "augmented views of one image are dealt to training and test",
+    "augment_first": "augmented views of one image lie in both training and test folds",
     "resubstitution": "scored on the images that it was trained on",
     "train_in_test": "trained on four fifths by file, scored on these and the held-out fifth together",
     "tuned_on_test": "epoch and threshold chosen on the test fold",
     "scaled_first": "mean and spread of each feature taken from test images too",
     "selected_inside": f"none: the {SELECTED} features that go most with the label are chosen on training images",
     "selected_first": f"the {SELECTED} features that go most with the label are chosen on test images too",
-    "shuffled": "labels handed round between knees, so that there is nothing to learn",
+    "shuffled": "labels shuffled between knees, so that there is nothing to learn",
 }
 PROTOCOLS = tuple(
     "grouped grouped_all scaled_first selected_inside selected_first tuned_on_test by_file by_file+tuned_on_test "

@@ -137,7 +137,7 @@ def sentences(table: pd.DataFrame, paper: float, scored: int, images: int) -> li
     lines.append(
         f"The paper's Fig. 5 scores {scored} rows and its data set has {images} images, {scored / images:.2f} rows for "
         f"each. Every protocol that scores a film once at most is ruled out by counting alone, whatever its accuracy. "
-        f"More rows than films have: {_listed(more, 'scored')}."
+        f"These score more rows than they have films: {_listed(more, 'scored')}."
     )
     both = more[more.reaches]
     lines.append(f"Both at once, the accuracy and more rows than films: {_listed(both, 'value')}.")
@@ -149,8 +149,8 @@ def sentences(table: pd.DataFrame, paper: float, scored: int, images: int) -> li
             for row in wrong[::-1].itertuples()
         ]
         lines.append(
-            f"From grouped ({honest:.3f}) to the paper are {100 * (paper - honest):.1f} points. Share of them that each "
-            f"mistake covers on the films that both score: {'; '.join(parts)}."
+            f"The paper's number lies {100 * (paper - honest):.1f} points above grouped ({honest:.3f}). Share of this gap that "
+            f"each mistake covers, on the films that it scores together with grouped: {'; '.join(parts)}."
         )
     else:
         lines.append(f"grouped reaches {honest:.3f}, so there is no gap to the paper that a mistake would explain.")
@@ -158,6 +158,6 @@ def sentences(table: pd.DataFrame, paper: float, scored: int, images: int) -> li
 
 
 def _listed(rows: pd.DataFrame, column: str) -> str:
-    value, scored = "{0.protocol} ({0.value:.3f})", "{0.protocol} ({0.scored} of {0.n_files})"
+    value, scored = "{0.protocol} ({0.value:.3f})", "{0.protocol} ({0.scored} rows of {0.n_files} films)"
     form = value if column == "value" else scored
     return ", ".join(form.format(row) for row in rows.itertuples()) or "none"

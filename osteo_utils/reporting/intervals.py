@@ -102,7 +102,7 @@ def beside_shuffled(frame: pd.DataFrame, where: str) -> Figure:
     axes.axvline(0.5, color=style.PALETTE["neutral"], linewidth=0.9, linestyle=(0, (1, 1.5)))
     _dots(axes, frame, [style.PALETTE["by_file" if one else "grouped"] for one in known], [True] * len(frame))
     axes.set_yticks(np.arange(len(frame)), [style.label_of(name) for name in frame["features"]])
-    axes.set_xlim(min(0.35, float(frame["low"].min())), 1.0)
+    axes.set_xlim(min(0.35, float(frame["low"].min()) - 0.02), 1.0)
     axes.set_xlabel("AUROC, out of fold")
     style.legend_above(axes)
     return figure

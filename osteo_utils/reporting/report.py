@@ -31,6 +31,8 @@ SOURCES = tuple(name for name in config.NOTEBOOKS if not name.startswith("08"))
 LARGEST_SVG = 150_000
 LARGEST_PNG = 150_000
 FIGURE_DPI, CSS_DPI, PAGE_INCHES = 160, 96, 8.1
+# Height over width of the largest figure that a page holds with its caption.
+TALLEST = 1.4
 _RUN_KEYS = ("parameters", "parameters_sha256", "code_sha256", "inputs", "versions", "seconds", "finished")
 
 
@@ -129,6 +131,13 @@ def shown_width(path: str) -> int:
         return round(picture.width * CSS_DPI / picture.info.get("dpi", (FIGURE_DPI,))[0])
 
 
+def page_share(path: str) -> float:
+    """Share of a page's width at which a figure is set: not enlarged, and with its caption no taller than the page."""
+    with Image.open(path) as picture:
+        fitting = TALLEST * picture.width / picture.height
+    return min(1.0, fitting, shown_width(path) / (CSS_DPI * PAGE_INCHES))
+
+
 def compact(data: bytes) -> tuple[str, bytes]:
     """A PNG as it is, or as a JPEG where it is large because of films: its kind and its bytes."""
     if len(data) <= LARGEST_PNG:
@@ -160,8 +169,7 @@ def as_pdf(content: dict[str, Any], path: Path) -> None:
         blocks = [block for section in printed["sections"] for block in section["blocks"]]
         for number, block in enumerate(block for block in blocks if block["kind"] == "figure"):
             kind, data = compact(Path(block["path"]).read_bytes())
-            # A narrow figure must not be blown up to the width of the page.
-            block["width"] = min(1.0, shown_width(block["path"]) / (CSS_DPI * PAGE_INCHES))
+            block["width"] = page_share(block["path"])
             block["path"] = f"figure{number}.{kind}"
             (folder / block["path"]).write_bytes(data)
         for row in (row for block in blocks if block["kind"] == "claims" for row in block["rows"]):

@@ -54,7 +54,7 @@ NAMES: dict[str, str] = {
     "thumbnail": "film at 32 pixels",
     "histogram": "grey-level histogram",
     "background": "bone painted over",
-    "texture": "Bone texture by hand",
+    "texture": "bone texture by hand",
 }
 CHANCE = {"color": "#A0A0A0", "linewidth": 0.9, "linestyle": (0, (1, 1.5))}
 STYLE: dict[str, object] = {

@@ -33,7 +33,10 @@ def as_text(estimate: Estimate) -> str:
     """A metric as text: value with its 95 % interval; a count as a whole number."""
     if estimate.low is None:
         return f"{estimate.value:,.0f}" if float(estimate.value).is_integer() else f"{estimate.value:.3f}"
-    return _between(*(f"{number:.3f}" for number in (estimate.value, estimate.low, estimate.high)))
+    ends = (estimate.value, estimate.low, estimate.high)
+    # Tens of millimetres are not known to the micrometre.
+    places = 3 if max(map(abs, ends)) < 10 else 1
+    return _between(*(f"{number:.{places}f}" for number in ends))
 
 
 def _between(value: str, low: str, high: str) -> str:
@@ -95,7 +98,7 @@ def table(caption: str, heads: list[str], rows: list[list[str]]) -> Block:
     kept = [place for place in range(len(heads)) if any(row[place] != "" for row in rows)]
     return {
         "kind": "table",
-        "caption": caption,
+        "caption": caption[:1].upper() + caption[1:],
         "columns": [heads[place] for place in kept],
         "rows": [[row[place] for place in kept] for row in rows],
         "folded": False,
@@ -120,6 +123,12 @@ def saved_table(path: Path, caption: str, names: Sequence[str] = ()) -> Block:
     columns = _with_intervals(shown)
     rows = [list(row) for row in zip(*columns.values(), strict=True)]
     return table(caption, [str(name).replace("_", " ") for name in columns], rows)
+
+
+def readable(frame: pd.DataFrame) -> pd.DataFrame:
+    """A table as a notebook shows it: the cells and columns of `saved_table`, with its own index."""
+    columns = _with_intervals(frame)
+    return pd.DataFrame(columns, index=frame.index).rename(columns=lambda name: name.replace("_", " "))
 
 
 def _with_intervals(frame: pd.DataFrame) -> dict[str, list[str]]:
@@ -148,8 +157,8 @@ def _digits(value: float) -> str:
 
 
 def _cell(value: Any) -> str:
-    if value is None or (isinstance(value, float) and pd.isna(value)):
+    if pd.isna(value):
         return ""
     if isinstance(value, float):
         return _digits(value)
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+    return f"{value:,}" if pd.api.types.is_integer(value) else str(value)

@@ -75,8 +75,9 @@ class Exhibit:
     columns: tuple[str, ...] = ()
 
 
-# The columns of the leakage lab's tables that the report prints.
+# The columns that the report prints of the leakage lab's tables, and of the published results.
 _OF_A_PROTOCOL = tuple("protocol value low high n_files n_groups above_grouped above_low above_high mistake".split())
+_OF_A_RESULT = tuple("name site labels tested protocol metric value low high interval read".split())
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,11 @@ class Section:
     figures: tuple[Exhibit, ...] = ()
     films: tuple[Exhibit, ...] = ()
     tables: tuple[Exhibit, ...] = ()
+
+
+def _named(**captions: str) -> tuple[Exhibit, ...]:
+    """Figures or tables by their names, printed where they exist."""
+    return tuple(Exhibit(name, caption, optional=True) for name, caption in captions.items())
 
 
 def _model(key: str, name: str, opening: str, *beside: Exhibit) -> Section:
@@ -133,6 +139,7 @@ def _model(key: str, name: str, opening: str, *beside: Exhibit) -> Section:
                     "flipped_low flipped_high".split()
                 ),
             ),
+            Exhibit(f"{key}_calibration", f"{name}: calibration, and predictive values for one person in ten.", True),
             Exhibit(f"{key}_*", f"{name}: {{name}}.", optional=True),
         ),
     )
@@ -154,12 +161,18 @@ SECTIONS: tuple[Section, ...] = (
         films=(
             Exhibit("*sample*", "Films of both classes, as in the paper's Fig. 2."),
             Exhibit("*copies*", "Films found to show the same knee, two of each group.", optional=True),
-            Exhibit("data_views*", "One film in the views that a network can see.", optional=True),
+            Exhibit("data_views*", "Films in the views that a network can see.", optional=True),
         ),
         tables=(
             Exhibit("*flow*", "From files to scored images."),
             Exhibit("audit_counts", "Files, knees, copies and conflicts by class."),
             Exhibit("groups_inspected", "Groups of three or more files, weakest link first.", optional=True),
+            *_named(
+                data_files_by_class="Files of each class: used (ok), quarantined and excluded.",
+                data_refused="Files that were refused, with the reason.",
+                data_sizes="Width and height in pixels, height divided by width (shape), and size in kilobytes.",
+                data_verification="Files compared with the published ones.",
+            ),
             Exhibit("data_*", "{name}.", optional=True),
         ),
     ),
@@ -169,13 +182,28 @@ SECTIONS: tuple[Section, ...] = (
         "A U-Net trained on synthetic knees, or classical image analysis, separates bone from the rest of the film. The "
         "segmented variant of each model sees bone alone; the background variant sees all but the bone.",
         figures=(
-            Exhibit(
-                "mask_trial", "Both methods of finding bone, on synthetic knees of an unseen scanner.", optional=True
-            ),
+            *_named(mask_trial="Both methods of finding bone, on synthetic knees of an unseen scanner."),
             Exhibit("*mask*", "How much of a film is bone.", optional=True),
         ),
-        films=(Exhibit("*mask*", "Bone masks as contours on films."), Exhibit("*segment*", "Bone masks.", True)),
-        tables=(Exhibit("*segment*", "Bone masks in numbers.", True), Exhibit("*mask*", "Bone masks.", True)),
+        films=(
+            *_named(
+                mask_steps="From film to mask by edges.",
+                mask_unet="What the U-Net sees: the probability of each bone.",
+                masks_apart="The films on which the two methods agree least.",
+                masks_doubtful="Flagged masks, then the least certain ones.",
+                variants="Films whole, as bone alone, and as all but the bone.",
+            ),
+            Exhibit("*mask*", "A sample of plausible masks."),
+        ),
+        tables=(
+            *_named(
+                masks="The mask of each film: share of the film, pieces, certainty; place and width of the knee as shares.",
+                mask_trial="Both methods on each synthetic knee of the unseen scanner.",
+                mask_agreement="How far the two methods agree on each film (Dice).",
+                mask_truth="Agreement of each mask with the truth of this synthetic study.",
+            ),
+            Exhibit("*mask*", "Bone masks.", True),
+        ),
     ),
     Section(
         "shortcuts",
@@ -203,9 +231,34 @@ SECTIONS: tuple[Section, ...] = (
         "Averaging and stacking of the two, on whole and on segmented films.",
         figures=(
             Exhibit("ensemble*roc*", "The two models and their combination."),
+            *_named(
+                ensemble_forest="Accuracy, ours and the paper's.",
+                ensemble_precision_recall="Precision and recall of the two models and their combination.",
+                ensemble_calibration="How far the probabilities can be trusted.",
+                ensemble_decision="Net benefit of acting on a model.",
+                ensemble_abstention="Accuracy on the films that are decided; the rest is left to a human.",
+            ),
             Exhibit("ensemble*", "The combination: {name}.", optional=True),
         ),
-        tables=(Exhibit("ensemble*", "The combination in numbers.", optional=True),),
+        films=_named(ensemble_reading="One film, read by the networks that have not seen its knee."),
+        tables=(
+            *_named(
+                ensemble_overview="The average and the stacked combiner under every split.",
+                ensemble_combinations="All combinations under the honest split, and their difference from the single best.",
+                ensemble_diversity="On how many films each model is right.",
+                ensemble_resnet50_against_vgg16="ResNet50 minus VGG16 under every split.",
+                ensemble_paired_tests="ResNet50 minus VGG16 by tests with different assumptions.",
+                ensemble_two_by_two="Combining and segmenting, alone and together.",
+                ensemble_two_by_two_effects="The effect of combining and of segmenting, each averaged over the other.",
+                ensemble_calibration="Calibration of the probabilities.",
+                ensemble_predictive_values="Predictive values where one person in 20, 10, 5 or 2 has osteoporosis.",
+                ensemble_agreement="Films on which the two models agree, and the others.",
+                ensemble_abstention="Accuracy on the films of which a model is most certain.",
+                ensemble_subgroups="The average of the two models by kind of film.",
+                ensemble_inventory="Number of predictions by protocol, recipe and variant.",
+            ),
+            Exhibit("ensemble*", "The combination in numbers.", optional=True),
+        ),
     ),
     Section(
         "external",
@@ -218,13 +271,20 @@ SECTIONS: tuple[Section, ...] = (
         "One small network under each protocol. The network is the same in every row; only the split and the mistake "
         "differ.",
         figures=(
-            Exhibit("leakage*accuracy*", "The same network under each protocol, beside the paper's accuracy."),
+            Exhibit(
+                "leakage*accuracy*",
+                "The same network under each protocol, beside the paper's accuracy. Open dots contain a mistake.",
+            ),
             Exhibit("leakage_shuffled", "The same with shuffled labels. Anything above one half is leakage.", True),
             Exhibit("leakage*", "Leakage: {name}.", optional=True),
         ),
         tables=(
             Exhibit("leakage", "Leakage in numbers.", optional=True, columns=_OF_A_PROTOCOL),
             Exhibit("leakage_shuffled", "The same with shuffled labels.", True, _OF_A_PROTOCOL),
+            *_named(
+                leakage_recipe="Accuracy on inner folds by penalty and epoch, from which the recipe was chosen.",
+                leakage_truth="Accuracy against the label of the folder and against the true label.",
+            ),
             Exhibit("leakage*", "Leakage: {name}.", optional=True),
         ),
     ),
@@ -234,13 +294,6 @@ SECTIONS: tuple[Section, ...] = (
         "Results on these sets and on neighbouring tasks, each with its source and the part of it that was read. If a "
         "source prints no interval, it is computed where the number of images allows. Sites, labels and splits differ.",
         figures=(Exhibit("literature", "Published results, the paper among them, and this study.", optional=True),),
-        tables=(
-            Exhibit(
-                "literature",
-                "The same in numbers.",
-                True,
-                tuple("name site labels tested protocol metric value low high interval read".split()),
-            ),
-        ),
+        tables=(Exhibit("literature", "The same in numbers.", True, _OF_A_RESULT),),
     ),
 )

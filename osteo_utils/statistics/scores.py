@@ -74,7 +74,7 @@ def overview(
             row = rows.setdefault(path, {"files": estimate.n_files, "groups": estimate.n_groups})
             row[metric] = str(estimate)
     table = pd.DataFrame.from_dict(rows, orient="index").reindex(columns=["files", "groups", *metrics])
-    return table.fillna("not defined").rename_axis("what").reset_index()
+    return table.astype(object).fillna("not defined").rename_axis("what").reset_index()
 
 
 def mean_estimate(values: pd.Series, groups: pd.Series, n_resamples: int, seed: int, note: str = "") -> Estimate:

@@ -73,7 +73,7 @@ class Estimate:
 
     def __str__(self) -> str:
         if self.low is None:
-            return f"{self.value:g}"
+            return f"{self.value:.3g}" if abs(self.value) < 1 else f"{self.value:g}"
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
