@@ -59,6 +59,8 @@ def test_thousands_parted_by_one_blank_are_told_from_a_name_that_ends_in_a_numbe
     assert parted.rows[0] == ("class 1", 0.97, 0.99, 0.98, 1372) and parted.total == 1467
     plain = parse_report(f"{heads}class 1 0.97 0.99 0.98 372\n2 0.90 0.80 0.85 95\naccuracy 0.98 467\n")
     assert [row[0] for row in plain.rows] == ["class 1", "2"]
+    wide = parse_report(f"{heads}class 1  94 92 93    167\nclass 4  92 93 92    128\n")
+    assert wide.rows[1] == ("class 4", 0.92, 0.93, 0.92, 128)
 
 
 def test_classes_may_be_called_by_numbers_even_one_cell_a_line():
@@ -73,6 +75,14 @@ def test_an_accuracy_in_the_other_unit_is_read_by_itself():
     report = parse_report(text)
     assert report.accuracy == pytest.approx(0.898) and report.rows[0][1] == pytest.approx(0.89)
     assert parse_report(f"Test accuracy: 89.8 %\n{report_printing.in_018(MATRIX)}").accuracy == pytest.approx(0.898)
+
+
+def test_an_accuracy_that_a_data_frame_repeats_may_have_other_zeros_in_each_column():
+    text = "   precision recall f1-score support\na 0.250000 0.50 0.333333 2.0\nb 0.5 0.25 0.333333 4.0\n"
+    report = parse_report(f"{text}accuracy 0.240000 0.24 0.240000 0.24\n")
+    assert report.accuracy == 0.24 and report.total is None
+    with pytest.raises(ValueError, match="found the accuracies"):
+        parse_report(f"{text}accuracy 0.240000 0.25 0.240000 0.24\n")
 
 
 def test_one_misprint_above_one_does_not_turn_the_unit_of_the_others():

@@ -212,10 +212,14 @@ def _row_of_line(line: str, columns: Sequence[str]) -> Row | None:
     start = len(words)
     while start > 0 and is_number(words[start - 1]):
         start -= 1
-    return _row(words[:start], words[start:], columns, line.strip()[:120])
+    # Thousands are parted by one blank, columns by more where they can be.
+    parted = bool(re.search(r"\d \d+\s*$", line))
+    return _row(words[:start], words[start:], columns, line.strip()[:120], parted)
 
 
-def _row(words: Sequence[str], numbers: Sequence[str], columns: Sequence[str], line: str) -> Row | None:
+def _row(
+    words: Sequence[str], numbers: Sequence[str], columns: Sequence[str], line: str, parted: bool = True
+) -> Row | None:
     """A row of name and numbers; None where they do not fill the columns in exactly one way."""
     kind = kind_of(" ".join(words))
     if kind == "total" and len(numbers) == 1:
@@ -225,7 +229,7 @@ def _row(words: Sequence[str], numbers: Sequence[str], columns: Sequence[str], l
     ways = [(words, list(numbers))]
     if numbers and numbers[0].isdigit() and kind == "class":
         ways.append(([*words, numbers[0]], list(numbers[1:])))
-    if columns[-1] == "support" and re.fullmatch(r"[1-9]\d{0,2} \d{3}", " ".join(numbers[-2:])):
+    if parted and columns[-1] == "support" and re.fullmatch(r"[1-9]\d{0,2} \d{3}", " ".join(numbers[-2:])):
         ways += [(name, [*cells[:-2], cells[-2] + cells[-1]]) for name, cells in ways if len(cells) > 2]
     ways = [(name, cells) for name, cells in ways if name and len(cells) in lengths]
     alike = [way for way in ways if len({len(cell.partition(".")[2]) for cell in way[1][:-1]}) < 2]
