@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from samples import arm
 from scipy import stats
 from sklearn.datasets import make_moons
 from sklearn.metrics import roc_auc_score
@@ -211,3 +212,35 @@ def test_a_class_in_one_group_alone_and_another_metric_are_refused():
         clustered_delong(np.array([1, 0, 0]), [0.1, 0.2, 0.3], [0.3, 0.2, 0.1], np.arange(3))
     with pytest.raises(ValueError, match="expected one of"):
         comparisons.by_group(table([0, 1], [0.1, 0.2]), table([0, 1], [0.1, 0.2]), "brier")
+
+
+def test_a_fold_of_one_class_leaves_the_other_tests_and_is_named():
+    rng = np.random.default_rng(0)
+    y = np.r_[np.zeros(20, int), np.ones(20, int)]
+    pair = [
+        arm(y, rng.uniform(0, 1, 40)).assign(fold=np.r_[np.zeros(10, int), np.arange(30) % 2 + 1]) for _ in range(2)
+    ]
+    with pytest.raises(metrics.Undefined, match=r"fold 0 of seed 0 .* holds the labels \[0\] in column y_true"):
+        comparisons.over_folds(*pair)
+    found = comparisons.side_by_side(*pair, n_resamples=50)
+    assert sorted(found) == sorted(
+        f"{metric}{name}" for metric in ("auroc", "accuracy") for name in ("", "/by_group", "/detectable")
+    )
+    assert "corrected_t not estimable: fold 0 of seed 0" in found["auroc"].note
+
+
+def test_one_vote_per_group_gives_delong_and_mcnemar_or_says_why_not():
+    rng = np.random.default_rng(0)
+    y = np.arange(40) % 2
+    pair = [arm(y, rng.uniform(0, 1, 40)) for _ in range(2)]
+    told = comparisons.by_vote(*pair, "A", "B")
+    gap, error, p_value = metrics.delong(y, pair[0].y_prob, pair[1].y_prob)
+    assert f"{gap:+.3f} (standard error {error:.3f}), p = {p_value:.3g}" in told[0]
+    assert told[1].startswith("McNemar: only A right") and "of 40 groups" in told[1]
+    mixed = [part.assign(group=np.arange(40) // 2) for part in pair]
+    assert ["of 20 groups 20 carry both labels" in line for line in comparisons.by_vote(*mixed, "A", "B")] == [True]
+    table = comparisons.compared(dict(zip("ab", mixed, strict=True)), "a", n_resamples=50)
+    assert table.p_mcnemar.isna().all() and table.p.notna().any()
+    # One group of a class can vote, but DeLong needs two.
+    few = [part.assign(group=np.r_[0, 1, np.full(38, 2)]) for part in pair]
+    assert ["not estimable" in line for line in comparisons.by_vote(*few, "A", "B")] == [True, False]

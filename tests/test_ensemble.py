@@ -218,3 +218,11 @@ def test_the_comparison_table_holds_the_metric_the_difference_and_the_corrected_
     assert found.loc["both", "p_holm"] == pytest.approx(2 * found.loc["both", "p"])
     with pytest.raises(ValueError, match="no arm 'c'"):
         comparisons.compared(frames, "c")
+
+
+def test_what_is_chosen_on_folds_of_one_class_is_refused_with_the_fold():
+    two = [frame([0, 1, 0, 1, 1, 1], [0.2, 0.7, 0.4, 0.6, 0.8, 0.9], folds=[0, 0, 0, 0, 1, 1]) for _ in range(2)]
+    for combine in (ensemble.stacked, ensemble.weighted):
+        with pytest.raises(ValueError, match="outside of fold 0 column y_true holds the label 1 alone"):
+            combine(two)
+    assert len(ensemble.rank_average(two)) == len(ensemble.average(two)) == 6

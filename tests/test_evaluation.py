@@ -80,12 +80,12 @@ def test_a_mixture_of_arms_and_a_double_image_are_refused():
 
 
 def test_a_group_has_one_vote_and_groups_with_both_labels_have_none():
-    frame = arm([0, 0, 1, 0, 1], [0.2, 0.6, 0.9, 0.1, 0.3], ["a", "a", "b", "c", "c"])
+    frame = arm([0, 0, 1, 0, 1, 1], [0.2, 0.6, 0.9, 0.1, 0.3, 0.4], ["a", "a", "b", "c", "c", "d"])
     votes = evaluation.group_vote(frame)
-    assert votes.set_index("group")["y_prob"].to_dict() == {"a": pytest.approx(0.4), "b": 0.9}
+    assert votes.set_index("group")["y_prob"].to_dict() == {"a": pytest.approx(0.4), "b": 0.9, "d": 0.4}
     assert votes.attrs["conflict_groups"] == 1
     accuracy = evaluation.summarise(votes, ["accuracy"], n_resamples=50)["accuracy"]
-    assert (accuracy.value, accuracy.n_files, accuracy.n_groups) == (1.0, 3, 2)
+    assert (accuracy.value, accuracy.n_files, accuracy.n_groups) == (pytest.approx(2 / 3), 4, 3)
     assert accuracy.note == "1 groups with both labels left out"
 
 
@@ -250,3 +250,32 @@ def test_bca_takes_the_resamples_bias_off_the_calibration_error():
     shifted = evaluation.summarise(arm(y, p), ["ece"], 500, method="bca")["ece"]
     assert shifted.low < drawn.low and shifted.high < drawn.high
     assert shifted.low < drawn.value < shifted.high
+
+
+@pytest.mark.parametrize("column", ["group", "image_id", "y_true", "y_prob", "seed"])
+def test_a_missing_value_is_refused_with_its_column_and_row(column):
+    rng = np.random.default_rng(0)
+    frame = arm(*noisy(20, rng)).astype({"group": object, "seed": object, "y_true": object})
+    frame.loc[7, column] = None
+    with pytest.raises(ValueError, match=f"column '{column}' is empty in 1 of 20 rows, the first of them row 7"):
+        evaluation.summarise(frame, ["accuracy"], 50)
+
+
+def test_an_interval_of_one_group_is_refused_and_one_of_no_width_is_explained():
+    y, p = np.array([0, 0, 1, 1]), np.array([0.1, 0.2, 0.8, 0.9])
+    for groups in ([0, 0, 0, 0], [0, 0, 1, 1]):
+        with pytest.raises(metrics.Undefined, match="interval of accuracy is not estimable: column 'group'"):
+            evaluation.summarise(arm(y, p).assign(group=groups), ["accuracy"], 50)
+        with pytest.raises(metrics.Undefined, match="not estimable"):
+            evaluation.difference(arm(y, p).assign(group=groups), arm(y, p).assign(group=groups), "accuracy", 50)
+    found = evaluation.summarise(arm(y, p), ["accuracy"], 50)["accuracy"]
+    assert (found.value, found.low, found.high) == (1, 1, 1)
+    assert "the same in every resample, so the interval has no width" in found.note
+
+
+def test_groups_that_cannot_vote_say_why():
+    y, p = np.array([0, 1, 0, 1, 0, 0]), np.full(6, 0.4)
+    with pytest.raises(metrics.Undefined, match=r"of 2 groups 2 carry both labels .*the first is 0.*hold the labels"):
+        evaluation.group_vote(arm(y, p).assign(group=[0, 0, 1, 1, 0, 1]))
+    with pytest.raises(metrics.Undefined, match=r"those that can vote hold the labels \[0\]"):
+        evaluation.group_vote(arm(y, p).assign(group=[0, 0, 1, 1, 2, 3]))

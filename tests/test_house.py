@@ -21,6 +21,7 @@ TESTED_IN = {
     "shapes": "drawing",  # curves and shells show in drawn bones alone
     "kaggle_command": "download", "weight_files": "weights",  # one stand-in for the network serves both
     "predict": "own_films",  # its page needs the same fitted study
+    "report_table": "report_forms",  # what a report says is met by reading it
     "style": "figures", "intervals": "figures",  # drawn through `figures`, each on the same tables
     "text": "report", "contents": "report",  # printed by the report
 }  # fmt: skip

@@ -1,9 +1,12 @@
 """What a printed report implies, checked by brute force and by hand."""
 
 import copy
+import re
 
 import numpy as np
 import pytest
+from report_printing import labels, printed
+from sklearn.metrics import classification_report
 
 from osteo_utils.evidence import claims, printed_report
 from osteo_utils.statistics.metrics import wilson
@@ -64,6 +67,85 @@ def test_the_interval_of_a_printed_accuracy_spans_all_counts_that_print_so():
     assert (low, high) == pytest.approx((wilson(726, 744)[0], wilson(732, 744)[1]))
     # 72 of 74 are 0.973 and 73 of 74 are 0.986.
     assert printed_report.interval_of_printed(0.98, 74, 2) is None
+
+
+def test_supports_that_add_up_to_another_total_are_a_contradiction():
+    text = printed(np.array([[9, 1], [2, 8]]))
+    first = text.index("        20")
+    checked = printed_report.arithmetic(printed_report.parse_report(f"{text[:first]}        30{text[first + 10 :]}"))
+    assert checked.contradictions == ["the supports add up to 20, the report prints 30"]
+
+
+def test_a_report_that_is_cut_off_instead_of_rounded_is_not_accused_and_said_to_be():
+    matrix = np.array([[101, 9], [12, 83]])
+    text = re.sub(r"(\d\.\d\d)\d+", r"\1", printed(matrix, 12))
+    checked = printed_report.arithmetic(printed_report.parse_report(text))
+    assert checked.contradictions == []
+    assert any("cut off after the last decimal" in remark for remark in checked.remarks)
+    assert any(np.array_equal(matrix, one) for one in checked.matrices)
+
+
+def test_numbers_of_different_decimals_are_read_to_their_own():
+    """F1 with one decimal beside others of three: 0.9 is no 0.900 here."""
+    matrix = np.array([[101, 9], [12, 83]])
+    lines = ["class,precision,recall,f1,support", "a,0.894,0.918,0.9,110", "b,0.902,0.874,0.9,95"]
+    checked = printed_report.arithmetic(printed_report.parse_report("\n".join(lines)))
+    assert checked.contradictions == []
+    assert any("to its own decimals" in remark for remark in checked.remarks)
+    assert any(np.array_equal(matrix, one) for one in checked.matrices)
+
+
+def test_a_report_of_some_of_the_classes_is_not_accused():
+    """With `labels`, scikit-learn prints a row 'micro avg': films are then called by names that the report lacks."""
+    matrix = np.array([[40, 6, 4], [5, 38, 7], [10, 2, 38]])
+    text = classification_report(*labels(matrix), labels=[0, 1], target_names=["a", "b"])
+    assert "micro avg" in text
+    checked = printed_report.arithmetic(printed_report.parse_report(text))
+    assert checked.contradictions == []
+    assert any("lists only some of the classes" in remark for remark in checked.remarks)
+    wrong = re.sub(r"(micro avg +)0", r"\g<1>1", text)
+    assert wrong != text
+    assert printed_report.arithmetic(printed_report.parse_report(wrong)).contradictions
+
+
+@pytest.mark.parametrize("sizes", [(30_000, 30_000), (400_000, 1_200_000)])
+def test_large_supports_are_counted_without_listing_them(sizes):
+    """Recall of both 0.90 leaves 1 % of each class; the rest is checked at the corners."""
+    wrong = [n // 10 for n in sizes]
+    matrix = np.array([[sizes[0] - wrong[0], wrong[0]], [wrong[1], sizes[1] - wrong[1]]])
+    checked = printed_report.arithmetic(printed_report.parse_report(large(matrix)))
+    found = checked.possible
+    assert checked.contradictions == [] and not checked.matrices
+    assert (found.low <= matrix).all() and (matrix <= found.high).all()
+    if sizes == (30_000, 30_000):
+        assert found.count == 301**2 and found.right == (53_700, 54_300)
+        assert found.low.tolist() == [[26_850, 2_850], [2_850, 26_850]]
+
+
+def test_more_than_can_be_searched_is_said_and_not_accused():
+    checked = printed_report.arithmetic(printed_report.parse_report(large(np.array([[10**11, 10], [10, 10**11]]))))
+    assert checked.possible is None and checked.contradictions == []
+    assert any("not decided" in remark for remark in checked.remarks)
+    three = large(np.array([[30_000, 3_000, 1], [3_000, 30_000, 2], [1, 2, 30_000]]))
+    checked = printed_report.arithmetic(printed_report.parse_report(three), None, (60_000, 60_000, 60_000))
+    assert checked.possible is None and checked.contradictions == []
+
+
+def large(matrix: np.ndarray) -> str:
+    """The report of a matrix that is too large to print film by film."""
+    lines = ["class precision recall f1-score support"]
+    for i, n in enumerate(matrix.sum(axis=1)):
+        hit, called = matrix[i, i], matrix[:, i].sum()
+        lines.append(f"c{i} {hit / called:.2f} {hit / n:.2f} {2 * hit / (n + called):.2f} {n}")
+    return "\n".join([*lines, f"accuracy {matrix.trace() / matrix.sum():.2f} {matrix.sum()}"])
+
+
+def test_class_sizes_are_one_for_each_class():
+    report = printed_report.parse_report(printed(np.array([[9, 1, 0], [2, 8, 0], [0, 0, 5]])))
+    with pytest.raises(ValueError, match="2 class sizes are given; expected one for each of 3"):
+        printed_report.arithmetic(report, None, (30, 30))
+    remarks = printed_report.arithmetic(report, 100, (10, 40, 50)).remarks
+    assert "10 normal images are scored and the public set has 10: none is left to train on" in remarks
 
 
 def test_the_paper_contradicts_itself_where_it_is_known_to():

@@ -148,3 +148,8 @@ def test_the_spread_of_a_difference_stands_beside_it() -> None:
     assert apart.startswith(f"standard deviation over 3 seeds {np.std([0.1, -0.1, 0.2], ddof=1):.3g} [")
     alone = evaluation.difference(predictions([0.8]), predictions([0.7]), "auroc", 100).estimate.note
     assert "one seed, spread over seeds not measured" in alone
+
+
+def test_a_row_without_a_group_is_named() -> None:
+    with pytest.raises(ValueError, match="column 'group' is empty in row 2"):
+        resampling.draw_groups(np.array(["a", "b", None], object), np.array([0, 1, 1]), 5, 0)

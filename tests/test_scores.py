@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from samples import arm
 
 from osteo_utils.statistics import scores
 
@@ -71,3 +72,21 @@ def test_copies_do_not_narrow_the_interval_of_a_mean() -> None:
     twice = scores.mean_estimate(pd.concat([values, values]), pd.Series([*range(50), *range(50)]), 2000, 1)
     assert (twice.low, twice.high) == pytest.approx((once.low, once.high))
     assert (twice.n_files, twice.n_groups) == (100, 50)
+
+
+def test_a_mean_of_one_group_has_no_interval_and_a_missing_group_is_named() -> None:
+    found = scores.mean_estimate(pd.Series([1.0, 2.0]), pd.Series(["a", "a"]), 50, 0)
+    assert (found.value, found.low, found.high) == (1.5, None, None)
+    assert "interval not estimable: all images are of one group" in found.note
+    with pytest.raises(ValueError, match="column 'group' is empty in row 1"):
+        scores.mean_estimate(pd.Series([1.0, 2.0]), pd.Series(["a", None]), 50, 0)
+
+
+def test_where_every_patient_has_films_of_both_labels_the_vote_is_missing_and_said_to_be() -> None:
+    rng = np.random.default_rng(0)
+    y = np.tile([0, 1], 20)
+    part = arm(y, rng.uniform(0.2, 0.8, 40)).assign(group=np.repeat(np.arange(20), 2))
+    found = scores.named_estimates(part, "vgg16", part.recipe.iloc[0], 50, 0)
+    path = next(name for name in found if name.endswith("/accuracy"))
+    assert not any("group_vote" in name for name in found)
+    assert "one vote per group is not estimable" in found[path].note and found[path].low < found[path].high

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.model_selection import StratifiedGroupKFold
 
 from osteo_utils.protocols import splits
 from osteo_utils.protocols.splits import Fold
@@ -182,3 +183,57 @@ def test_the_inner_split_holds_out_whole_training_groups_of_both_classes() -> No
     assert len(held) == pytest.approx(len(one.train) / 4, abs=1)
     everything, nothing = one.inner_split(0.0, seed=3)
     assert list(everything) == list(one.train) and not len(nothing)
+
+
+def with_patients_of_both_labels(rng: np.random.Generator, n_groups: int) -> pd.DataFrame:
+    """Patients with one to six films, half of them with films of either label at random."""
+    rows = []
+    for group in range(n_groups):
+        kind = rng.choice([0, 1, 2], p=[0.3, 0.2, 0.5])
+        films = [kind if kind < 2 else int(rng.random() < 0.5) for _ in range(rng.integers(1, 7))]
+        rows += [(f"{group:02d}_{film}.png", label, group, 0) for film, label in enumerate(films)]
+    return pd.DataFrame(rows, columns=["image_id", "label", "group", "conflict"])
+
+
+def test_every_fold_holds_both_classes_or_it_is_said_what_to_do() -> None:
+    rng, mended, refused = np.random.default_rng(1), 0, 0
+    for _ in range(150):
+        table = with_patients_of_both_labels(rng, int(rng.integers(4, 10)))
+        kept = table.groupby("label").group.nunique().reindex([0, 1], fill_value=0)
+        if kept.min() < 3:
+            continue
+        plain = StratifiedGroupKFold(3, shuffle=True, random_state=0).split(table, table.label, table.group)
+        sound = all(table.label.iloc[scored].nunique() == 2 for _, scored in plain)
+        try:
+            folds = splits.make_folds(table, "grouped", 3, 0).merge(table, on="image_id")
+        except ValueError as error:
+            assert "leave a fold of one class" in str(error) and "fewer than 3 folds" in str(error)
+            assert not sound
+            refused += 1
+            continue
+        assert folds.groupby("fold").label.nunique().eq(2).all() and folds.fold.nunique() == 3
+        mended += not sound
+    assert mended > 0
+
+
+def test_a_split_that_was_sound_stays_as_it_was() -> None:
+    table = even()
+    folds = splits.make_folds(table, "grouped", 5, 3).fold.to_numpy()
+    for number, (_, scored) in enumerate(
+        StratifiedGroupKFold(5, shuffle=True, random_state=3).split(table, table.label, table.group)
+    ):
+        assert (folds[scored] == number).all()
+
+
+def test_one_patient_with_most_of_a_class_cannot_be_dealt_to_two_folds_of_both() -> None:
+    """Patient 0 has every normal film but one; that one's patient has films of both."""
+    rows = [
+        ("0_0.png", 0, 0, 0),
+        ("1_0.png", 0, 0, 0),
+        ("2_0.png", 0, 1, 0),
+        ("3_0.png", 1, 1, 0),
+        ("4_0.png", 1, 1, 0),
+    ]
+    table = pd.DataFrame([*rows, ("5_0.png", 1, 0, 0)], columns=["image_id", "label", "group", "conflict"])
+    folds = splits.make_folds(table, "grouped", 2, 0).merge(table, on="image_id")
+    assert folds.groupby("fold").label.nunique().eq(2).all()

@@ -1,11 +1,11 @@
 """The paper's claims as data, and a verdict on each by rule.
 
-`python -m osteo_utils.evidence.claims report.txt` checks any printed classification report of two classes.
+`python -m osteo_utils.evidence.claims report.txt` checks any printed classification report.
 """
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,16 @@ from typing import Any
 import numpy as np
 import yaml
 
-from osteo_utils.evidence.printed_report import arithmetic, interval_of_printed, parse_report, plural
+from osteo_utils.evidence.printed_report import (
+    Possible,
+    PrintedReport,
+    arithmetic,
+    decoded,
+    interval_of_printed,
+    parse_report,
+    plural,
+    span_of,
+)
 from osteo_utils.statistics.metrics import wilson
 from osteo_utils.study.results import Estimate
 
@@ -217,22 +226,22 @@ def _number(value: float, unit: str) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Check a printed classification report; prints the result and returns 0, or 2 for an unreadable one."""
     parser = argparse.ArgumentParser(prog="python -m osteo_utils.evidence.claims", description=main.__doc__)
-    parser.add_argument("report", help="text file with the report as scikit-learn prints it, or - for standard input")
+    parser.add_argument(
+        "report",
+        help="file with the report as scikit-learn prints it, as a table (CSV, Markdown, LaTeX) or as an output_dict "
+        "(Python, JSON), or - for standard input",
+    )
     parser.add_argument("--images", type=int, help="size of the data set that the report is a hold-out of")
-    parser.add_argument("--class-sizes", type=int, nargs=2, metavar=("NEGATIVE", "POSITIVE"))
+    parser.add_argument("--class-sizes", type=int, nargs="+", metavar="N", help="those of its classes, in order")
     options = parser.parse_args(arguments)
     try:
-        text = sys.stdin.read() if options.report == "-" else Path(options.report).read_text("utf-8")
-        report = parse_report(text)
+        source = sys.stdin.buffer.read() if options.report == "-" else Path(options.report).read_bytes()
+        report = parse_report(decoded(source))
+        checked = arithmetic(report, options.images, options.class_sizes)
     except (OSError, ValueError) as error:
         print(f"{options.report}: {error}", file=sys.stderr)
         return 2
-    checked = arithmetic(report, options.images, options.class_sizes)
-    print(f"{len(checked.matrices)} confusion matrices print like this (rows truth, columns prediction):")
-    for matrix in checked.matrices:
-        right, total = int(np.trace(matrix)), int(matrix.sum())
-        low, high = wilson(right, total)
-        print(f"  {matrix.tolist()}  accuracy {right}/{total} = {right / total:.4f}, 95 % {low:.4f} to {high:.4f}")
+    print(*_found(report, checked.possible), sep="\n")
     for title, lines in (("Remarks", checked.remarks), ("Contradictions", checked.contradictions)):
         print(f"{title}:" + ("" if lines else " none"))
         for line in lines:
@@ -240,6 +249,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.images is None:
         print("Not checked: whether it fits the data set's size; give --images N.")
     return 0
+
+
+def _found(report: PrintedReport, found: Possible | None) -> Iterator[str]:
+    """Lines that list the matrices which print as the report, or say how many they are and their range."""
+    total = sum(report.supports)
+    if found is None:
+        yield "The confusion matrices that print like this are too many to search."
+        return
+    one = found.count == 1
+    least = "" if found.exact else "At least "
+    told = f"{found.count:,} confusion {'matrix prints' if one else 'matrices print'} like this"
+    yield f"{least}{told} (rows truth, columns prediction){':' if found.count else '.'}"
+    if not found.count:
+        return
+    for matrix in found.matrices:
+        right = int(np.trace(matrix))
+        low, high = wilson(right, total)
+        yield f"  {matrix.tolist()}  accuracy {right}/{total} = {right / total:.4f}, 95 % {low:.4f} to {high:.4f}"
+    if not found.matrices:
+        few, many = found.right
+        low, high = wilson(few, total)[0], wilson(many, total)[1]
+        yield f"  accuracy {few / total:.4f} to {many / total:.4f} ({span_of(few, many)} of {total:,}), 95 % {low:.4f} to {high:.4f}"
+        for row, lows, highs in zip(report.rows, found.low, found.high, strict=True):
+            cells = (span_of(int(few), int(many)) for few, many in zip(lows, highs, strict=True))
+            yield f"  {row[0]}: {' | '.join(cells)}"
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ def rank_average(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
             ranks.append((below + not_above) / 2 / len(known))
         return np.mean(ranks, axis=0)
 
-    return _named(frame, _fold_by_fold(frame, percentiles), "rank_average")
+    return _named(frame, _fold_by_fold(frame, percentiles, by_label=False), "rank_average")
 
 
 def weighted(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -243,7 +243,11 @@ def _aligned(frames: Sequence[pd.DataFrame]) -> tuple[pd.DataFrame, np.ndarray]:
     return first[COLUMNS], np.stack([frame["y_prob"].to_numpy(float) for frame in ordered], axis=1)
 
 
-def _fold_by_fold(frame: pd.DataFrame, predict: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
+def _fold_by_fold(
+    frame: pd.DataFrame, predict: Callable[[np.ndarray, np.ndarray], np.ndarray], by_label: bool = True
+) -> np.ndarray:
+    """What `predict` makes of the positions of all other folds for those of each; `by_label`: it needs both labels."""
+    labels = frame["y_true"].to_numpy()
     result = np.full(len(frame), np.nan)
     folds = frame["fold"].to_numpy()
     for arm, part in frame.groupby(ARM).indices.items():
@@ -255,6 +259,12 @@ def _fold_by_fold(frame: pd.DataFrame, predict: Callable[[np.ndarray, np.ndarray
             )
         for fold in found:
             test, train = part[folds[part] == fold], part[folds[part] != fold]
+            if by_label and len(set(labels[train])) < 2:
+                raise ValueError(
+                    f"{dict(zip(ARM, arm, strict=True))}: outside of fold {fold} column y_true holds the label "
+                    f"{labels[train[0]]} alone ({len(train)} rows, the first is {frame.image_id.iloc[train[0]]}), so nothing "
+                    "can be chosen for that fold; make folds of both classes, with fewer folds or more films"
+                )
             result[test] = predict(train, test)
     return result
 

@@ -1,133 +1,122 @@
 """What a printed classification report implies: its possible confusion matrices, and its contradictions."""
 
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from osteo_utils.evidence import more_classes, possible_matrices
+from osteo_utils.evidence.possible_matrices import Limits, Possible, TooManyError, matrix
+from osteo_utils.evidence.report_forms import decoded, parse_report
+from osteo_utils.evidence.report_table import PrintedReport
 from osteo_utils.statistics.metrics import wilson
 
+__all__ = [
+    "Arithmetic", "Possible", "PrintedReport", "arithmetic", "decoded", "interval_of_printed", "largest_hold_out", "matrices_printing_as",
+    "parse_report", "plural", "possible", "span_of",
+]  # fmt: skip
 
-@dataclass(frozen=True)
-class PrintedReport:
-    """A classification report of two classes, as printed.
 
-    `rows` holds (name, precision, recall, f1, support) of the negative, then the positive class; `averages`
-    holds (precision, recall, f1) under "macro avg" and "weighted avg"; `digits` are the decimals printed.
-    """
-
-    rows: tuple[tuple[str, float, float, float, int], tuple[str, float, float, float, int]]
-    accuracy: float | None
-    averages: dict[str, tuple[float, float, float]]
-    total: int | None
-    digits: int
-
-    @property
-    def supports(self) -> tuple[int, int]:
-        """Number of images of each class."""
-        return self.rows[0][4], self.rows[1][4]
+_MOST_TRIED, _PORTION = 50_000_000, 1_000_000
 
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """What follows from a printed report alone: possible matrices, contradictions, remarks."""
+    """What follows from a printed report alone: possible matrices, contradictions, remarks.
 
-    matrices: list[np.ndarray]
+    `possible` is None where they are too many to search, `matrices` is empty where they are too many to list.
+    """
+
+    possible: Possible | None
     contradictions: list[str]
     remarks: list[str]
 
-
-def parse_report(text: str) -> PrintedReport:
-    """Read a report as scikit-learn prints it. Raises ValueError unless it holds two classes."""
-    rows, averages, accuracy, totals, decimals = [], {}, None, set(), set()
-    for line in text.splitlines():
-        # scikit-learn prints supports such as 1.0 when every other number of the report is 0.
-        match = re.match(r"\s*(\S.*?)\s+((?:\d*\.\d+\s+)+)(\d+)(?:\.0+)?\s*$", line)
-        if not match:
-            continue
-        name, numbers, support = match[1], match[2].split(), int(match[3])
-        decimals |= {len(number.split(".")[1]) for number in numbers}
-        values = tuple(map(float, numbers))
-        if name == "accuracy" and len(values) == 1:
-            accuracy = values[0]
-            totals.add(support)
-        elif name in ("macro avg", "weighted avg") and len(values) == 3:
-            averages[name] = values
-            totals.add(support)
-        elif len(values) == 3:
-            rows.append((name, *values, support))
-    if len(rows) != 2 or len(decimals) != 1 or len(totals) > 1:
-        raise ValueError(
-            f"the report holds the classes {[row[0] for row in rows]}, totals {sorted(totals)} and numbers of "
-            f"{sorted(decimals)} decimals; expected two classes, one total and one number of decimals, in lines "
-            "such as 'normal  0.97  0.99  0.98  372'"
-        )
-    return PrintedReport((rows[0], rows[1]), accuracy, averages, next(iter(totals), None), decimals.pop())
+    @property
+    def matrices(self) -> tuple[np.ndarray, ...]:
+        """The matrices that print like this, where they are few."""
+        return self.possible.matrices if self.possible else ()
 
 
-def matrices_printing_as(report: PrintedReport, supports: tuple[int, int] | None = None) -> list[np.ndarray]:
-    """List every confusion matrix (int, 2 by 2, rows truth) that prints as this report.
+def possible(report: PrintedReport, supports: Sequence[int] | None = None) -> Possible:
+    """Count the confusion matrices with these supports (by default the printed ones) that print as the report.
 
-    All (n0 + 1)(n1 + 1) matrices with these supports (by default the printed ones) are tried. A value that
-    lies exactly between two printed ones counts for both, so nothing possible is left out.
+    Where none does to the nearest, each number is read to its own decimals, then as cut off after its last decimal.
+    Raises TooManyError where the search would be too long, ValueError where there is no image.
     """
-    sizes = np.array(supports or report.supports)
-    if min(sizes) < 1:
-        raise ValueError(f"supports are {sizes.tolist()}; expected at least one image of each class")
-    wrong = np.meshgrid(np.arange(sizes[0] + 1), np.arange(sizes[1] + 1), indexing="ij")
-    fits = _prints(report, sizes, wrong)
-    return [np.array([[sizes[0] - e0, e0], [e1, sizes[1] - e1]]) for e0, e1 in np.argwhere(fits)]
+    sizes = _sizes(report, supports)
+    for words, within in possible_matrices.readings(report):
+        plain = len(sizes) == 2 and min(sizes) > 0 and not any(np.isnan(low) for low, _ in within.values())
+        found = possible_matrices.of_two(within, sizes) if plain else more_classes.of_more(within, sizes)
+        if found.count:
+            return replace(found, reading=words)
+    return Possible(0)
 
 
-def _prints(report: PrintedReport, sizes: Sequence[np.ndarray], wrong: Sequence[np.ndarray]) -> np.ndarray:
-    """Whether matrices print as the report; sizes and wrong are (negative, positive), shapes that broadcast."""
-    half = 0.5 * 10.0**-report.digits + 1e-12
-    scores = []
-    for own in (0, 1):
-        missed, false = wrong[own], wrong[1 - own]
-        hit = sizes[own] - missed
-        called = hit + false
-        precision = np.divide(hit, called, out=np.zeros(called.shape), where=called > 0)
-        scores.append((precision, hit / sizes[own], 2 * hit / (2 * hit + missed + false)))
-    fits = np.ones(np.broadcast(*wrong).shape, dtype=bool)
-    for row, score in zip(report.rows, scores, strict=True):
-        for printed, value in zip(row[1:4], score, strict=True):
-            fits &= np.abs(value - printed) <= half
-    total = sizes[0] + sizes[1]
-    shares = {"macro avg": (0.5, 0.5), "weighted avg": (sizes[0] / total, sizes[1] / total)}
-    for name, printed_values in report.averages.items():
-        for printed, first, second in zip(printed_values, *scores, strict=True):
-            fits &= np.abs(shares[name][0] * first + shares[name][1] * second - printed) <= half
-    if report.accuracy is not None:
-        fits &= np.abs(1 - (wrong[0] + wrong[1]) / total - report.accuracy) <= half
-    return fits
+def fits_as_part(report: PrintedReport) -> bool:
+    """Whether the report can list only some of the classes: films may then be called by names that it does not list.
+
+    Raises TooManyError where the search would be too long.
+    """
+    return any(
+        len(more_classes.totals(within, _sizes(report), listed=False)[0])
+        for _, within in possible_matrices.readings(report)
+    )
+
+
+def matrices_printing_as(report: PrintedReport, supports: Sequence[int] | None = None) -> list[np.ndarray]:
+    """List every confusion matrix (int, 2 by 2, rows truth) that prints as this report of two classes.
+
+    Its numbers are taken as rounded to the nearest. Each class needs an image.
+    """
+    sizes = _sizes(report, supports)
+    if len(sizes) != 2 or min(sizes) < 1:
+        raise ValueError(f"supports are {sizes}; expected two classes with at least one image of each")
+    spans = zip(
+        *(part.tolist() for part in possible_matrices.spans(possible_matrices.limits(report), sizes)), strict=True
+    )
+    return [matrix(sizes, e0, e1) for e0, first, last in spans for e1 in range(first, last + 1)]
+
+
+def _sizes(report: PrintedReport, supports: Sequence[int] | None = None) -> list[int]:
+    sizes = [int(n) for n in (report.supports if supports is None else supports)]
+    if len(sizes) != len(report.rows) or min(sizes) < 0 or sum(sizes) < 1:
+        raise ValueError(f"supports are {sizes}; expected one for each of {len(report.rows)} classes, not all 0")
+    return sizes
 
 
 def largest_hold_out(report: PrintedReport, class_sizes: Sequence[int]) -> np.ndarray | None:
-    """The largest matrix that prints the report's shares and leaves one image of each class to train on.
+    """The largest matrix of two classes that prints the report's shares and leaves one image of each to train on.
 
     The printed supports are ignored: any hold-out of a set with these `class_sizes` is possible. None where no hold-out
-    prints so.
+    prints so. Raises TooManyError where the search would be too long.
     """
-    most = [size - 1 for size in class_sizes]
-    half = 0.5 * 10.0**-report.digits
+    readings = (_largest(within, class_sizes) for _, within in possible_matrices.readings(report))
+    return next((found for found in readings if found is not None), None)
+
+
+def _largest(within: Limits, class_sizes: Sequence[int]) -> np.ndarray | None:
+    most, tried = [size - 1 for size in class_sizes], 0
+    recalls = [within.get((i, 1), (0.0, 1.0)) for i in (0, 1)]
     for total in range(sum(most), 1, -1):
-        negative = np.arange(max(1, total - most[1]), min(most[0], total - 1) + 1)
-        if not len(negative):
-            continue
-        sizes, choices = [negative, total - negative], []
-        for size, row in zip(sizes, report.rows, strict=True):
-            # Only so many errors agree with the printed recall.
-            fewest = np.maximum(0, np.floor(size * (1 - row[2] - half))).astype(int)
-            width = int(np.ceil(2 * half * size.max())) + 3
-            choices.append(np.minimum(fewest[:, None] + np.arange(width), size[:, None]))
-        wrong = np.broadcast_arrays(choices[0][:, :, None], choices[1][:, None, :])
-        fits = np.argwhere(_prints(report, [size[:, None, None] for size in sizes], wrong))
-        if len(fits):
-            at = tuple(fits[0])
-            n0, n1, e0, e1 = sizes[0][at[0]], sizes[1][at[0]], wrong[0][at], wrong[1][at]
-            return np.array([[n0 - e0, e0], [e1, n1 - e1]])
+        start, stop = max(1, total - most[1]), min(most[0], total - 1) + 1
+        # Only so many errors agree with the printed recall.
+        widths = [
+            int(np.ceil((high - low) * min(size, total))) + 3 for size, (low, high) in zip(most, recalls, strict=True)
+        ]
+        for first in range(start, stop, step := max(1, _PORTION // (widths[0] * widths[1]))):
+            negative = np.arange(first, min(first + step, stop))
+            tried += len(negative) * widths[0] * widths[1]
+            if tried > _MOST_TRIED:
+                raise TooManyError(f"more than {_MOST_TRIED:,} matrices would have to be tried")
+            sizes, choices = [negative, total - negative], []
+            for size, width, (_, high) in zip(sizes, widths, recalls, strict=True):
+                fewest = np.maximum(0, np.floor(size * (1 - high))).astype(int)
+                choices.append(np.minimum(fewest[:, None] + np.arange(width), size[:, None]))
+            wrong = np.broadcast_arrays(choices[0][:, :, None], choices[1][:, None, :])
+            fits = np.argwhere(possible_matrices.prints(within, [size[:, None, None] for size in sizes], wrong))
+            if len(fits):
+                at = tuple(fits[0])
+                return matrix([int(size[at[0]]) for size in sizes], wrong[0][at], wrong[1][at])
     return None
 
 
@@ -148,46 +137,86 @@ def arithmetic(
     """What a printed report implies and contradicts.
 
     `images` and `class_sizes` are the size of the data set that the report claims to be a hold-out of and those of its
-    two classes; where they are None, nothing is checked against them.
+    classes; where they are None, nothing is checked against them. Raises ValueError where there is no image, or where
+    `class_sizes` are not one for each class.
     """
-    matrices = matrices_printing_as(report)
+    if class_sizes is not None and len(class_sizes) != len(report.rows):
+        raise ValueError(
+            f"{len(class_sizes)} class sizes are given; expected one for each of {len(report.rows)} classes"
+        )
     total = sum(report.supports)
-    against, remarks = [], []
-    if report.total is not None and report.total != total:
-        against.append(f"the supports add up to {total}, the report prints {report.total}")
+    against, remarks = [], list(report.remarks)
+    for printed in (report.total, *report.totals):
+        if printed is not None and printed != total:
+            against.append(f"the supports add up to {total}, the report prints {printed}")
     if images is not None and total >= images:
         against.append(
             f"the report scores {total} images and the data set has {images}, so it cannot be a hold-out of it"
             + (f" ({total} > {images})" if total > images else " (none is left to train on)")
         )
-    print_so = ("confusion matrix prints", "confusion matrices print")
-    if matrices:
-        errors = ", ".join(f"{matrix[0, 1]}/{matrix[1, 0]}" for matrix in matrices)
-        names = "/".join(row[0] for row in report.rows)
-        remarks.append(f"{plural(len(matrices), *print_so)} like this (errors {names}: {errors})")
-    else:
-        against.append(f"no confusion matrix with supports {report.supports} prints like this")
-    if class_sizes is not None and tuple(class_sizes) != report.supports:
-        count = len(matrices_printing_as(report, (class_sizes[0], class_sizes[1])))
-        found = plural(count, *print_so) if count else "none prints"
-        remarks.append(f"with {class_sizes[0]} + {class_sizes[1]} images {found} like this")
-    if class_sizes is not None:
-        largest = largest_hold_out(report, class_sizes)
-        if largest is None:
-            against.append(f"no hold-out of {class_sizes[0]} + {class_sizes[1]} images prints like this")
+    found = None
+    try:
+        found = possible(report)
+        none = f"no confusion matrix with supports {report.supports} prints like this"
+        if found.count:
+            remarks += _told(report, found)
+        elif "micro avg" in report.averages and report.accuracy is None and fits_as_part(report):
+            remarks.append(f"{none}, but some do if the report lists only some of the classes, or films of several")
         else:
-            n0, n1 = largest.sum(axis=1)
-            remarks.append(
-                f"the largest hold-out of {class_sizes[0]} + {class_sizes[1]} images that prints these shares has "
-                f"{n0 + n1} ({n0} + {n1})"
-            )
-    for row, size in zip(report.rows, class_sizes or (), strict=False):
+            against.append(none)
+    except TooManyError as error:
+        remarks.append(f"not decided whether a confusion matrix prints like this: {error}")
+    if class_sizes is not None:
+        for text, contradicts in _against_sizes(report, class_sizes):
+            (against if contradicts else remarks).append(text)
+    return Arithmetic(found, against, remarks)
+
+
+def _told(report: PrintedReport, found: Possible) -> list[str]:
+    """How many matrices print like the report, and how its numbers had to be read."""
+    told = plural(found.count, "confusion matrix prints", "confusion matrices print") + " like this"
+    if not found.exact:
+        told = f"at least {told}"
+    if found.matrices and len(report.rows) == 2:
+        errors = ", ".join(f"{one[0, 1]}/{one[1, 0]}" for one in found.matrices)
+        told += f" (errors {'/'.join(row[0] for row in report.rows)}: {errors})"
+    else:
+        told += f" (right answers: {span_of(*found.right)} of {sum(report.supports):,})"
+    return [told, *([f"so only if {found.reading}"] if found.reading else [])]
+
+
+def _against_sizes(report: PrintedReport, class_sizes: Sequence[int]) -> Iterator[tuple[str, bool]]:
+    """What a data set with classes of these sizes says of the report, and whether it contradicts it."""
+    whole = " + ".join(map(str, class_sizes))
+    if tuple(class_sizes) != report.supports:
+        try:
+            count = possible(report, class_sizes).count
+            found = plural(count, "confusion matrix prints", "confusion matrices print") if count else "none prints"
+            yield f"with {whole} images {found} like this", False
+        except TooManyError as error:
+            yield f"with {whole} images it is not decided how many print like this: {error}", False
+    if len(report.rows) == 2 and min(report.supports) > 0:
+        try:
+            largest = largest_hold_out(report, class_sizes)
+            if largest is None:
+                yield f"no hold-out of {whole} images prints like this", True
+            else:
+                n0, n1 = largest.sum(axis=1)
+                told = f"the largest hold-out of {whole} images that prints these shares has {n0 + n1} ({n0} + {n1})"
+                yield told, False
+        except TooManyError as error:
+            yield f"the largest hold-out of {whole} images that prints these shares is not known: {error}", False
+    for row, size in zip(report.rows, class_sizes, strict=True):
         if row[4] >= size:
             left = "none is left to train on" if row[4] == size else f"{row[4] - size} more than there are"
-            remarks.append(f"{row[4]} {row[0]} images are scored and the public set has {size}: {left}")
-    return Arithmetic(matrices, against, remarks)
+            yield f"{row[4]} {row[0]} images are scored and the public set has {size}: {left}", False
+
+
+def span_of(low: int, high: int) -> str:
+    """A range of counts, such as "12" or "12 to 1,400"."""
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def plural(count: int, one: str, many: str) -> str:
     """Count with the right form of its noun, such as "1 group" and "2 groups"."""
-    return f"{count} {one if count == 1 else many}"
+    return f"{count:,} {one if count == 1 else many}"

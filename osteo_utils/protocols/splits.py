@@ -13,6 +13,7 @@ from osteo_utils.study import results
 
 PROTOCOLS = ("grouped", "grouped_all", "by_file", "augment_first", "resubstitution", "tuned_on_test")
 LEFT_OUT = -1
+_MORE_ORDERS = 100
 
 
 def make_folds(images: pd.DataFrame, protocol: str, n_folds: int, seed: int, views: int = 1) -> pd.DataFrame:
@@ -21,8 +22,8 @@ def make_folds(images: pd.DataFrame, protocol: str, n_folds: int, seed: int, vie
     `images` has one row per image: image_id, label (0 or 1), group, conflict (0 or 1). `grouped` and `tuned_on_test`
     keep groups together and leave out groups with both labels; `grouped_all` keeps those too; `by_file` ignores
     groups; `augment_first` splits `views` views of each image as if each were an image; `resubstitution` has one fold
-    0 for training and scoring. The result depends on the seed, not on the order of rows. Raises ValueError for an
-    impossible request, and for external images, which must never get a fold.
+    0 for training and scoring. Every other fold holds films of both classes. The result depends on the seed, not on the
+    order of rows. Raises ValueError for an impossible request, and for external images, which must never get a fold.
     """
     if protocol not in PROTOCOLS:
         raise ValueError(f"unknown protocol {protocol!r}; expected one of {', '.join(PROTOCOLS)}")
@@ -43,10 +44,28 @@ def make_folds(images: pd.DataFrame, protocol: str, n_folds: int, seed: int, vie
     else:
         kept = samples if protocol == "grouped_all" else samples[samples.conflict == 0]
         _check_possible(kept.label, kept.group, n_folds, protocol)
-        splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
-        folds = _numbers(splitter.split(kept, kept.label, kept.group), len(kept))
-        samples.loc[kept.index, "fold"] = folds
+        samples.loc[kept.index, "fold"] = _whole_groups(kept, n_folds, seed, protocol)
     return samples.assign(protocol=protocol, seed=seed)[["protocol", "seed", "image_id", "view", "fold"]]
+
+
+def _whole_groups(kept: pd.DataFrame, n_folds: int, seed: int, protocol: str) -> np.ndarray:
+    """Folds of whole groups, stratified. Where groups carry both labels, the split may leave a fold of one class.
+
+    Then other orders of the groups are tried, the same ones for the same seed.
+    """
+    orders = [seed, *np.random.default_rng(seed).integers(2**31, size=_MORE_ORDERS).tolist()]
+    for order in orders:
+        splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=order)
+        folds = _numbers(splitter.split(kept, kept.label, kept.group), len(kept))
+        counts = pd.crosstab(folds, kept.label.to_numpy()).reindex(range(n_folds), fill_value=0)
+        if counts.shape[1] == 2 and counts.to_numpy().min() > 0:
+            return folds
+    lone = counts.index[counts.min(axis=1) == 0][0]
+    raise ValueError(
+        f"{protocol}, seed {seed}: {len(orders)} ways to deal {kept.group.nunique()} groups to {n_folds} folds all leave a "
+        f"fold of one class (at last fold {lone}, {int(counts.loc[lone].sum())} films), as groups carry both labels or differ "
+        f"in size; choose fewer than {n_folds} folds (n_folds), or add patients"
+    )
 
 
 def check_no_leak(folds: pd.Series, groups: pd.Series) -> None:

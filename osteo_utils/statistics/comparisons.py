@@ -1,14 +1,22 @@
 """Tests that compare two models on the same films and respect groups; and what such a test could have found."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from osteo_utils.statistics.evaluation import Comparison, align, difference, mcnemar_by_group, summarise, two_sided
-from osteo_utils.statistics.metrics import TAILS, holm, measure, normal_test, placements
+from osteo_utils.statistics.evaluation import (
+    Comparison,
+    align,
+    difference,
+    group_vote,
+    mcnemar_by_group,
+    summarise,
+    two_sided,
+)
+from osteo_utils.statistics.metrics import TAILS, Undefined, delong, holm, measure, normal_test, placements
 from osteo_utils.statistics.resampling import resample
 from osteo_utils.study.results import Estimate
 
@@ -18,14 +26,14 @@ def clustered_delong(y_true: np.ndarray, placed: np.ndarray, groups: np.ndarray)
 
     `placed` (n,) is the difference of `placements` of both models. Obuchowski, Biometrics 53 (1997), section 2: DeLong's
     components are summed within groups, and the groups are independent. A group may hold any number of images and both
-    labels. With one image a group it is DeLong's test. Raises ValueError with fewer than two groups of a class.
+    labels. With one image a group it is DeLong's test. Raises Undefined with fewer than two groups of a class.
     """
     column, names = pd.factorize(groups)
     members = y_true == 1, y_true == 0
     counts = [np.bincount(column, member, len(names)) for member in members]
     with_class = [int((count > 0).sum()) for count in counts]
     if min(with_class) < 2:
-        raise ValueError(
+        raise Undefined(
             f"clustered DeLong needs two groups of each class; found {with_class[0]} with osteoporosis and "
             f"{with_class[1]} normal"
         )
@@ -56,6 +64,8 @@ def _paired(pred_a: pd.DataFrame, pred_b: pd.DataFrame, metric: str) -> tuple[pd
     if metric == "auroc":
         return frame, clustered_delong(y, scored, groups)
     column, names = pd.factorize(groups)
+    if len(names) < 2:
+        raise Undefined(f"all {len(y)} images are of one group (column 'group'); expected two or more")
     value = scored.mean()
     off = np.bincount(column, scored - value, len(names))
     return frame, normal_test(value, len(names) / (len(names) - 1) * (off @ off) / len(y) ** 2)
@@ -124,13 +134,20 @@ def corrected_t(differences: np.ndarray, test_share: float) -> tuple[float, floa
 def over_folds(pred_a: pd.DataFrame, pred_b: pd.DataFrame, metric: str = "auroc") -> Comparison:
     """Compare two arms, a minus b, by the corrected resampled t test over the folds of all seeds.
 
-    The difference is the mean over folds, which is not that of all predictions together. Raises ValueError
-    where a fold lacks a class, and as `align` does.
+    The difference is the mean over folds, which is not that of all predictions together. Raises Undefined
+    where a fold lacks a class or is the only one, ValueError as `align` does.
     """
     pair = align({"a": pred_a, "b": pred_b})
     frame = pair["a"]
     gaps, shares = [], []
-    for (seed, _), part in frame.groupby(["seed", "fold"]).indices.items():
+    for (seed, fold), part in frame.groupby(["seed", "fold"]).indices.items():
+        labels = frame["y_true"].to_numpy()[part]
+        if len(set(labels)) < 2 or len(part) == (frame["seed"] == seed).sum():
+            raise Undefined(
+                f"fold {fold} of seed {seed} (the row of {frame['image_id'].iloc[part[0]]} and {len(part) - 1} more) holds "
+                f"the labels {sorted(set(labels.tolist()))} in column y_true and {len(part)} of the seed's films; expected "
+                "both labels in each of two folds or more, so choose fewer folds"
+            )
         first, second = (
             measure(arm["y_true"].to_numpy()[part], arm["y_prob"].to_numpy()[part], [metric])[metric][0]
             for arm in pair.values()
@@ -152,15 +169,41 @@ def side_by_side(
     """Compare two arms, a minus b, by tests with different assumptions.
 
     By name: `<metric>` (bootstrap over groups), `<metric>/by_group` (the normal test of `by_group`),
-    `<metric>/corrected_t` (`over_folds`) and `<metric>/detectable` (`minimal_detectable`).
+    `<metric>/corrected_t` (`over_folds`) and `<metric>/detectable` (`minimal_detectable`). One that is not estimable on
+    these films is missing, and the note of `<metric>` says why.
     """
     found = {}
+    others = {
+        "by_group": lambda metric: by_group(pred_a, pred_b, metric).estimate,
+        "corrected_t": lambda metric: over_folds(pred_a, pred_b, metric).estimate,
+        "detectable": lambda metric: minimal_detectable(pred_a, pred_b, metric),
+    }
     for metric in metrics:
         found[metric] = difference(pred_a, pred_b, metric, n_resamples, seed).estimate
-        found[f"{metric}/by_group"] = by_group(pred_a, pred_b, metric).estimate
-        found[f"{metric}/corrected_t"] = over_folds(pred_a, pred_b, metric).estimate
-        found[f"{metric}/detectable"] = minimal_detectable(pred_a, pred_b, metric)
+        for name, test in others.items():
+            try:
+                found[f"{metric}/{name}"] = test(metric)
+            except Undefined as error:
+                found[metric] = replace(found[metric], note=f"{found[metric].note}; {name} not estimable: {error}")
     return found
+
+
+def by_vote(pred_a: pd.DataFrame, pred_b: pd.DataFrame, name_a: str, name_b: str) -> list[str]:
+    """Sentences on two tests of one vote per group: DeLong on the first seed, and McNemar; or why there is none."""
+    told = []
+    try:
+        votes = [group_vote(frame) for frame in (pred_a, pred_b)]
+        first, second = (frame[frame["seed"] == frame["seed"].min()].sort_values("group") for frame in votes)
+        exact = mcnemar_by_group(pred_a, pred_b)
+        told.append(
+            f"McNemar: only {name_a} right {exact.only_a_right}, only {name_b} right {exact.only_b_right} "
+            f"of {exact.n_groups} groups, p = {exact.p_value:.3g}"
+        )
+        gap, error, p_value = delong(first["y_true"], first["y_prob"], second["y_prob"])
+        one_vote = f"AUROC differs by {gap:+.3f} (standard error {error:.3f}), p = {p_value:.3g}"
+    except Undefined as error:
+        one_vote = f"not estimable: {error}"
+    return [f"DeLong, one vote per group: {one_vote}", *told]
 
 
 def contrast(
@@ -224,7 +267,7 @@ def compared(
     """Tabulate a metric of each arm and its paired difference from the arm `reference`.
 
     Columns name, value, low, high, n_files, n_groups, difference, difference_low, difference_high, p (paired
-    bootstrap over groups), p_holm (over the rows), p_mcnemar (exact, one vote per group).
+    bootstrap over groups), p_holm (over the rows), p_mcnemar (exact, one vote per group; empty where groups cannot vote).
     """
     if reference not in frames:
         raise ValueError(f"there is no arm {reference!r}; expected one of {list(frames)}")
@@ -241,6 +284,9 @@ def compared(
             gap = tests[name].estimate
             row |= {"difference": gap.value, "difference_low": gap.low, "difference_high": gap.high}
             row |= {"p": tests[name].p_value, "p_holm": adjusted[name]}
-            row["p_mcnemar"] = mcnemar_by_group(frame, frames[reference]).p_value
+            try:
+                row["p_mcnemar"] = mcnemar_by_group(frame, frames[reference]).p_value
+            except Undefined:
+                row["p_mcnemar"] = np.nan
         rows.append(row)
     return pd.DataFrame(rows).drop(columns=["unit", "note"])

@@ -12,7 +12,7 @@ from sklearn.metrics import classification_report, confusion_matrix
 from statsmodels.stats.contingency_tables import mcnemar
 
 from osteo_utils.statistics.metrics import METRICS, TAILS, Undefined, measure, wilson
-from osteo_utils.statistics.resampling import Statistic, bca_tails, jackknife, resample, spread_of_difference
+from osteo_utils.statistics.resampling import Statistic, bca_tails, jackknife, resample, spread_of_difference, strata
 from osteo_utils.study.results import Estimate
 
 CLASSES = ("normal", "osteoporosis")
@@ -39,12 +39,19 @@ def check(predictions: pd.DataFrame) -> pd.DataFrame:
     """The predictions of one arm in the order of their keys.
 
     Expects image_id, group, seed, y_true, y_prob, and at most one protocol, recipe and variant. A missing `view` is 0.
-    Raises ValueError for missing columns, a mixture of arms or double keys.
+    Raises ValueError for missing columns or values, a mixture of arms or double keys.
     """
     if missing := sorted({"image_id", "group", "seed", "y_true", "y_prob"} - set(predictions.columns)):
         raise ValueError(f"the predictions lack the columns {missing}; expected the contract 'predictions'")
     if predictions.empty:
         raise ValueError("the predictions are empty; check protocol, recipe, variant and seed of the filter")
+    for column in ("image_id", "group", "seed", "y_true", "y_prob"):
+        if (empty := predictions[column].isna().to_numpy()).any():
+            first = int(np.flatnonzero(empty)[0])
+            raise ValueError(
+                f"column {column!r} is empty in {int(empty.sum())} of {len(predictions)} rows, the first of them row "
+                f"{first} ({predictions['image_id'].iloc[first]}); expected a value in each"
+            )
     for column in {"protocol", "recipe", "variant"} & set(predictions.columns):
         if len(found := sorted(predictions[column].unique())) > 1:
             raise ValueError(f"the predictions mix {column} {found}; expected one, so filter them first")
@@ -69,8 +76,8 @@ def summarise(
     `threshold` is a number or a column's name. `method` is "percentile" or "bca" (Efron, JASA 82, 1987; acceleration by
     a jackknife over groups, stratified as the draws are). Both cover 93 to 97 % in `benchmarks/coverage.py`; BCa comes
     up to 0.7 points nearer to 95 % at up to three times the cost, and suits metrics that are biased under resampling,
-    such as the calibration error. Raises Undefined where a metric or an end of its interval is not finite, ValueError
-    as `check` and `measure` do.
+    such as the calibration error. Raises Undefined where a metric or an end of its interval is not finite or no class
+    has two groups, ValueError as `check` and `measure` do.
     """
     if method not in ("percentile", "bca"):
         raise ValueError(f"method is {method!r}; expected 'percentile' or 'bca'")
@@ -100,6 +107,13 @@ def statistic_of(frame: pd.DataFrame, metrics: Sequence[str], threshold: float |
 def _estimate(
     name: str, value: float, resampled: np.ndarray, tails: Sequence[float], frame: pd.DataFrame, note: str
 ) -> Estimate:
+    sizes = [len(members) for members in strata(frame["group"], frame["y_true"])[1]]
+    if max(sizes) < 2:
+        raise Undefined(
+            f"the interval of {name} is not estimable: column 'group' holds {sizes[0]} normal groups, {sizes[1]} with "
+            f"osteoporosis and {sizes[2]} with both labels in {len(frame)} rows, which are the same in every resample; "
+            "expected two groups or more of one kind, so add films of other knees or persons"
+        )
     # An infinite resample at or beside an end of the interval makes the end infinite or NaN; both are refused below.
     with np.errstate(invalid="ignore"):
         low, high = np.quantile(resampled, tails)
@@ -108,6 +122,8 @@ def _estimate(
             f"{name} has no finite value or interval on these {len(frame)} predictions (value {value}): the "
             "classes are separated or all probabilities alike, here or in some resamples; report another metric"
         )
+    if low == high:
+        note = "; ".join(filter(None, (note, "the same in every resample, so the interval has no width")))
     once = frame.drop_duplicates("image_id")
     n_files = int(once["files"].sum()) if "files" in once else len(once)
     return Estimate(float(value), float(low), float(high), n_files, frame["group"].nunique(), "", note)
@@ -117,13 +133,19 @@ def group_vote(predictions: pd.DataFrame) -> pd.DataFrame:
     """Give each group one vote: the mean probability of its images, per seed.
 
     Returns the columns of predictions with the group's name as image_id, and `files`, the number of
-    images behind a vote. Groups with both labels are left out; `attrs["conflict_groups"]` counts them.
+    images behind a vote. Groups with both labels are left out; `attrs["conflict_groups"]` counts them. Raises Undefined
+    where no group or only groups of one class can vote.
     """
     frame = check(predictions)
     labels = frame.groupby("group")["y_true"].nunique()
     kept = frame[frame["group"].map(labels) == 1]
-    if kept.empty:
-        raise ValueError("every group carries both labels; no group can vote, check the column 'group'")
+    if kept["y_true"].nunique() < 2:
+        mixed = labels.index[labels > 1]
+        raise Undefined(
+            f"one vote per group is not estimable: of {len(labels)} groups {len(mixed)} carry both labels"
+            + (f" (column 'group', the first is {mixed[0]})" if len(mixed) else "")
+            + f", and those that can vote hold the labels {sorted(kept['y_true'].unique().tolist())}; expected both 0 and 1"
+        )
     first = {name: (name, "first") for name in ("protocol", "recipe", "variant", "fold") if name in kept}
     votes = kept.groupby(["seed", "group"], as_index=False).agg(
         **first, y_true=("y_true", "first"), y_prob=("y_prob", "mean"), files=("image_id", "nunique")

@@ -140,7 +140,7 @@ def delong(y_true: np.ndarray, prob_a: np.ndarray, prob_b: np.ndarray) -> tuple[
     positive = np.asarray(y_true) == 1
     m, n = positive.sum(), (~positive).sum()
     if min(m, n) < 2:
-        raise ValueError(f"DeLong needs two rows of each class; found {m} positive and {n} negative")
+        raise Undefined(f"DeLong needs two rows of each class; found {m} positive and {n} negative")
     placed = [placements(y_true, prob) for prob in (prob_a, prob_b)]
     by_positive, by_negative = ([one[part] for one in placed] for part in (positive, ~positive))
     covariance = np.cov(by_positive) / m + np.cov(by_negative) / n

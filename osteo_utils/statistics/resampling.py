@@ -26,17 +26,24 @@ def draw_groups(groups: np.ndarray, y_true: np.ndarray, n_resamples: int, seed: 
     for each row (n,): `drawn[:, column]` are the rows' weights. Every stratum keeps its size, so both classes are in
     every resample.
     """
-    column, strata = _strata(groups, y_true)
+    column, kinds = strata(groups, y_true)
     rng = np.random.default_rng(seed)
     drawn = np.zeros((n_resamples, column.max() + 1), dtype=np.int16)
-    for members in strata:
+    for members in kinds:
         if len(members):
             drawn[:, members] = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), n_resamples)
     return drawn, column
 
 
-def _strata(groups: np.ndarray, y_true: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """The group's column for each row, and the columns of normal groups, of osteoporosis and of conflicts."""
+def strata(groups: np.ndarray, y_true: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """The group's column for each row, and the columns of normal groups, of osteoporosis and of conflicts.
+
+    Raises ValueError for a row without a group.
+    """
+    if (empty := pd.isna(np.asarray(groups))).any():
+        raise ValueError(
+            f"column 'group' is empty in row {int(np.flatnonzero(empty)[0])}; expected a group in each row"
+        )
     column, _ = pd.factorize(np.asarray(groups), sort=True)
     share = np.bincount(column, np.asarray(y_true, float)) / np.bincount(column)
     strata = (share == 0, share == 1, (share > 0) & (share < 1))
@@ -67,7 +74,7 @@ def jackknife(frame: pd.DataFrame, statistic: Statistic) -> list[np.ndarray]:
 
     A stratum of one group is the same in every resample, so it adds no spread and is skipped.
     """
-    column, (normal, osteoporosis, conflict) = _strata(frame["group"], frame["y_true"])
+    column, (normal, osteoporosis, conflict) = strata(frame["group"], frame["y_true"])
     left_out = []
     for members in (normal, conflict, osteoporosis):
         if len(members) > 1:

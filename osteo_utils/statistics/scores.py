@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -30,7 +31,8 @@ def named_estimates(
     """Every reported metric of a `predictions` table, by its full name, with group-bootstrap intervals.
 
     Also `…/group_vote/…`, the accuracy and AUROC of one vote per group; `…/seed_sd`, the standard deviation of the AUROC
-    over seeds, where there are several; and for the protocols of HONEST the `probability_estimates`.
+    over seeds, where there are several; and for the protocols of HONEST the `probability_estimates`. Where groups cannot
+    vote, their metrics are missing and the note of the accuracy says why.
     """
     found = {}
     draws = {"n_resamples": n_resamples, "seed": seed}
@@ -41,8 +43,11 @@ def named_estimates(
             estimates["seed_sd"] = spread
         if protocol in HONEST:
             estimates |= probability_estimates(part, **draws)
-        votes = evaluation.summarise(evaluation.group_vote(part), ("auroc", "accuracy"), **draws)
-        estimates |= {f"group_vote/{name}": estimate for name, estimate in votes.items()}
+        try:
+            votes = evaluation.summarise(evaluation.group_vote(part), ("auroc", "accuracy"), **draws)
+            estimates |= {f"group_vote/{name}": estimate for name, estimate in votes.items()}
+        except metrics.Undefined as error:
+            estimates["accuracy"] = noted(estimates["accuracy"], str(error))
         found |= {f"{path}/{name}": estimate for name, estimate in estimates.items()}
     return found
 
@@ -77,10 +82,25 @@ def overview(
     return table.astype(object).fillna("not defined").rename_axis("what").reset_index()
 
 
+def noted(estimate: Estimate, remark: str) -> Estimate:
+    """The estimate with a remark added to its note."""
+    return replace(estimate, note="; ".join(filter(None, (estimate.note, remark))))
+
+
 def mean_estimate(values: pd.Series, groups: pd.Series, n_resamples: int, seed: int, note: str = "") -> Estimate:
-    """Mean of one value per image with a percentile interval from a bootstrap over groups."""
+    """Mean of one value per image with a percentile interval from a bootstrap over groups.
+
+    With a single group there is no interval, and the note says so. Raises ValueError for an image without a group.
+    """
+    if (empty := groups.isna().to_numpy()).any():
+        raise ValueError(
+            f"column 'group' is empty in row {int(np.flatnonzero(empty)[0])}; expected a group in each row"
+        )
     per_group = pd.DataFrame({"value": values.to_numpy(), "group": groups.to_numpy()}).groupby("group").value
     totals, sizes = per_group.sum().to_numpy(), per_group.size().to_numpy()
+    if len(sizes) < 2:
+        alone = Estimate(float(values.mean()), None, None, len(values), len(sizes), note=note)
+        return noted(alone, "interval not estimable: all images are of one group")
     chosen = np.random.default_rng(seed).integers(len(sizes), size=(n_resamples, len(sizes)))
     means = totals[chosen].sum(1) / sizes[chosen].sum(1)
     low, high = np.quantile(means, [0.025, 0.975])

@@ -1,0 +1,220 @@
+"""What the rows of a classification report say: its names of rows and columns, its numbers and their units."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+MEASURES = ("precision", "recall", "f1-score", "specificity")
+EXPECTED = (
+    "expected two classes or more in lines such as 'normal  0.97  0.99  0.98  372' below the heads 'precision  recall  "
+    "f1-score  support', or the same as CSV, Markdown, LaTeX, JSON or Python's output_dict"
+)
+_COLUMNS = {
+    "precision": "precision|prec|ppv|positive predictive value",
+    "recall": "recall|rec|sensitivity|sens|sen|tpr|true positive rate",
+    "f1-score": "f1|f1 score|f1score|f score|fscore|f1 measure|f measure",
+    "specificity": "specificity|spec|spe|tnr|true negative rate",
+    "support": "support|n|count|images|samples|cases|films|no of images|number of images|number of samples|no",
+    "name": "class|classes|class name|label|category|name",
+}
+_KINDS = {
+    "accuracy": "accuracy|acc|overall accuracy|total accuracy|accuracy score",
+    "macro avg": "macro avg|macro average|macro|macro mean",
+    "weighted avg": "weighted avg|weighted average|weighted|weighted mean|avg total|average total",
+    "micro avg": "micro avg|micro average|micro",
+    "samples avg": "samples avg|samples average",
+    "total": "total|sum|overall|all",
+    "average": "average|avg|mean",
+}
+_COLUMN_OF = {name: column for column, names in _COLUMNS.items() for name in names.split("|")}
+_KIND_OF = {name: kind for kind, names in _KINDS.items() for name in names.split("|")}
+_DECIMAL = r"(?:\d+(?:[.,]\d+)?|[.,]\d+)(?:[eE][-+]?\d+)?"
+_THOUSANDS = r"[1-9]\d{0,2}(?:[,.'_ ]\d{3})+"
+_ABSENT = ("", "-", "--", "\u2013", "\u2014")
+
+
+@dataclass(frozen=True)
+class PrintedReport:
+    """A classification report as printed; every share as a fraction, None where the table has none.
+
+    `rows` holds (name, precision, recall, f1, support) of each class; `averages` holds (precision, recall, f1) under
+    "macro avg", "weighted avg" and "micro avg"; `specificity` is that of each class or empty. `digits` are the decimals
+    of the fractions; `fewer` those of the shares that have fewer, by place as in `shares`. `totals` are totals printed
+    beside `total` that differ from it; `remarks` say how the report was read.
+    """
+
+    rows: tuple[tuple[str, float | None, float | None, float | None, int], ...]
+    accuracy: float | None
+    averages: dict[str, tuple[float | None, float | None, float | None]]
+    total: int | None
+    digits: int
+    specificity: tuple[float | None, ...] = ()
+    fewer: Mapping[tuple[int | str, int], int] = field(default_factory=dict)
+    totals: tuple[int, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def supports(self) -> tuple[int, ...]:
+        """Number of images of each class."""
+        return tuple(row[4] for row in self.rows)
+
+    def shares(self) -> dict[tuple[int | str, int], float]:
+        """Every printed share by place: class number, average or "accuracy"; then the column of `MEASURES`."""
+        found = {(i, j): row[j + 1] for i, row in enumerate(self.rows) for j in range(3)}
+        found |= {(i, 3): value for i, value in enumerate(self.specificity)}
+        found |= {(name, j): value for name, values in self.averages.items() for j, value in enumerate(values)}
+        found["accuracy", 0] = self.accuracy
+        return {place: value for place, value in found.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row as text: its name, its cells by column, and the line it stands in."""
+
+    name: str
+    cells: dict[str, str]
+    line: str
+
+
+def column_of(head: str) -> str:
+    """The column that a head names: one of `MEASURES`, "support", "name", or the head itself."""
+    plain = re.sub(r"\([^()]*\)|\[[^\[\]]*\]|[%*:]", " ", head.lower().replace("\u2081", "1"))
+    plain = " ".join(re.sub(r"[-_.]", " ", plain).split())
+    return _COLUMN_OF.get(plain, head.strip())
+
+
+def kind_of(name: str) -> str:
+    """What a row of this name holds: "accuracy", an average, "total", "average" (of no said kind) or "class"."""
+    return _KIND_OF.get(" ".join(re.sub(r"[-_./:]", " ", name.lower()).split()), "class")
+
+
+def is_number(text: str, spaced: bool = False) -> bool:
+    """Whether a cell is a number as reports print it; `spaced` allows blanks between thousands."""
+    if " " in text and not spaced:
+        return False
+    return bool(re.fullmatch(rf"{_DECIMAL}%?|{_THOUSANDS}|nan", text, re.IGNORECASE))
+
+
+def report_of(rows: Sequence[Row]) -> PrintedReport:
+    """Make a report of its rows. Raises ValueError that names the row at fault."""
+    kinds = [kind_of(row.name) for row in rows]
+    if "samples avg" in kinds:
+        raise ValueError("the row 'samples avg' is of films with several labels each; expected one label a film")
+    classes = [row for row, kind in zip(rows, kinds, strict=True) if kind == "class"]
+    names = [row.name for row in classes]
+    if len(names) < 2 or "" in names or len(set(names)) < len(names):
+        raise ValueError(
+            f"the report holds the classes {names[:12]}, each of which needs a name of its own; {EXPECTED}"
+        )
+    remarks, cells, places, totals = [], {}, {}, []
+    known = (*MEASURES, "support", "name", "")
+    for head in dict.fromkeys(column for row in rows for column in row.cells if column not in known):
+        remarks.append(f"the column {head!r} is not checked")
+    comma = any(re.fullmatch(r"0?,\d+%?", cell) for row in rows for cell in row.cells.values())
+    for row, kind in zip(rows, kinds, strict=True):
+        if kind in ("average", "total") and any(row.cells.get(measure, "") not in _ABSENT for measure in MEASURES):
+            remarks.append(f"the row {row.name!r} does not say how it averages, so its shares are not checked")
+        shares = {m: row.cells.get(m, "") for m in MEASURES if kind not in ("average", "total")}
+        support = row.cells.get("support", "")
+        if kind == "accuracy":
+            filled = [cell for cell in shares.values() if cell not in _ABSENT]
+            # Each column of such a frame has its own number of zeros at the end.
+            if len({_share(cell, row.line)[0] for cell in filled}) != 1:
+                raise ValueError(f"{row.line!r}: found the accuracies {sorted(set(filled))}; expected one")
+            # A data frame made of an output_dict repeats the accuracy in every column.
+            support = "" if len(filled) > 1 else support
+            shares = {"precision": max(filled, key=len)}
+        where = classes.index(row) if kind == "class" else kind
+        if kind != "class" and any(place == (where, 0) for place in places):
+            raise ValueError(f"{row.line!r}: a second row {kind!r}; expected one report in a file")
+        for measure, cell in shares.items():
+            if cell not in _ABSENT:
+                places[where, MEASURES.index(measure)] = row
+                cells[where, MEASURES.index(measure)] = _share(cell, row.line)
+        if kind == "class":
+            cells[where, "support"] = _count(support, row.line, comma)
+        elif support not in _ABSENT:
+            totals.append(_count(support, row.line, comma))
+    if not any(isinstance(where, int) and column != "support" for where, column in cells):
+        raise ValueError(f"the classes {names} have no share; {EXPECTED}")
+    counts = [cells.pop((i, "support")) for i in range(len(classes))]
+    for place in _per_cents(cells):
+        value, decimals, _ = cells[place]
+        cells[place] = (value / 100, decimals + 2, True)
+    if units := {cell[2] for cell in cells.values() if cell[0]} - {None}:
+        remarks += ["the numbers are read as per cent"] if len(units) == 1 and True in units else []
+    digits = max((decimals for _, decimals, _ in cells.values()))
+    values = {place: float(value) for place, (value, _, _) in cells.items()}
+
+    def of(where: int | str) -> tuple[float | None, float | None, float | None]:
+        return values.get((where, 0)), values.get((where, 1)), values.get((where, 2))
+
+    total = totals[0] if totals else None
+    return PrintedReport(
+        rows=tuple((name, *of(i), count) for i, (name, count) in enumerate(zip(names, counts, strict=True))),
+        accuracy=values.get(("accuracy", 0)),
+        averages={kind: of(kind) for kind in kinds if kind.endswith(" avg")},
+        total=total,
+        digits=digits,
+        specificity=tuple(values.get((i, 3)) for i in range(len(names))) if "specificity" in _columns(rows) else (),
+        fewer={place: n for place, (value, n, _) in cells.items() if n < digits and value == value},
+        totals=tuple(sorted(set(totals) - {total})),
+        remarks=tuple(remarks),
+    )
+
+
+def _columns(rows: Sequence[Row]) -> set[str]:
+    return {column for row in rows for column in row.cells}
+
+
+def _share(cell: str, line: str) -> tuple[Decimal, int, bool | None]:
+    """A share as value, decimals, and True where it carries the sign of per cent."""
+    text = cell.strip()
+    if text.lower() == "nan":
+        return Decimal("nan"), 0, None
+    if not re.fullmatch(rf"{_DECIMAL}%?", text):
+        raise ValueError(f"{line!r}: {cell!r} is no share; expected a number such as 0.97, 0,97 or 97 %")
+    value = Decimal(text.rstrip("%").replace(",", "."))
+    if value > 1000 or (value and value.adjusted() < -30):
+        raise ValueError(f"{line!r}: {cell!r} is no share; expected a number from 0 to 1, or to 100 %")
+    return value, max(0, -int(value.as_tuple().exponent)), True if text.endswith("%") else None
+
+
+def _count(cell: str, line: str, comma: bool) -> int:
+    """A number of films. `comma`: the report has decimal commas, so that a point parts thousands."""
+    text = cell.strip()
+    if not (comma and re.fullmatch(_THOUSANDS.replace(",", ""), text)):
+        text = re.sub(r"[.,]0+$" if comma else r"\.0+$", "", text)
+    if re.fullmatch(_THOUSANDS, text):
+        text = re.sub(r"\D", "", text)
+    if not re.fullmatch(r"\d{1,12}", text):
+        raise ValueError(f"{line!r}: the support is {cell!r}; expected a number of films such as 372 or 1,372")
+    return int(text)
+
+
+def _per_cents(cells: Mapping[tuple[int | str, int], tuple[Decimal, int, bool | None]]) -> list[tuple[int | str, int]]:
+    """The places whose numbers are per cents: by their sign, or because their column holds numbers above 1.
+
+    The accuracy is judged alone, as texts often print it in the other unit. A column with numbers on both sides of 1
+    goes with most of the table, so that one misprint does not turn the unit of all others.
+    """
+    signed = [place for place, (_, _, sign) in cells.items() if sign]
+    open_ = {place: value for place, (value, _, sign) in cells.items() if sign is None and value == value and value}
+    above = sum(value > 1 for value in open_.values())
+    found = []
+    for column in range(len(MEASURES)):
+        values = {p: v for p, v in open_.items() if p[1] == column and p[0] != "accuracy"}
+        sides = {value > 1 for value in values.values()}
+        if sides == {True} or (len(sides) == 2 and 2 * above >= len(open_)):
+            found += values
+            # A zero has the unit of its column, and so the decimals of it.
+            found += [
+                p
+                for p, (v, _, sign) in cells.items()
+                if p[1] == column and v == 0 and sign is None and p[0] != "accuracy"
+            ]
+    accuracy = open_.get(("accuracy", 0))
+    return signed + found + ([("accuracy", 0)] if accuracy is not None and accuracy > 1 else [])

@@ -1,0 +1,147 @@
+"""The matrices that print as a report are those of trying every one, in exact fractions."""
+
+import re
+import warnings
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from report_printing import FORMS, in_018, in_020, printed
+
+from osteo_utils.evidence import possible_matrices
+from osteo_utils.evidence.printed_report import arithmetic, matrices_printing_as, parse_report, possible
+
+warnings.filterwarnings("ignore", message=".*ill-defined.*")
+
+
+def shares_of(matrix, undefined):
+    """Every share of a matrix as a fraction, by the definitions alone."""
+    k, total = len(matrix), sum(map(sum, matrix))
+    n, called = [sum(row) for row in matrix], [sum(row[j] for row in matrix) for j in range(k)]
+
+    def share(part, whole):
+        return Fraction(part, whole) if whole else Fraction(undefined)
+
+    found = {}
+    for i in range(k):
+        hit = matrix[i][i]
+        found[i, 0], found[i, 1] = share(hit, called[i]), share(hit, n[i])
+        found[i, 2] = share(2 * hit, n[i] + called[i])
+        found[i, 3] = share(total - n[i] - called[i] + hit, total - n[i])
+    right = sum(matrix[i][i] for i in range(k))
+    for column in range(3):
+        found["macro avg", column] = sum(found[i, column] for i in range(k)) / k
+        found["weighted avg", column] = sum(n[i] * found[i, column] for i in range(k)) / total
+        found["micro avg", column] = Fraction(right, total)
+    found["accuracy", 0] = Fraction(right, total)
+    return found
+
+
+def prints_so(matrix, report, truncated=False):
+    step = Fraction(1, 10**report.digits)
+    for undefined in (0, 1):
+        exact = shares_of(matrix, undefined)
+        gaps = [exact[place] - Fraction(round(value / float(step))) * step for place, value in report.shares().items()]
+        if all(0 <= gap < step if truncated else abs(gap) <= step / 2 for gap in gaps):
+            return True
+    return False
+
+
+def rows_of(n, k):
+    """Every way to call n films by k names."""
+    if k == 1:
+        return [(n,)]
+    return [(first, *rest) for first in range(n + 1) for rest in rows_of(n - first, k - 1)]
+
+
+def every_matrix(supports):
+    found = [()]
+    for n in supports:
+        found = [(*before, row) for before in found for row in rows_of(n, len(supports))]
+    return found
+
+
+def with_a_digit_changed(text, pick, digit):
+    """The report with one digit of its shares replaced."""
+    places = [match.start() + at for match in re.finditer(r"\d\.\d+", text) for at in (0, *range(2, len(match[0])))]
+    place = places[pick % len(places)]
+    return text[:place] + str(digit) + text[place + 1 :]
+
+
+@st.composite
+def matrices(draw, least, most, cells):
+    k = draw(st.integers(least, most))
+    row = st.lists(st.integers(0, cells), min_size=k, max_size=k)
+    return np.array(draw(st.lists(row, min_size=k, max_size=k).filter(lambda m: sum(map(sum, m)) > 0)))
+
+
+@given(matrices(2, 2, 9), st.integers(0, 3), st.sampled_from([0.0, 1.0]))
+@settings(max_examples=25, deadline=None)
+def test_two_classes_are_counted_as_by_trying_every_matrix(matrix, digits, zero):
+    report = parse_report(printed(matrix, digits, zero))
+    tried = [np.array(one) for one in every_matrix(report.supports) if prints_so(one, report)]
+    found = possible(report)
+    assert found.exact and found.count == len(tried) and not found.reading
+    assert any(np.array_equal(matrix, one) for one in tried)
+    assert np.array_equal(found.low, np.min(tried, axis=0)) and np.array_equal(found.high, np.max(tried, axis=0))
+    assert found.right == (min(map(np.trace, tried)), max(map(np.trace, tried)))
+    if len(tried) <= possible_matrices.LISTED:
+        assert {one.tobytes() for one in found.matrices} == {one.astype(int).tobytes() for one in tried}
+    if min(report.supports) > 0:
+        assert len(matrices_printing_as(report)) == len(tried)
+
+
+@given(
+    st.one_of(matrices(2, 2, 6), matrices(3, 3, 1)),
+    st.sampled_from([printed, in_018, in_020]),
+    st.integers(0, 200),
+    st.integers(0, 9),
+)
+@settings(max_examples=40, deadline=None)
+def test_a_report_with_one_digit_changed_is_accused_when_and_only_when_no_matrix_prints_so(matrix, form, pick, digit):
+    report = parse_report(with_a_digit_changed(form(matrix), pick, digit))
+    checked = arithmetic(report)
+    every = every_matrix(report.supports)
+    if any(prints_so(one, report) for one in every):
+        assert checked.contradictions == [] and not checked.possible.reading
+    elif any(prints_so(one, report, truncated=True) for one in every):
+        assert checked.contradictions == [] and "cut off" in checked.possible.reading
+    elif checked.contradictions == []:
+        # Such a report may be one of some of the classes, where other films may be called by these names.
+        told = ("only some of the classes", "not decided")
+        assert form is in_020 and any(words in remark for remark in checked.remarks for words in told)
+    else:
+        assert checked.contradictions == [f"no confusion matrix with supports {report.supports} prints like this"]
+
+
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.__name__)
+@given(data=st.data())
+@settings(max_examples=6, deadline=None)
+def test_no_sound_report_is_accused_in_any_form(form, data):
+    matrix = data.draw(matrices(2, 5, 12))
+    report = parse_report(form(matrix, data.draw(st.integers(2, 4))))
+    checked = arithmetic(report)
+    assert report.supports == tuple(matrix.sum(axis=1)) and checked.contradictions == []
+    found = checked.possible
+    if found is not None:
+        assert not found.reading
+        assert (found.low <= matrix).all() and (matrix <= found.high).all()
+        assert found.right[0] <= matrix.trace() <= found.right[1]
+        assert not found.matrices or any(np.array_equal(matrix, one) for one in found.matrices)
+
+
+def test_a_class_without_an_image_or_never_named_is_no_crash():
+    for zero in (0.0, 1.0, np.nan):
+        for matrix in (
+            [[45, 5], [0, 0]],
+            [[0, 0], [5, 45]],
+            [[5, 0], [3, 0]],
+            [[0, 5], [0, 3]],
+            [[4, 1, 0], [0, 0, 0], [2, 3, 0]],
+        ):
+            checked = arithmetic(parse_report(printed(np.array(matrix), 2, zero)))
+            assert checked.contradictions == [] and any(np.array_equal(matrix, one) for one in checked.matrices)
+    with pytest.raises(ValueError, match="not all 0"):
+        possible(parse_report("precision recall f1-score support\na 0.00 0.00 0.00 0\nb 0.00 0.00 0.00 0\n"))
