@@ -70,6 +70,27 @@ def test_a_split_that_tears_a_knee_apart_ends_with_1(
     assert f"the split lacks 1 images, such as {names[0]}" in capsys.readouterr().err
 
 
+def test_a_split_as_people_write_it_is_the_same_split(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.*g"))
+    rows = [f"D:\\old\\{name};{'Training' if name[0] == 'a' else 'train'};7" for name in names]
+    (tmp_path / "s.csv").write_text("\n".join(["File;Subset;age", *rows, "a/gone.png;test;7"]), "utf-16")
+    asked = [str(folder), "--split", str(tmp_path / "s.csv"), "--page", str(tmp_path / "page.html")]
+    assert command.main(asked) == 0
+    said = capsys.readouterr().out
+    assert "remark: s.csv: not used: 'age'" in said
+    assert "remark: s.csv: 1 files are not there: a/gone.png (row 10)" in said
+    (tmp_path / "s.csv").write_text("\n".join(["File;Subset;age", *rows[:-1], rows[-1].replace("train", "Test")]))
+    assert command.main(asked) == 0
+    (tmp_path / "s.csv").write_text("\n".join(["File;Subset;age", rows[0].replace("Train", "Test"), *rows[1:]]))
+    assert command.main(asked) == 1
+    assert "LEAK, group 0 on test, train: a/00 again.png a/00.png b/00.jpg" in capsys.readouterr().out
+    (tmp_path / "s.csv").write_text("File;Subset\na/00.png;NA\n")
+    assert command.main(asked) == 2
+    assert "s.csv, row 2: a/00.png has the side 'NA'" in capsys.readouterr().err
+
+
 def test_a_film_in_two_folders_is_a_leak_even_as_one_leg_of_two(
     folder: Path, tmp_path: Path, knees: list[np.ndarray], capsys: pytest.CaptureFixture
 ) -> None:

@@ -187,6 +187,18 @@ def test_patients_become_pseudonyms(small):
         manifest.build_manifest(small, "folder")
 
 
+def test_a_table_of_patients_in_another_case_is_used_and_its_remarks_are_told(small):
+    (small / "Patients.CSV").write_text("File;Subject ID;age\n1.jpg;P7;60\nOSTEOPOROSIS\\A.png;P7 ;60\n2.png;p7;61\n")
+    said = []
+    table = manifest.build_manifest(small, "folder", say=said.append).set_index("image_id")
+    assert "Patients.CSV" not in table.index
+    known = table["patient"]
+    assert known["Normal/1.jpg"] == known["OSTEOPOROSIS/a.png"] != known["Normal/2.png"] != ""
+    assert said[0] == "Patients.CSV: not used: 'age'"
+    assert said[1].startswith("Patients.CSV: patients of rows 2, 4 differ only by case")
+    assert len(said) == 2 and "P7" not in said[1]
+
+
 def test_phantom_is_drawn_once_and_its_bone_is_known(home):
     root = download.fetch("phantom", seed=1, knees=6, size=96)
     first = {path: path.stat().st_mtime_ns for path in root.rglob("*.*")}

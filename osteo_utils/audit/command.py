@@ -10,7 +10,7 @@ import base64
 import io
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from osteo_utils.audit.groups import audit, flow, leaks
 from osteo_utils.images import image_store
 from osteo_utils.images.image_store import film
 from osteo_utils.images.manifest import build_manifest
+from osteo_utils.sources import user_tables
 from osteo_utils.study import results
 
 HEIGHT = 180
@@ -28,18 +29,20 @@ HEIGHT = 180
 SHOWN = 100
 
 
-def audit_folders(folder: Path, against: Path | None, store: Path) -> tuple[pd.DataFrame, np.ndarray, pd.DataFrame]:
+def audit_folders(
+    folder: Path, against: Path | None, store: Path, say: Callable[[str], None] = print
+) -> tuple[pd.DataFrame, np.ndarray, pd.DataFrame]:
     """Manifest, image store, uint8 (n, 512, 512), and audit table of a folder of films or of two together.
 
     Every subfolder is a class. With `against` the `image_id`s begin with `first/` and `second/`. Writes the store into
-    the folder `store`. Raises ValueError where no film can be read.
+    the folder `store`; `say` is told of remarks. Raises ValueError where no film can be read.
     """
     parts, paths = [], []
     for number, root in enumerate([folder, against] if against else [folder]):
         if not root.is_dir():
             raise ValueError(f"{root}: is not a folder; expected a folder of films")
         path = store / f"audit-{number}.npy"
-        listed = build_manifest(root, "folder", store=path, every_folder=True)
+        listed = build_manifest(root, "folder", store=path, every_folder=True, say=say)
         if against:
             side = ("first", "second")[number]
             listed = listed.assign(image_id=f"{side}/" + listed["image_id"], dataset=side)
@@ -56,6 +59,10 @@ def audit_folders(folder: Path, against: Path | None, store: Path) -> tuple[pd.D
         summary = "; ".join(f"{count} x {reason}" for reason, count in reasons) or "it is empty"
         raise ValueError(f"{folder}: no film in it can be read: {summary}")
     return manifest, images, audit(images, manifest)
+
+
+def _say(remark: str) -> None:
+    print(f"remark: {remark}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -77,12 +84,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if args.split and args.against:
             raise ValueError("--split and --against: expected one of them, because two folders are a split")
         with tempfile.TemporaryDirectory() as scratch:
-            manifest, images, table = audit_folders(args.folder, args.against, Path(scratch))
+            manifest, images, table = audit_folders(args.folder, args.against, Path(scratch), _say)
             leaking = None
             if args.against:
                 leaking = leaks(table, table.set_index("image_id", drop=False)["image_id"].str.split("/").str[0])
             elif args.split:
-                leaking = leaks(table, _read_split(args.split))
+                split = user_tables.sides(args.split, list(manifest["image_id"]))
+                leaking = leaks(table, pd.Series(split.values))
+                for remark in split.remarks:
+                    _say(remark)
             write_page(args.page, args.folder, args.against, manifest, images, table, leaking)
             if args.table:
                 results.write_table(args.table, table)
@@ -102,13 +112,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     print(f"{len(leaking)} groups lie on more than one side" if len(leaking) else "no group lies on more than one side")
     return int(len(leaking) > 0)
-
-
-def _read_split(path: Path) -> pd.Series:
-    split = pd.read_csv(path, dtype=str, keep_default_na=False)
-    if not {"image_id", "split"} <= set(split.columns) or split["image_id"].duplicated().any():
-        raise ValueError(f"{path}: found {list(split.columns)}; expected image_id and split, each image once")
-    return split.set_index("image_id")["split"]
 
 
 def write_page(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ import pandas as pd
 from osteo_utils.images import decode, image_store
 from osteo_utils.images.decode import Unusable
 from osteo_utils.images.image_store import Append
-from osteo_utils.sources import data_folders, registry
+from osteo_utils.sources import data_folders, registry, user_tables
 from osteo_utils.study import results, runtime
 
 LITTER = ("thumbs.db", "desktop.ini", "ehthumbs.db")
@@ -25,7 +25,7 @@ BATCH = 64
 EXTERNAL = "external/"
 OSTEOPENIA = "osteopenia"
 WHOLE_NUMBERS = ("label", "width", "height", "bytes", "pad_left", "pad_top", "row")
-PATIENTS = "patients.csv"
+PATIENTS = "patients"
 
 
 def build_manifest(
@@ -37,6 +37,7 @@ def build_manifest(
     every_folder: bool = False,
     external: Path | None = None,
     osteopenia: str = "exclude",
+    say: Callable[[str], None] = print,
 ) -> pd.DataFrame:
     """The manifest (columns of the contract `manifest`): one row per file, sorted by `image_id`.
 
@@ -44,8 +45,9 @@ def build_manifest(
     a class folder are `quarantined`, files outside the class folders `excluded`, each with a reason; the reason of a
     usable film is a remark, such as a wrong extension. `store`: where the films are written in the same pass, uint8
     (n, 512, 512). `salt`: part of the patients' pseudonyms, which come from `patients.csv` (image_id, patient) beside
-    the class folders. `every_folder`: each folder is a class, labelled in alphabetical order, and none is excluded.
-    `osteopenia`: the label of films in a folder osteopenia/, if any; they keep that `class_name`.
+    the class folders, as `user_tables` reads it; `say` is told of the remarks on that table. `every_folder`: each
+    folder is a class, labelled in alphabetical order, and none is excluded. `osteopenia`: the label of films in a
+    folder osteopenia/, if any; they keep that `class_name`.
 
     Files of `external`, a folder of another source, come last, with the role `external`, the dataset `folder` and
     `external/` before their path. They do not change the rows of `root`. A patient of both sets has one pseudonym
@@ -65,7 +67,11 @@ def build_manifest(
     ):
         for source in sources:
             classes, labels = _classes_of(source, every_folder, osteopenia)
-            frames.append(_rows_of(source, classes, labels, append, pool))
+            people, remarks = pseudonyms(source.root, source.files, source.secret)
+            for remark in remarks:
+                say(source.prefix + remark)
+            names = [source.prefix + name for name in source.files]
+            frames.append(_rows_of(source, classes, labels, append, pool).assign(patient=people, image_id=names))
             if not every_folder:
                 _require_both_classes(source.root, frames[-1])
         frame = pd.concat(frames, ignore_index=True)
@@ -139,9 +145,7 @@ def _rows_of(
                 row["row"] = append(stored)
             rows.append({"dataset": source.dataset, "role": source.role, **row})
     frame = pd.DataFrame(rows).reindex(columns=list(results.CONTRACTS["manifest"].columns))
-    frame = frame.astype(dict.fromkeys(WHOLE_NUMBERS, "Int64"))
-    frame["patient"] = pseudonyms(source.root, frame["image_id"], source.secret)
-    return frame.assign(image_id=[source.prefix + name for name in frame["image_id"]])
+    return frame.astype(dict.fromkeys(WHOLE_NUMBERS, "Int64"))
 
 
 def _read(
@@ -185,7 +189,7 @@ def _files_of(root: Path) -> list[str]:
         if entry.is_dir() and entry.name not in data_folders.COMPANIONS:
             for place, _, names in os.walk(entry, onerror=stop):
                 found += [(Path(place) / name).relative_to(root).as_posix() for name in names]
-        elif entry.name not in data_folders.COMPANIONS:
+        elif entry.name not in data_folders.COMPANIONS and not user_tables.is_table(entry.name, PATIENTS):
             found.append(entry.name)
     for name in found:
         try:
@@ -205,27 +209,21 @@ def _require_both_classes(root: Path, frame: pd.DataFrame) -> None:
 
 
 def _secret_of(root: Path, salt: str) -> str:
-    """Secret of a data set's pseudonyms; empty where it has no patients.csv."""
-    path = root / PATIENTS
+    """Secret of a data set's pseudonyms; empty where it has no table of patients."""
+    path = user_tables.find(root, PATIENTS)
     # With the file's hash, so that a pseudonym cannot be broken by trying all patient numbers.
-    return f"{salt}|{runtime.sha256_file(path)}" if path.is_file() else ""
+    return f"{salt}|{runtime.sha256_file(path)}" if path else ""
 
 
-def pseudonyms(root: Path, names: Sequence[str], secret: str) -> list[str]:
-    """A pseudonym for each file whose patient is known, an empty string for the others.
+def pseudonyms(root: Path, names: Sequence[str], secret: str) -> tuple[list[str], list[str]]:
+    """A pseudonym for each file whose patient is known, an empty string for the others; and remarks on the table.
 
-    Two sets with the same `secret` share their pseudonyms. Raises ValueError where `patients.csv` has columns other
-    than image_id and patient, or duplicate or unknown images.
+    Two sets with the same `secret` share their pseudonyms. Raises ValueError as `user_tables.patients` does.
     """
-    path = root / PATIENTS
-    if not path.is_file():
-        return [""] * len(names)
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    if list(table.columns) != ["image_id", "patient"] or table["image_id"].duplicated().any():
-        raise ValueError(f"{path}: expected image_id, patient and each image once, found {list(table.columns)}")
-    if unknown := sorted(set(table["image_id"]) - set(names)):
-        missing = f"names {len(unknown)} files that are not there, such as {unknown[0]!r}"
-        raise ValueError(f"{path}: {missing}; expected paths below the folder, such as normal/101.jpg")
-    known = dict(table.itertuples(index=False))
-    people = [known.get(name, "") for name in names]
-    return [hashlib.sha256(f"{secret}|{name}".encode()).hexdigest()[:16] if name else "" for name in people]
+    path = user_tables.find(root, PATIENTS)
+    if not path:
+        return [""] * len(names), []
+    known = user_tables.patients(path, list(names))
+    people = [known.values.get(name, "") for name in names]
+    hashed = [hashlib.sha256(f"{secret}|{name}".encode()).hexdigest()[:16] if name else "" for name in people]
+    return hashed, known.remarks
