@@ -10,6 +10,7 @@
 #   ./run_all.sh lab [JUPYTER ...]            open JupyterLab on the notebooks
 #
 # Options
+#   --classes CLASS=FOLDER ...   own: folders with other names, such as normal="Normal Knee" osteoporosis=OP
 #   --external DIR     films of another source, with the same two folders: scored, never trained on
 #   --osteopenia RULE  films in a folder osteopenia/: exclude (default), or count as normal or osteoporosis
 #   --cores N          processor cores to use (default: all); without --all, tests use two

@@ -91,6 +91,51 @@ def test_a_split_as_people_write_it_is_the_same_split(
     assert "s.csv, row 2: a/00.png has the side 'NA'" in capsys.readouterr().err
 
 
+def test_folders_of_a_split_are_audited_as_one(
+    tmp_path: Path, knees: list[np.ndarray], capsys: pytest.CaptureFixture
+) -> None:
+    root, page = tmp_path / "set", ["--page", str(tmp_path / "page.html")]
+    for number, side in enumerate(["train", "Validation", "test", "train"]):
+        save(root / side / ("a", "B")[number // 2] / f"{number}.png", knees[number])
+    assert command.main([str(root), *page]) == 0
+    said = capsys.readouterr().out
+    assert "remark: the folders Validation/, test/, train/ are the sides of a split" in said
+    assert "no group lies on more than one side" in said
+    # One class on both sides, so it is no conflict; the case of its folder does not make it another class.
+    save(root / "test" / "A" / "again.png", knees[0][:, ::-1])
+    save(root / "spare" / "again.png", knees[1])
+    assert command.main([str(root), *page]) == 1
+    said = capsys.readouterr().out
+    assert "LEAK, group 1 on test, train: test/A/again.png train/a/0.png" in said
+    assert "not used: spare/again.png: lies outside the folders of the split" in said
+    assert "conflict, group" not in said
+    names = [path.relative_to(root).as_posix() for path in root.rglob("*.png")]
+    (tmp_path / "s.csv").write_text("image_id,split\n" + "".join(f"{name},train\n" for name in names))
+    assert command.main([str(root), "--split", str(tmp_path / "s.csv"), *page]) == 0
+    assert "remark: the split is that of s.csv, not that of the folders" in capsys.readouterr().out
+
+
+def test_other_class_names_are_mapped_and_system_folders_and_links_are_named(
+    tmp_path: Path, knees: list[np.ndarray], capsys: pytest.CaptureFixture
+) -> None:
+    root, page = tmp_path / "set", ["--page", str(tmp_path / "page.html")]
+    save(root / "Normal Knee" / "1.png", knees[0])
+    save(root / "healthy" / "1.png", knees[0])
+    save(root / "OP" / "2.png", knees[1])
+    save(root / "OP" / ".ipynb_checkpoints" / "2-checkpoint.png", knees[1])
+    (root / "OP" / "link").symlink_to(root / "healthy")
+    assert command.main([str(root), *page]) == 0
+    assert "conflict, group 0: Normal Knee/1.png healthy/1.png" in capsys.readouterr().out
+    mapping = ["--classes", "normal=Normal Knee", "normal=healthy", "osteoporosis=OP"]
+    assert command.main([str(root), *mapping, *page]) == 0
+    said = capsys.readouterr().out
+    assert "conflict, group" not in said
+    assert "not used: OP/.ipynb_checkpoints: folder of a program, its 1 files are not used" in said
+    assert "not used: OP/link: a link to a folder that is listed already" in said
+    assert command.main([str(root), "--classes", "healthy=OP", *page]) == 2
+    assert "expected CLASS=FOLDER" in capsys.readouterr().err
+
+
 def test_a_film_in_two_folders_is_a_leak_even_as_one_leg_of_two(
     folder: Path, tmp_path: Path, knees: list[np.ndarray], capsys: pytest.CaptureFixture
 ) -> None:

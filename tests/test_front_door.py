@@ -101,6 +101,7 @@ def test_help_needs_no_python_and_names_every_word_and_option(door: Door) -> Non
         (["own", "--dat", "x"], "'--data'"),
         (["knee744", "--externl", "x"], "'--external'"),
         (["knee744", "--osteopenia", "osteoporos"], "'osteoporosis'"),
+        (["own", "--classes", "normal=ok", "osteoporos=x"], "'osteoporosis'"),
     ],
 )
 def test_a_wrong_word_gets_the_nearest_right_one(said: list[str], meant: str, capsys: pytest.CaptureFixture) -> None:

@@ -20,6 +20,7 @@ TESTED_IN = {
     "paths": "config", "parameters": "config",  # every parameter and folder is met by reading a study
     "shapes": "drawing",  # curves and shells show in drawn bones alone
     "table_files": "user_tables", "film_names": "user_tables",  # the bytes and the names of one table
+    "folder_tree": "film_folders", "class_names": "film_folders",  # the files and the names that it sorts
     "kaggle_command": "download", "weight_files": "weights",  # one stand-in for the network serves both
     "predict": "own_films",  # its page needs the same fitted study
     "style": "figures", "intervals": "figures",  # drawn through `figures`, each on the same tables

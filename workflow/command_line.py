@@ -16,7 +16,7 @@ from osteo_utils.study import parameters, paths
 DEFAULT_STUDY = "phantom"
 COMMANDS = {
     "study": ("--data", "--external", "--osteopenia", "--cores", "--force"),
-    "own": ("--data", "--name", "--external", "--osteopenia", "--cores", "--force"),
+    "own": ("--data", "--name", "--classes", "--external", "--osteopenia", "--cores", "--force"),
     "kaggle": ("--cores", "--force"),
     "publish": (),
     "test": ("--all", "--cores"),
@@ -34,6 +34,7 @@ class Request:
     study: str = ""
     data: Path | None = None
     name: str = ""
+    classes: list[str] = field(default_factory=list)
     external: Path | None = None
     osteopenia: str = ""
     cores: int | None = None
@@ -88,6 +89,7 @@ def _parser(command: str) -> Parser:
     details = {
         "--data": {"type": _folder, "metavar": "DIR"},
         "--name": {"metavar": "NAME"},
+        "--classes": {"type": _class_folder, "metavar": "CLASS=FOLDER", "nargs": "+"},
         "--external": {"type": _folder, "metavar": "DIR"},
         "--osteopenia": {"type": partial(_one_of, parameters.OSTEOPENIA), "metavar": "RULE"},
         "--cores": {"type": _positive, "metavar": "N"},
@@ -110,6 +112,14 @@ def _folder(value: str) -> Path:
         found = "is a file" if folder.is_file() else "does not exist"
         raise argparse.ArgumentTypeError(f"{value!r} {found}; expected a folder with normal/ and osteoporosis/ in it")
     return folder.resolve()
+
+
+def _class_folder(value: str) -> str:
+    name, _, folder = value.partition("=")
+    if name not in parameters.CLASSES or not folder:
+        hint = parameters.nearest(name, parameters.CLASSES)
+        raise argparse.ArgumentTypeError(f"{value!r}: expected CLASS=FOLDER, such as normal='Normal Knee'; {hint}")
+    return value
 
 
 def _positive(value: str) -> int:

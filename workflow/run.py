@@ -73,7 +73,12 @@ def replaced_settings(request: Request) -> dict[str, str]:
 
 def checked_study(request: Request) -> paths.StudyPaths:
     """The study that a command line asks for; `own` makes it. Raises ValueError or OSError on anything unusable."""
-    settings = config.load(config.OWN_STUDY_MODEL if request.command == "own" else request.study)
+    if request.command == "own":
+        settings = config.own_settings(
+            request.name, request.data, request.external, request.osteopenia, request.classes
+        )
+    else:
+        settings = config.load(request.study)
     drawn, kept = settings["dataset"] == "phantom", settings["data_dir"]
     settings |= replaced_settings(request)
     folder, external = Path(settings["data_dir"] or paths.raw(settings["dataset"])), settings["external_dir"]
@@ -88,12 +93,14 @@ def checked_study(request: Request) -> paths.StudyPaths:
         from osteo_utils.sources import data_folders
         from osteo_utils.study import results
 
+        classes = settings["classes"]
         if not drawn:
-            data_folders.check_folder(folder)
+            for remark in data_folders.remarks(folder, data_folders.check_folder(folder, classes)):
+                print(remark)
         if external:
-            data_folders.check_external(folder, Path(external))
+            data_folders.check_external(folder, Path(external), classes)
         if request.command == "own":
-            config.create_own(request.name, folder, results.write_text, request.external, request.osteopenia)
+            config.create_own(settings, results.write_text)
     return paths.StudyPaths(request.name or request.study)
 
 

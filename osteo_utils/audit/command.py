@@ -21,7 +21,7 @@ from osteo_utils.audit.groups import audit, flow, leaks
 from osteo_utils.images import image_store
 from osteo_utils.images.image_store import film
 from osteo_utils.images.manifest import build_manifest
-from osteo_utils.sources import user_tables
+from osteo_utils.sources import film_folders, user_tables
 from osteo_utils.study import results
 
 HEIGHT = 180
@@ -30,19 +30,18 @@ SHOWN = 100
 
 
 def audit_folders(
-    folder: Path, against: Path | None, store: Path, say: Callable[[str], None] = print
+    folder: Path, against: Path | None, store: Path, classes: Sequence[str] = (), say: Callable[[str], None] = print
 ) -> tuple[pd.DataFrame, np.ndarray, pd.DataFrame]:
     """Manifest, image store, uint8 (n, 512, 512), and audit table of a folder of films or of two together.
 
-    Every subfolder is a class. With `against` the `image_id`s begin with `first/` and `second/`. Writes the store into
+    Every folder is a class, as `film_folders.arrange` finds and `classes` names them. With `against` the `image_id`s begin with `first/` and `second/`. Writes the store into
     the folder `store`; `say` is told of remarks. Raises ValueError where no film can be read.
     """
     parts, paths = [], []
     for number, root in enumerate([folder, against] if against else [folder]):
-        if not root.is_dir():
-            raise ValueError(f"{root}: is not a folder; expected a folder of films")
+        _require_folder(root)
         path = store / f"audit-{number}.npy"
-        listed = build_manifest(root, "folder", store=path, every_folder=True, say=say)
+        listed = build_manifest(root, "folder", store=path, every_folder=True, classes=classes, say=say)
         if against:
             side = ("first", "second")[number]
             listed = listed.assign(image_id=f"{side}/" + listed["image_id"], dataset=side)
@@ -61,6 +60,25 @@ def audit_folders(
     return manifest, images, audit(images, manifest)
 
 
+def _split(folder: Path, table: Path | None, classes: Sequence[str]) -> dict[str, str]:
+    """Side of each film by the table of a split, else by the folders; empty where neither is a split."""
+    _require_folder(folder)
+    layout = film_folders.arrange(folder, classes, every_folder=True)
+    if table is None:
+        return layout.sides
+    split = user_tables.sides(table, list(layout.places))
+    for remark in split.remarks:
+        _say(remark)
+    if layout.sides:
+        _say(f"the split is that of {table.name}, not that of the folders")
+    return split.values
+
+
+def _require_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: is not a folder; expected a folder of films")
+
+
 def _say(remark: str) -> None:
     print(f"remark: {remark}")
 
@@ -72,10 +90,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     of the split or in both folders, 2 for input that cannot be read, else 0.
     """
     parser = argparse.ArgumentParser("python -m osteo_utils.audit.command", description=main.__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path, help="folder of films; every subfolder counts as a class")
+    parser.add_argument("folder", type=Path, help="folder of films; every subfolder is a class")
     parser.add_argument("--against", type=Path, metavar="DIR", help="a second folder: which films are in both?")
     parser.add_argument(
         "--split", type=Path, metavar="CSV", help="table image_id, split: which knees are on both sides?"
+    )
+    parser.add_argument(
+        "--classes", nargs="+", default=[], metavar="CLASS=FOLDER", help="which folders are normal, which osteoporosis"
     )
     parser.add_argument("--page", type=Path, default=Path("audit.html"), help="where the page goes (%(default)s)")
     parser.add_argument("--table", type=Path, metavar="CSV", help="where the table of groups goes, if wanted")
@@ -83,16 +104,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if args.split and args.against:
             raise ValueError("--split and --against: expected one of them, because two folders are a split")
+        split = None if args.against else _split(args.folder, args.split, args.classes)
         with tempfile.TemporaryDirectory() as scratch:
-            manifest, images, table = audit_folders(args.folder, args.against, Path(scratch), _say)
+            manifest, images, table = audit_folders(args.folder, args.against, Path(scratch), args.classes, _say)
             leaking = None
             if args.against:
                 leaking = leaks(table, table.set_index("image_id", drop=False)["image_id"].str.split("/").str[0])
-            elif args.split:
-                split = user_tables.sides(args.split, list(manifest["image_id"]))
-                leaking = leaks(table, pd.Series(split.values))
-                for remark in split.remarks:
-                    _say(remark)
+            elif split:
+                leaking = leaks(table, pd.Series(split))
             write_page(args.page, args.folder, args.against, manifest, images, table, leaking)
             if args.table:
                 results.write_table(args.table, table)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -17,13 +16,14 @@ import pandas as pd
 from osteo_utils.images import decode, image_store
 from osteo_utils.images.decode import Unusable
 from osteo_utils.images.image_store import Append
-from osteo_utils.sources import data_folders, registry, user_tables
+from osteo_utils.sources import data_folders, film_folders, registry, user_tables
+from osteo_utils.sources.class_names import OSTEOPENIA
+from osteo_utils.sources.film_folders import Layout, Place
 from osteo_utils.study import results, runtime
 
 LITTER = ("thumbs.db", "desktop.ini", "ehthumbs.db")
 BATCH = 64
 EXTERNAL = "external/"
-OSTEOPENIA = "osteopenia"
 WHOLE_NUMBERS = ("label", "width", "height", "bytes", "pad_left", "pad_top", "row")
 PATIENTS = "patients"
 
@@ -37,6 +37,7 @@ def build_manifest(
     every_folder: bool = False,
     external: Path | None = None,
     osteopenia: str = "exclude",
+    classes: Sequence[str] = (),
     say: Callable[[str], None] = print,
 ) -> pd.DataFrame:
     """The manifest (columns of the contract `manifest`): one row per file, sorted by `image_id`.
@@ -45,33 +46,35 @@ def build_manifest(
     a class folder are `quarantined`, files outside the class folders `excluded`, each with a reason; the reason of a
     usable film is a remark, such as a wrong extension. `store`: where the films are written in the same pass, uint8
     (n, 512, 512). `salt`: part of the patients' pseudonyms, which come from `patients.csv` (image_id, patient) beside
-    the class folders, as `user_tables` reads it; `say` is told of the remarks on that table. `every_folder`: each
-    folder is a class, labelled in alphabetical order, and none is excluded. `osteopenia`: the label of films in a
-    folder osteopenia/, if any; they keep that `class_name`.
+    the class folders, as `user_tables` reads it. `classes` and `every_folder` as in `film_folders.arrange`; where each
+    folder is a class, labels follow the alphabet. `osteopenia`: the label of films in a folder osteopenia/, if any;
+    they keep that `class_name`. `say` is told of what is remarkable about folders and tables.
 
     Files of `external`, a folder of another source, come last, with the role `external`, the dataset `folder` and
     `external/` before their path. They do not change the rows of `root`. A patient of both sets has one pseudonym
     where both have a patients.csv.
     Raises ValueError for a bad folder, an unusable class or a bad patients.csv, OSError where the disk is full.
     """
+    layout = film_folders.arrange(root, classes, True) if every_folder else data_folders.check_folder(root, classes)
     secret = _secret_of(root, salt)
-    sources = [_Source(root, dataset, "develop", "", secret, _files_of(root))]
+    sources = [_Source(root, dataset, "develop", "", secret, layout)]
     if external is not None:
-        data_folders.check_external(root, external)
+        found = data_folders.check_external(root, external, classes)
         theirs = secret or _secret_of(external, salt)
-        sources.append(_Source(external, "folder", "external", EXTERNAL, theirs, _files_of(external)))
+        sources.append(_Source(external, "folder", "external", EXTERNAL, theirs, found))
     frames: list[pd.DataFrame] = []
     with (
-        image_store.writer(store, sum(len(source.files) for source in sources)) as append,
+        image_store.writer(store, sum(len(source.layout.places) for source in sources)) as append,
         ThreadPoolExecutor(workers) as pool,
     ):
         for source in sources:
-            classes, labels = _classes_of(source, every_folder, osteopenia)
-            people, remarks = pseudonyms(source.root, source.files, source.secret)
-            for remark in remarks:
+            films = list(source.layout.places)
+            people, remarks = pseudonyms(source.root, films, source.secret)
+            for remark in (*source.layout.remarks, *remarks):
                 say(source.prefix + remark)
-            names = [source.prefix + name for name in source.files]
-            frames.append(_rows_of(source, classes, labels, append, pool).assign(patient=people, image_id=names))
+            labels = _labels(source.layout, every_folder, osteopenia)
+            names = [source.prefix + name for name in films]
+            frames.append(_rows_of(source, labels, append, pool).assign(patient=people, image_id=names))
             if not every_folder:
                 _require_both_classes(source.root, frames[-1])
         frame = pd.concat(frames, ignore_index=True)
@@ -106,10 +109,6 @@ def store_truth_labels(root: Path, manifest: pd.DataFrame, path: Path) -> int:
     return len(truth)
 
 
-def _folder(image_id: str) -> str:
-    return image_id.split("/")[0] if "/" in image_id else ""
-
-
 @dataclass(frozen=True)
 class _Source:
     """One folder of films: its data set, role and prefix in the manifest, secret of its pseudonyms, and files."""
@@ -119,28 +118,25 @@ class _Source:
     role: str
     prefix: str
     secret: str
-    files: list[str]
+    layout: Layout
 
 
-def _classes_of(source: _Source, every_folder: bool, osteopenia: str) -> tuple[dict[str, str], Mapping[str, int]]:
-    """Class of each class folder, and the label of each class that has one."""
-    folders = sorted({_folder(file) for file in source.files})
+def _labels(layout: Layout, every_folder: bool, osteopenia: str) -> Mapping[str, int]:
+    """The label of each class that has one."""
     if every_folder:
-        return {name: name for name in folders}, {name: number for number, name in enumerate(folders)}
-    classes = {folder.name: name for name, folder in data_folders.check_folder(source.root).items()}
-    classes |= {name: OSTEOPENIA for name in folders if name.lower() == OSTEOPENIA}
+        names = {place.class_name for place in layout.places.values() if not (place.excluded or place.unusable)}
+        return {name: number for number, name in enumerate(sorted(names))}
     if osteopenia == "exclude":
-        return classes, registry.LABELS
-    return classes, {**registry.LABELS, OSTEOPENIA: registry.LABELS[osteopenia]}
+        return registry.LABELS
+    return {**registry.LABELS, OSTEOPENIA: registry.LABELS[osteopenia]}
 
 
-def _rows_of(
-    source: _Source, classes: Mapping[str, str], labels: Mapping[str, int], append: Append, pool: ThreadPoolExecutor
-) -> pd.DataFrame:
+def _rows_of(source: _Source, labels: Mapping[str, int], append: Append, pool: ThreadPoolExecutor) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
-    for start in range(0, len(source.files), BATCH):
-        names = source.files[start : start + BATCH]
-        for row, stored in pool.map(lambda name: _read(source.root, name, classes, labels), names):
+    places = list(source.layout.places.items())
+    for start in range(0, len(places), BATCH):
+        batch = places[start : start + BATCH]
+        for row, stored in pool.map(lambda item: _read(source.root, *item, labels), batch):
             if stored is not None:
                 row["row"] = append(stored)
             rows.append({"dataset": source.dataset, "role": source.role, **row})
@@ -149,10 +145,10 @@ def _rows_of(
 
 
 def _read(
-    root: Path, image_id: str, classes: Mapping[str, str], labels: Mapping[str, int]
+    root: Path, image_id: str, place: Place, labels: Mapping[str, int]
 ) -> tuple[dict[str, Any], np.ndarray | None]:
-    path, folder = root / image_id, _folder(image_id)
-    row: dict[str, Any] = {"image_id": image_id, "class_name": classes.get(folder, folder)}
+    path = root / image_id
+    row: dict[str, Any] = {"image_id": image_id, "class_name": place.class_name}
 
     def refused(status: str, reason: str) -> tuple[dict[str, Any], None]:
         with suppress(OSError):
@@ -161,10 +157,13 @@ def _read(
 
     if row["class_name"] == OSTEOPENIA and OSTEOPENIA not in labels:
         return refused("excluded", "osteopenia, excluded by the study's rule")
-    if folder not in classes:
-        other = f"class folder {folder} is neither {' nor '.join(registry.LABELS)}"
-        return refused("excluded", other if folder else "lies beside the class folders")
-    row["label"] = labels[row["class_name"]]
+    if place.excluded:
+        return refused("excluded", place.excluded)
+    row["label"] = labels.get(place.class_name)
+    if place.unusable:
+        return refused("quarantined", place.unusable)
+    if path.exists() and not path.is_file():
+        return {**row, "status": "quarantined", "reason": "a pipe, socket or device: expected a file"}, None
     if path.name.startswith(".") or path.name.lower() in LITTER:
         return refused("quarantined", "hidden file of an operating system")
     try:
@@ -176,27 +175,6 @@ def _read(
     row |= {"width": film.width, "height": film.height, "mode": film.mode, "format": film.format}
     row |= {"scale": scale, "pad_left": pad_left, "pad_top": pad_top, "status": "ok", "reason": film.note}
     return row, stored
-
-
-def _files_of(root: Path) -> list[str]:
-    """`image_id` of every file below `root`, sorted, without the companions of a data set."""
-
-    def stop(error: OSError) -> None:
-        raise error
-
-    found = []
-    for entry in sorted(root.iterdir()):
-        if entry.is_dir() and entry.name not in data_folders.COMPANIONS:
-            for place, _, names in os.walk(entry, onerror=stop):
-                found += [(Path(place) / name).relative_to(root).as_posix() for name in names]
-        elif entry.name not in data_folders.COMPANIONS and not user_tables.is_table(entry.name, PATIENTS):
-            found.append(entry.name)
-    for name in found:
-        try:
-            name.encode()
-        except UnicodeEncodeError:
-            raise ValueError(f"{name!r}: this file name is not UTF-8 text; rename the file") from None
-    return sorted(found)
 
 
 def _require_both_classes(root: Path, frame: pd.DataFrame) -> None:

@@ -37,7 +37,7 @@ SIDES = {
     "val": "val valid validation validate dev devel development tune tuning valset validationset validset devset".split(),
     "test": "test testing tst holdout heldout testset testingset testdata".split(),
 }
-TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".xlsx", ".xlsm", ".xls", ".ods")
+TABLE_SUFFIXES = (".csv", ".tsv", ".xlsx", ".xlsm", ".xls", ".ods")
 SHOWN = 5
 
 
@@ -61,7 +61,9 @@ def find(root: Path, stem: str) -> Path | None:
 
 def is_table(name: str, stem: str) -> bool:
     """Whether a file's name is that of the table `stem`."""
-    return name.lower() in {stem + suffix for suffix in TABLE_SUFFIXES}
+    # labels.txt is most often a list of class names.
+    suffixes = TABLE_SUFFIXES if stem == "labels" else (*TABLE_SUFFIXES, ".txt")
+    return name.lower() in {stem + suffix for suffix in suffixes}
 
 
 def is_missing(value: str) -> bool:
@@ -71,9 +73,15 @@ def is_missing(value: str) -> bool:
 
 def side_of(name: str) -> str:
     """One word for a side of a split: `Training` and `train` are `train`; any other word is itself in lower case."""
+    return known_side(name) or _alike(clean(name))
+
+
+def known_side(name: str) -> str:
+    """The side that a word stands for (`train`, `val`, `test`, `fold 3`); empty for any other word."""
     word = _bare(name)
-    known = next((side for side, names in SIDES.items() if word in names), "")
-    return known or _alike(clean(name))
+    if fold := re.fullmatch(r"fold(\d+)", word):
+        return f"fold {int(fold.group(1))}"
+    return next((side for side, names in SIDES.items() if word in names), "")
 
 
 def patients(path: Path, files: Sequence[str]) -> Known:
