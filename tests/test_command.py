@@ -132,7 +132,8 @@ def test_other_class_names_are_mapped_and_system_folders_and_links_are_named(
     assert "conflict, group" not in said
     assert "not used: OP/.ipynb_checkpoints: folder of a program, its 1 files are not used" in said
     assert "not used: OP/link: a link to a folder that is listed already" in said
-    assert command.main([str(root), "--classes", "healthy=OP", *page]) == 2
+    with pytest.raises(SystemExit, match="2"):
+        command.main([str(root), "--classes", "healthy=OP", *page])
     assert "expected CLASS=FOLDER" in capsys.readouterr().err
 
 

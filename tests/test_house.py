@@ -17,7 +17,7 @@ WINGS = [
 MOST_ROOMS, MOST_LINES, FEWEST_LINES = 12, 300, 60
 # Rooms that are tested through another: they have no other door, or one fixture serves both.
 TESTED_IN = {
-    "paths": "config", "parameters": "config",  # every parameter and folder is met by reading a study
+    "paths": "config", "parameters": "config", "commands": "front_door",  # every parameter and folder is met by reading a study
     "shapes": "drawing",  # curves and shells show in drawn bones alone
     "table_files": "user_tables", "film_names": "user_tables",  # the bytes and the names of one table
     "folder_tree": "film_folders", "class_names": "film_folders",  # the files and the names that it sorts

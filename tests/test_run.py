@@ -182,6 +182,17 @@ def test_an_own_study_is_made_with_its_external_set(home, tmp_path, monkeypatch)
     assert config.load("mine")["external_dir"] == str(others)
 
 
+def test_a_report_is_checked_through_the_door(tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(run, "environment", dict)
+    lines = ["normal 0.97 0.99 0.98 372", "osteoporosis 0.99 0.98 0.98 474", "accuracy 0.98 846"]
+    (tmp_path / "report.txt").write_text("\n".join(lines))
+    assert answer(monkeypatch, "claims", str(tmp_path / "report.txt")) == 0
+    assert "Contradictions: none" in capsys.readouterr().out
+    assert answer(monkeypatch, "claims", str(tmp_path / "report.txt"), "--images", "744") == 1
+    assert "846 > 744" in capsys.readouterr().out
+    assert answer(monkeypatch, "claims", str(tmp_path / "none.txt")) == 2
+
+
 def test_gpus_are_those_that_nvidia_smi_lists_or_the_user_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

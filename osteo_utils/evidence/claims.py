@@ -1,9 +1,8 @@
 """The paper's claims as data, and a verdict on each by rule.
 
-`python -m osteo_utils.evidence.claims report.txt` checks any printed classification report of two classes.
+`./run_all.sh claims report.txt` checks any printed classification report of two classes.
 """
 
-import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import resources
@@ -15,6 +14,7 @@ import yaml
 
 from osteo_utils.evidence.printed_report import arithmetic, interval_of_printed, parse_report, plural
 from osteo_utils.statistics.metrics import wilson
+from osteo_utils.study import commands
 from osteo_utils.study.results import Estimate
 
 REPRODUCED, WITHIN, NOT_REPRODUCED = "reproduced", "within interval", "not reproduced"
@@ -214,13 +214,12 @@ def _number(value: float, unit: str) -> str:
     return f"{100 * value:.1f} %" if unit == "accuracy" else f"{100 * value:+.1f} points"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Check a printed classification report; prints the result and returns 0, or 2 for an unreadable one."""
-    parser = argparse.ArgumentParser(prog="python -m osteo_utils.evidence.claims", description=main.__doc__)
-    parser.add_argument("report", help="text file with the report as scikit-learn prints it, or - for standard input")
-    parser.add_argument("--images", type=int, help="size of the data set that the report is a hold-out of")
-    parser.add_argument("--class-sizes", type=int, nargs=2, metavar=("NEGATIVE", "POSITIVE"))
-    options = parser.parse_args(arguments)
+def main(arguments: Sequence[str] | None = None, door: bool = False) -> int:
+    """Check a printed classification report and print the result; `commands.parser` has the words.
+
+    Returns 1 where the report contradicts itself or the data set, 2 for one that cannot be read, else 0.
+    """
+    options = commands.parser("claims", door).parse_args(arguments)
     try:
         text = sys.stdin.read() if options.report == "-" else Path(options.report).read_text("utf-8")
         report = parse_report(text)
@@ -228,19 +227,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{options.report}: {error}", file=sys.stderr)
         return 2
     checked = arithmetic(report, options.images, options.class_sizes)
-    print(f"{len(checked.matrices)} confusion matrices print like this (rows truth, columns prediction):")
+    said = [f"{len(checked.matrices)} confusion matrices print like this (rows truth, columns prediction):"]
     for matrix in checked.matrices:
         right, total = int(np.trace(matrix)), int(matrix.sum())
         low, high = wilson(right, total)
-        print(f"  {matrix.tolist()}  accuracy {right}/{total} = {right / total:.4f}, 95 % {low:.4f} to {high:.4f}")
+        said.append(
+            f"  {matrix.tolist()}  accuracy {right}/{total} = {right / total:.4f}, 95 % {low:.4f} to {high:.4f}"
+        )
     for title, lines in (("Remarks", checked.remarks), ("Contradictions", checked.contradictions)):
-        print(f"{title}:" + ("" if lines else " none"))
-        for line in lines:
-            print(f"  - {line}")
+        said += [f"{title}:" + ("" if lines else " none"), *(f"  - {line}" for line in lines)]
     if options.images is None:
-        print("Not checked: whether it fits the data set's size; give --images N.")
-    return 0
+        said.append("Not checked: whether it fits the data set's size; give --images N.")
+    commands.show(said)
+    return int(bool(checked.contradictions))
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(commands.run(main, sys.argv[1:]))
