@@ -5,18 +5,25 @@
 #   ./run_all.sh quick                        the same in about two minutes, on 30 knees: numbers mean nothing
 #   ./run_all.sh STUDY [--data DIR]           a study of config/: phantom, quick, smoke, knee744, knee744_full
 #   ./run_all.sh own --data DIR --name NAME   your own X-rays; DIR holds normal/ and osteoporosis/
+#   ./run_all.sh audit DIR [--split TABLE]    copies, conflicts and leaks in any folder of films
+#   ./run_all.sh claims FILE                  check the numbers of a printed classification report
+#   ./run_all.sh predict STUDY FILE ...       read films with the networks of a study that was run
 #   ./run_all.sh kaggle                       download the real set, then run knee744
 #   ./run_all.sh publish STUDY                copy what may be shown to reports/published/STUDY
 #   ./run_all.sh test [--all] [PYTEST ...]    lint and tests; --all adds the long ones
 #   ./run_all.sh lab [JUPYTER ...]            open JupyterLab on the notebooks
 #
 # Options
+#   --classes CLASS=FOLDER ...   own: folders with other names, such as normal="Normal Knee" osteoporosis=OP
 #   --external DIR     films of another source, with the same two folders: scored, never trained on
 #   --osteopenia RULE  films in a folder osteopenia/: exclude (default), or count as normal or osteoporosis
 #   --cores N          processor cores to use (default: all); without --all, tests use two
 #   --force            run every notebook again
-#   --help             this text
+#   --help             this text; audit, claims and predict have a help of their own
 #   -- ...             everything after it goes to Snakemake, for example: ./run_all.sh phantom -- --dry-run
+#
+# Exit codes: 0 done, nothing found; 1 a finding (audit: a leak; claims: a contradiction; predict: an unreadable film)
+#   or a failed run; 2 it cannot be done as it was asked; 3 another run is at work; 128 and more: stopped by a signal
 #
 # Environment variables
 #   OSTEO_HOME     folder of data/ and reports/ (default: this folder)
@@ -30,6 +37,7 @@ set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)"
 log="$root/.install.log"
 export PYTHONNOUSERSITE=1  # packages in ~/.local would shadow the locked ones
+export PYTHONUTF8=1        # in another locale the names of files would be read wrongly
 
 say() { printf '%s\n' "$*" >&2; }
 fail() { explain "$@"; exit 2; }
@@ -204,7 +212,14 @@ make_environment() {
 
 for argument in "$@"; do
     case "$argument" in
-        --help | -h) show_help; exit 0 ;;
+        --help | -h)
+            case "$1" in audit | claims | predict)
+                find_python
+                # Any Python can explain these, so that help costs no installation.
+                [ -z "$base" ] || exec "$base" "$root/workflow/command_line.py" "$@" ;;
+            esac
+            show_help
+            exit 0 ;;
         --) break ;;
     esac
 done

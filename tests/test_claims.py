@@ -221,7 +221,7 @@ def test_every_verdict_that_a_rule_gives_is_a_known_one_even_without_any_metric(
 def test_the_command_line_prints_the_matrices_the_intervals_and_the_contradiction(tmp_path, capsys):
     path = tmp_path / "report.txt"
     path.write_text(FIG5)
-    assert claims.main([str(path), "--images", "744", "--class-sizes", "372", "372"]) == 0
+    assert claims.main([str(path), "--images", "744", "--class-sizes", "372", "372"]) == 1
     shown = capsys.readouterr().out
     assert shown.count("confusion matrices print like this (rows") == 1
     for matrix in ("[[368, 4], [11, 463]]", "[[367, 5], [10, 464]]", "[[367, 5], [11, 463]]"):

@@ -70,6 +70,73 @@ def test_a_split_that_tears_a_knee_apart_ends_with_1(
     assert f"the split lacks 1 images, such as {names[0]}" in capsys.readouterr().err
 
 
+def test_a_split_as_people_write_it_is_the_same_split(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.*g"))
+    rows = [f"D:\\old\\{name};{'Training' if name[0] == 'a' else 'train'};7" for name in names]
+    (tmp_path / "s.csv").write_text("\n".join(["File;Subset;age", *rows, "a/gone.png;test;7"]), "utf-16")
+    asked = [str(folder), "--split", str(tmp_path / "s.csv"), "--page", str(tmp_path / "page.html")]
+    assert command.main(asked) == 0
+    said = capsys.readouterr().out
+    assert "remark: s.csv: not used: 'age'" in said
+    assert "remark: s.csv: 1 files are not there: a/gone.png (row 10)" in said
+    (tmp_path / "s.csv").write_text("\n".join(["File;Subset;age", *rows[:-1], rows[-1].replace("train", "Test")]))
+    assert command.main(asked) == 0
+    (tmp_path / "s.csv").write_text("\n".join(["File;Subset;age", rows[0].replace("Train", "Test"), *rows[1:]]))
+    assert command.main(asked) == 1
+    assert "LEAK, group 0 on test, train: a/00 again.png a/00.png b/00.jpg" in capsys.readouterr().out
+    (tmp_path / "s.csv").write_text("File;Subset\na/00.png;NA\n")
+    assert command.main(asked) == 2
+    assert "s.csv, row 2: a/00.png has the side 'NA'" in capsys.readouterr().err
+
+
+def test_folders_of_a_split_are_audited_as_one(
+    tmp_path: Path, knees: list[np.ndarray], capsys: pytest.CaptureFixture
+) -> None:
+    root, page = tmp_path / "set", ["--page", str(tmp_path / "page.html")]
+    for number, side in enumerate(["train", "Validation", "test", "train"]):
+        save(root / side / ("a", "B")[number // 2] / f"{number}.png", knees[number])
+    assert command.main([str(root), *page]) == 0
+    said = capsys.readouterr().out
+    assert "remark: the folders Validation/, test/, train/ are the sides of a split" in said
+    assert "no group lies on more than one side" in said
+    # One class on both sides, so it is no conflict; the case of its folder does not make it another class.
+    save(root / "test" / "A" / "again.png", knees[0][:, ::-1])
+    save(root / "spare" / "again.png", knees[1])
+    assert command.main([str(root), *page]) == 1
+    said = capsys.readouterr().out
+    assert "LEAK, group 1 on test, train: test/A/again.png train/a/0.png" in said
+    assert "not used: spare/again.png: lies outside the folders of the split" in said
+    assert "conflict, group" not in said
+    names = [path.relative_to(root).as_posix() for path in root.rglob("*.png")]
+    (tmp_path / "s.csv").write_text("image_id,split\n" + "".join(f"{name},train\n" for name in names))
+    assert command.main([str(root), "--split", str(tmp_path / "s.csv"), *page]) == 0
+    assert "remark: the split is that of s.csv, not that of the folders" in capsys.readouterr().out
+
+
+def test_other_class_names_are_mapped_and_system_folders_and_links_are_named(
+    tmp_path: Path, knees: list[np.ndarray], capsys: pytest.CaptureFixture
+) -> None:
+    root, page = tmp_path / "set", ["--page", str(tmp_path / "page.html")]
+    save(root / "Normal Knee" / "1.png", knees[0])
+    save(root / "healthy" / "1.png", knees[0])
+    save(root / "OP" / "2.png", knees[1])
+    save(root / "OP" / ".ipynb_checkpoints" / "2-checkpoint.png", knees[1])
+    (root / "OP" / "link").symlink_to(root / "healthy")
+    assert command.main([str(root), *page]) == 0
+    assert "conflict, group 0: Normal Knee/1.png healthy/1.png" in capsys.readouterr().out
+    mapping = ["--classes", "normal=Normal Knee", "normal=healthy", "osteoporosis=OP"]
+    assert command.main([str(root), *mapping, *page]) == 0
+    said = capsys.readouterr().out
+    assert "conflict, group" not in said
+    assert "not used: OP/.ipynb_checkpoints: folder of a program, its 1 files are not used" in said
+    assert "not used: OP/link: a link to a folder that is listed already" in said
+    with pytest.raises(SystemExit, match="2"):
+        command.main([str(root), "--classes", "healthy=OP", *page])
+    assert "expected CLASS=FOLDER" in capsys.readouterr().err
+
+
 def test_a_film_in_two_folders_is_a_leak_even_as_one_leg_of_two(
     folder: Path, tmp_path: Path, knees: list[np.ndarray], capsys: pytest.CaptureFixture
 ) -> None:

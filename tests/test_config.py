@@ -108,22 +108,22 @@ def test_params_files_keep_their_time_stamp_when_nothing_changed(home: Path) -> 
 
 def test_an_own_study_points_at_the_folder_and_touches_no_other(home: Path) -> None:
     folder = home / "films of mine"
-    config.create_own("clinic", folder, results.write_text)
+    config.create_own(config.own_settings("clinic", folder), results.write_text)
     settings = config.load("clinic")
     assert (settings["dataset"], settings["data_dir"]) == ("folder", str(folder))
     assert [path.name for path in (home / "data" / "interim").iterdir()] == ["clinic"]
     with pytest.raises(ValueError, match="already used for the folder"):
-        config.create_own("clinic", home / "other", results.write_text)
+        config.create_own(config.own_settings("clinic", home / "other"), results.write_text)
 
 
 def test_an_own_study_keeps_its_external_set_and_its_rule_and_says_when_they_change(home: Path) -> None:
-    config.create_own("clinic", home / "films", results.write_text, home / "others", "normal")
+    config.create_own(config.own_settings("clinic", home / "films", home / "others", "normal"), results.write_text)
     kept = config.load("clinic")
     assert (kept["external_dir"], kept["osteopenia"]) == (str(home / "others"), "normal")
     folder = paths.StudyPaths("clinic").params
     config.write_params(kept, results.write_text)
     before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
-    config.create_own("clinic", home / "films", results.write_text)
+    config.create_own(config.own_settings("clinic", home / "films"), results.write_text)
     changed = config.load("clinic")
     assert (changed["external_dir"], changed["osteopenia"]) == ("", "exclude")
     config.write_params(changed, results.write_text)
@@ -131,7 +131,15 @@ def test_an_own_study_keeps_its_external_set_and_its_rule_and_says_when_they_cha
     assert {name for name, at in before.items() if (folder / name).stat().st_mtime_ns != at} == {"01.yaml"}
 
 
+def test_a_study_made_before_a_parameter_was_added_can_still_be_read(home: Path) -> None:
+    config.create_own(config.own_settings("clinic", home / "films"), results.write_text)
+    kept = paths.StudyPaths("clinic").own_config
+    older = {name: value for name, value in yaml.safe_load(kept.read_text("utf-8")).items() if name != "classes"}
+    kept.write_text(yaml.safe_dump(older), "utf-8")
+    assert config.load("clinic") == {**older, "classes": []}
+
+
 @pytest.mark.parametrize("name", ["phantom", "published", "../up", "", "1st"])
 def test_an_own_study_cannot_take_a_name_that_would_do_harm(home: Path, name: str) -> None:
     with pytest.raises(ValueError, match="--name"):
-        config.create_own(name, home, results.write_text)
+        config.create_own(config.own_settings(name, home), results.write_text)

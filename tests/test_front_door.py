@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import command_line
-from osteo_utils.study import paths
+from osteo_utils.study import commands, paths
 
 ROOT = paths.code_root()
 SHELL_TOOLS = "bash dirname sed grep cat rm mkdir touch env tail printf true sleep ln".split()
@@ -38,7 +38,7 @@ class Door:
         self.root, self.bin, self.calls = folder / "project", folder / "bin", folder / "calls"
         for name in ("run_all.sh", "requirements.lock", "requirements-gpu.lock", "workflow/command_line.py"):
             self.copy(name)
-        for name in ("__init__.py", "study/__init__.py", "study/paths.py", "study/parameters.py"):
+        for name in ("__init__.py", "study/__init__.py", "study/paths.py", "study/parameters.py", "study/commands.py"):
             self.copy(f"osteo_utils/{name}")
         self.copy("config/phantom.yaml")
         (self.root / "workflow" / "run.py").write_text("import sys\nprint('run', *sys.argv[1:])\n")
@@ -101,6 +101,7 @@ def test_help_needs_no_python_and_names_every_word_and_option(door: Door) -> Non
         (["own", "--dat", "x"], "'--data'"),
         (["knee744", "--externl", "x"], "'--external'"),
         (["knee744", "--osteopenia", "osteoporos"], "'osteoporosis'"),
+        (["own", "--classes", "normal=ok", "osteoporos=x"], "'osteoporosis'"),
     ],
 )
 def test_a_wrong_word_gets_the_nearest_right_one(said: list[str], meant: str, capsys: pytest.CaptureFixture) -> None:
@@ -116,6 +117,65 @@ def test_a_wrong_word_costs_no_installation(door: Door) -> None:
     assert done.returncode == 2
     assert "did you mean 'phantom'?" in done.stderr
     assert not door.calls.exists()
+
+
+@pytest.mark.parametrize("command", commands.MODULES)
+def test_a_command_explains_itself_without_an_installation(command: str, door: Door) -> None:
+    general = door(command, "--help")
+    assert (general.returncode, general.stderr) == (0, "")
+    assert f"./run_all.sh {command}" in general.stdout, "without a Python the general help is all there is"
+    door.python()
+    door.program("uv", UV)
+    own = door(command, "--help")
+    assert own.stdout.startswith(f"usage: ./run_all.sh {command} [-h]")
+    assert re.search(r"exit codes: 0 .*; 1 .*; 2 ", own.stdout)
+    wrong = door(command, "--nonsense")
+    assert wrong.returncode == 2 and "required" in wrong.stderr
+    assert not door.calls.exists()
+
+
+def test_the_words_of_a_command_reach_it_as_they_were_typed(door: Door) -> None:
+    door.python()
+    door.program("uv", UV)
+    done = door("audit", "films of mine", "--classes", "normal=Normal Knee", "--page", "a.html")
+    assert done.stdout == "run audit films of mine --classes normal=Normal Knee --page a.html\n", done.stderr
+    plain = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    assert door("audit", "B\u00e4r", **plain).stdout == "run audit B\u00e4r\n"
+    assert command_line.parse(["claims", "-", "--images", "744"]).extra == ["-", "--images", "744"]
+
+
+def test_a_film_is_read_by_a_study_that_there_is(capsys: pytest.CaptureFixture) -> None:
+    assert command_line.parse(["predict", "knee744", "a.png", "b.dcm"]).extra == ["knee744", "a.png", "b.dcm"]
+    with pytest.raises(SystemExit, match="2"):
+        command_line.parse(["predict", "knee74", "a.png"])
+    assert "'knee74' is no study; did you mean 'knee744'?" in capsys.readouterr().err
+
+
+LEAVE = """
+import os, sys
+from osteo_utils.study import commands
+def main(words, door):
+    print(os.environ["HOME"], file=sys.stderr)
+    print(os.access(os.environ["HOME"], os.W_OK), file=sys.stderr)
+    commands.show(["f\\u00e4rbig.png"] * 9000)
+    return 1
+sys.exit(commands.run(main, []))
+"""
+
+
+def test_a_command_keeps_its_verdict_where_nobody_reads_and_nothing_can_be_written(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    # Below a file no folder can be made, whoever asks.
+    variables = {**os.environ, "HOME": f"{__file__}/home", "PYTHONIOENCODING": "ascii", "TMPDIR": str(tmp_path)}
+    leave = [sys.executable, "-c", LEAVE]
+    gone = subprocess.run(leave, stdout=writer, stderr=subprocess.PIPE, text=True, env=variables, check=False)
+    os.close(writer)
+    assert gone.returncode == 1
+    home, writable = gone.stderr.splitlines()
+    assert Path(home).parent == tmp_path and writable == "True" and not Path(home).exists()
+    read = subprocess.run(leave, capture_output=True, text=True, env=variables, check=False)
+    assert (read.returncode, read.stdout) == (1, "f\\xe4rbig.png\n" * 9000)
 
 
 def test_an_external_set_and_a_rule_are_understood(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -17,8 +17,10 @@ WINGS = [
 MOST_ROOMS, MOST_LINES, FEWEST_LINES = 12, 300, 60
 # Rooms that are tested through another: they have no other door, or one fixture serves both.
 TESTED_IN = {
-    "paths": "config", "parameters": "config",  # every parameter and folder is met by reading a study
+    "paths": "config", "parameters": "config", "commands": "front_door",  # every parameter and folder is met by reading a study
     "shapes": "drawing",  # curves and shells show in drawn bones alone
+    "table_files": "user_tables", "film_names": "user_tables",  # the bytes and the names of one table
+    "folder_tree": "film_folders", "class_names": "film_folders",  # the files and the names that it sorts
     "kaggle_command": "download", "weight_files": "weights",  # one stand-in for the network serves both
     "predict": "own_films",  # its page needs the same fitted study
     "report_table": "report_forms",  # what a report says is met by reading it

@@ -1,5 +1,7 @@
 """The manifest and the stores: what a small folder, a hostile one and a synthetic set become."""
 
+import os
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -185,6 +187,50 @@ def test_patients_become_pseudonyms(small):
     (small / "patients.csv").write_text("image_id,patient\nnormal/9.jpg,P7\n")
     with pytest.raises(ValueError, match=r"names 1 files that are not there, such as 'normal/9\.jpg'"):
         manifest.build_manifest(small, "folder")
+
+
+def test_a_table_of_patients_in_another_case_is_used_and_its_remarks_are_told(small):
+    (small / "Patients.CSV").write_text("File;Subject ID;age\n1.jpg;P7;60\nOSTEOPOROSIS\\A.png;P7 ;60\n2.png;p7;61\n")
+    said = []
+    table = manifest.build_manifest(small, "folder", say=said.append).set_index("image_id")
+    assert "Patients.CSV" not in table.index
+    known = table["patient"]
+    assert known["Normal/1.jpg"] == known["OSTEOPOROSIS/a.png"] != known["Normal/2.png"] != ""
+    assert said[0] == "Patients.CSV: not used: 'age'"
+    assert said[1].startswith("Patients.CSV: patients of rows 2, 4 differ only by case")
+    assert len(said) == 2 and "P7" not in said[1]
+
+
+def test_what_is_no_film_is_a_row_with_its_reason_and_links_are_followed(small, tmp_path):
+    fill(tmp_path / "archive", {"7.png": film(80)})
+    (small / "Normal" / "more").symlink_to(tmp_path / "archive")
+    (small / "Normal" / "loop").symlink_to(small)
+    fill(small, {"Normal/@eaDir/1.jpg": film(220)})
+    os.mkfifo(small / "Normal" / "pipe.png")
+    table = manifest.build_manifest(small, "folder").set_index("image_id")
+    assert table["status"]["Normal/more/7.png"] == "ok"
+    assert {name: table["reason"][f"Normal/{name}"] for name in ("loop", "@eaDir", "pipe.png")} == {
+        "loop": "a link to a folder that is listed already",
+        "@eaDir": "folder of a program, its 1 files are not used",
+        "pipe.png": "a pipe, socket or device: expected a file",
+    }
+    assert "Normal/@eaDir/1.jpg" not in table.index
+    results.check_table(table.reset_index(), "manifest")
+
+
+def test_a_split_in_folders_and_labels_in_a_table_are_data_sets(tmp_path):
+    names = [f"{side}/{name}/1.png" for side in ("test", "train") for name in ("Normal", "osteoporosis")]
+    said = []
+    split = manifest.build_manifest(fill(tmp_path / "a", dict.fromkeys(names, film(99))), "folder", say=said.append)
+    assert (split["image_id"].tolist(), split["label"].tolist()) == (names, [0, 1, 0, 1])
+    assert said == ["the films of test/, train/ are studied together; the study makes its own splits"]
+    flat = fill(tmp_path / "b", {"1.png": film(99), "2.png": film(80), "3.png": film(70)})
+    (flat / "Labels.csv").write_text("file;class\n1.png;healthy\n2.png;Osteoporosis\n")
+    table = manifest.build_manifest(flat, "folder", classes=["normal=healthy"], say=said.append).set_index("image_id")
+    assert table["label"].fillna(-1).to_dict() == {"1.png": 0, "2.png": 1, "3.png": -1, "Labels.csv": -1}
+    assert table["reason"].to_dict() == {
+        "1.png": "", "2.png": "", "3.png": "Labels.csv gives it no class", "Labels.csv": "the table of classes",
+    }  # fmt: skip
 
 
 def test_phantom_is_drawn_once_and_its_bone_is_known(home):

@@ -89,6 +89,38 @@ class TestBadInput:
         assert "--cores" in self.said(monkeypatch, capsys, "phantom", f"--cores={cores}")
 
 
+def test_own_takes_a_split_in_folders_and_says_so(home, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(run, "_run_and_follow", lambda *_: 0)
+    for side in ("train", "val", "test"):
+        classes(tmp_path / "films" / side, normal=1, osteoporosis=1)
+    assert answer(monkeypatch, "own", "--data", str(tmp_path / "films"), "--name", "mine") == 0
+    assert "the films of test/, train/, val/ are studied together" in capsys.readouterr().out
+
+
+def test_names_of_class_folders_are_asked_for_and_kept_with_the_study(home, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(run, "_run_and_follow", lambda *_: 0)
+    folder = classes(tmp_path / "films", **{"Normal Knee": 1, "OP": 1, "odd": 2})
+    own = ["own", "--data", str(folder), "--name", "mine"]
+    assert answer(monkeypatch, *own) == 2
+    proposed = capsys.readouterr().err.partition("say which is which: ")[2]
+    assert proposed.strip() == "--classes normal='Normal Knee' osteoporosis=OP"
+    assert not paths.StudyPaths("mine").own_config.exists()
+    assert answer(monkeypatch, *own, *shlex.split(proposed)) == 0
+    assert "not used: the folder odd/ with 2 files" in capsys.readouterr().out
+    assert config.load("mine")["classes"] == ["normal=Normal Knee", "osteoporosis=OP"]
+    for again in (["mine"], own):
+        assert answer(monkeypatch, *again) == 0
+        assert config.load("mine")["classes"] == ["normal=Normal Knee", "osteoporosis=OP"]
+
+
+def test_a_bad_table_of_patients_stops_a_study_before_it_starts(home, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(run, "_run_and_follow", lambda *_: pytest.fail("the workflow was started"))
+    folder = classes(tmp_path / "films", normal=1, osteoporosis=1)
+    (folder / "Patients.csv").write_text("file;name\nnormal/0.png;P1\n")
+    assert answer(monkeypatch, "own", "--data", str(folder), "--name", "mine") == 2
+    assert "Patients.csv: no patient in the header 'file', 'name'" in capsys.readouterr().err
+
+
 def test_own_makes_a_study_that_can_be_named_afterwards(home, tmp_path, monkeypatch) -> None:
     started = []
     monkeypatch.setattr(run, "_run_and_follow", lambda request, study, *_: started.append(study.study) or 0)
@@ -148,6 +180,17 @@ def test_an_own_study_is_made_with_its_external_set(home, tmp_path, monkeypatch)
     films, others = (classes(tmp_path / name, normal=1, osteoporosis=1) for name in ("films", "others"))
     assert answer(monkeypatch, "own", "--data", str(films), "--name", "mine", "--external", str(others)) == 0
     assert config.load("mine")["external_dir"] == str(others)
+
+
+def test_a_report_is_checked_through_the_door(tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(run, "environment", dict)
+    lines = ["normal 0.97 0.99 0.98 372", "osteoporosis 0.99 0.98 0.98 474", "accuracy 0.98 846"]
+    (tmp_path / "report.txt").write_text("\n".join(lines))
+    assert answer(monkeypatch, "claims", str(tmp_path / "report.txt")) == 0
+    assert "Contradictions: none" in capsys.readouterr().out
+    assert answer(monkeypatch, "claims", str(tmp_path / "report.txt"), "--images", "744") == 1
+    assert "846 > 744" in capsys.readouterr().out
+    assert answer(monkeypatch, "claims", str(tmp_path / "none.txt")) == 2
 
 
 def test_gpus_are_those_that_nvidia_smi_lists_or_the_user_names(

@@ -11,13 +11,17 @@ from typing import NoReturn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from osteo_utils.study import parameters, paths
+from osteo_utils.study import commands, parameters, paths
 
 DEFAULT_STUDY = "phantom"
 COMMANDS = {
     "study": ("--data", "--external", "--osteopenia", "--cores", "--force"),
-    "own": ("--data", "--name", "--external", "--osteopenia", "--cores", "--force"),
+    "own": ("--data", "--name", "--classes", "--external", "--osteopenia", "--cores", "--force"),
     "kaggle": ("--cores", "--force"),
+    # These three have words of their own.
+    "audit": (),
+    "claims": (),
+    "predict": (),
     "publish": (),
     "test": ("--all", "--cores"),
     "lab": (),
@@ -28,12 +32,13 @@ TYPED = [command for command in COMMANDS if command != "study"]
 
 @dataclass
 class Request:
-    """One command line. `extra` goes to Snakemake, pytest or Jupyter; the command `resume` goes on after a stop."""
+    """One command line. `extra` goes to Snakemake, pytest, Jupyter or the command; the command `resume` goes on after a stop."""
 
     command: str
     study: str = ""
     data: Path | None = None
     name: str = ""
+    classes: list[str] = field(default_factory=list)
     external: Path | None = None
     osteopenia: str = ""
     cores: int | None = None
@@ -61,6 +66,8 @@ def studies() -> list[str]:
 
 def parse(arguments: Sequence[str]) -> Request:
     """Read a command line (without the program's name); a wrong one ends the program with code 2."""
+    if arguments and arguments[0] in commands.MODULES:
+        return _own_words(arguments[0], list(arguments[1:]))
     end = arguments.index("--") if "--" in arguments else len(arguments)
     words, extra = list(arguments[:end]), list(arguments[end + 1 :])
     resume = ["./run_all.sh", *(word for word in words if word != "--force"), *(["--", *extra] if extra else [])]
@@ -79,6 +86,16 @@ def parse(arguments: Sequence[str]) -> Request:
     return request
 
 
+def _own_words(command: str, words: list[str]) -> Request:
+    """A command that reads its own words; they are checked here, before anything is installed."""
+    parser = commands.parser(command, door=True)
+    asked = parser.parse_args(words)
+    if command == "predict" and asked.study not in (known := studies()):
+        hint = parameters.nearest(asked.study, known)
+        parser.error(f"{asked.study!r} is no study; {hint} Studies: {', '.join(known)}")
+    return Request(command, extra=words)
+
+
 def _parser(command: str) -> Parser:
     program = "./run_all.sh" if command == "study" else f"./run_all.sh {command}"
     parser = Parser(prog=program, add_help=False, allow_abbrev=False)
@@ -88,6 +105,7 @@ def _parser(command: str) -> Parser:
     details = {
         "--data": {"type": _folder, "metavar": "DIR"},
         "--name": {"metavar": "NAME"},
+        "--classes": {"type": commands.class_folder, "metavar": "CLASS=FOLDER", "nargs": "+"},
         "--external": {"type": _folder, "metavar": "DIR"},
         "--osteopenia": {"type": partial(_one_of, parameters.OSTEOPENIA), "metavar": "RULE"},
         "--cores": {"type": _positive, "metavar": "N"},

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,7 +17,7 @@ import command_line
 import run_lock
 import terminal
 from command_line import Request
-from osteo_utils.study import config, paths, resources
+from osteo_utils.study import commands, config, paths, resources
 
 # With one of these Snakemake answers a question instead of running; its answer belongs on the screen.
 QUESTIONS = set(
@@ -43,6 +44,7 @@ def environment() -> dict[str, str]:
         "KERAS_HOME": str(paths.weights_dir() / "keras"),
         "TF_CPP_MIN_LOG_LEVEL": "2",
         **os.environ,
+        "HOME": commands.home_for_caches(),
         "OSTEO_HOME": str(paths.home()),
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
         "IPYTHONDIR": str(paths.code_root() / "workflow" / "ipython"),
@@ -73,7 +75,12 @@ def replaced_settings(request: Request) -> dict[str, str]:
 
 def checked_study(request: Request) -> paths.StudyPaths:
     """The study that a command line asks for; `own` makes it. Raises ValueError or OSError on anything unusable."""
-    settings = config.load(config.OWN_STUDY_MODEL if request.command == "own" else request.study)
+    if request.command == "own":
+        settings = config.own_settings(
+            request.name, request.data, request.external, request.osteopenia, request.classes
+        )
+    else:
+        settings = config.load(request.study)
     drawn, kept = settings["dataset"] == "phantom", settings["data_dir"]
     settings |= replaced_settings(request)
     folder, external = Path(settings["data_dir"] or paths.raw(settings["dataset"])), settings["external_dir"]
@@ -88,12 +95,14 @@ def checked_study(request: Request) -> paths.StudyPaths:
         from osteo_utils.sources import data_folders
         from osteo_utils.study import results
 
+        classes = settings["classes"]
         if not drawn:
-            data_folders.check_folder(folder)
+            for remark in data_folders.remarks(folder, data_folders.check_folder(folder, classes)):
+                print(remark)
         if external:
-            data_folders.check_external(folder, Path(external))
+            data_folders.check_external(folder, Path(external), classes)
         if request.command == "own":
-            config.create_own(request.name, folder, results.write_text, request.external, request.osteopenia)
+            config.create_own(settings, results.write_text)
     return paths.StudyPaths(request.name or request.study)
 
 
@@ -220,14 +229,23 @@ def lab(request: Request) -> NoReturn:
     os.execve(sys.executable, command, environment())
 
 
+def own_command(request: Request) -> int:
+    """Audit a folder, check a printed report or read films; the command prints and returns its own exit code."""
+    # Libraries read it when they are imported, so it comes before the command's own module.
+    os.environ.update(environment())
+    module = import_module(commands.MODULES[request.command])
+    return commands.run(module.main, request.extra, door=True)
+
+
 def main() -> int:
     """Follow the command line; returns the exit code."""
-    commands = {"study": run_study, "own": run_study, "kaggle": download_and_run}
-    commands |= {"publish": publish, "test": test, "lab": lab}
+    follow = {"study": run_study, "own": run_study, "kaggle": download_and_run}
+    follow |= dict.fromkeys(commands.MODULES, own_command) | {"publish": publish, "test": test, "lab": lab}
     request = command_line.parse(sys.argv[1:])
-    sys.stdout.reconfigure(line_buffering=True)
+    # The name of a file may hold what the terminal cannot print.
+    sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")
     try:
-        return commands[request.command](request)
+        return follow[request.command](request)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

@@ -1,16 +1,15 @@
 """Command line for the audit of a folder; writes a page that shows copies side by side.
 
-python -m osteo_utils.audit.command DIR [--split split.csv] [--against DIR2]
+./run_all.sh audit DIR [--split split.csv] [--against DIR2], or python -m osteo_utils.audit.command
 """
 
 from __future__ import annotations
 
-import argparse
 import base64
 import io
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,25 +20,27 @@ from osteo_utils.audit.groups import audit, flow, leaks
 from osteo_utils.images import image_store
 from osteo_utils.images.image_store import film
 from osteo_utils.images.manifest import build_manifest
-from osteo_utils.study import results
+from osteo_utils.sources import film_folders, user_tables
+from osteo_utils.study import commands, results
 
 HEIGHT = 180
 # Groups shown in each section of the page; the others are counted, and listed in the table.
 SHOWN = 100
 
 
-def audit_folders(folder: Path, against: Path | None, store: Path) -> tuple[pd.DataFrame, np.ndarray, pd.DataFrame]:
+def audit_folders(
+    folder: Path, against: Path | None, store: Path, classes: Sequence[str] = (), say: Callable[[str], None] = print
+) -> tuple[pd.DataFrame, np.ndarray, pd.DataFrame]:
     """Manifest, image store, uint8 (n, 512, 512), and audit table of a folder of films or of two together.
 
-    Every subfolder is a class. With `against` the `image_id`s begin with `first/` and `second/`. Writes the store into
-    the folder `store`. Raises ValueError where no film can be read.
+    Every folder is a class, as `film_folders.arrange` finds and `classes` names them. With `against` the `image_id`s begin with `first/` and `second/`. Writes the store into
+    the folder `store`; `say` is told of remarks. Raises ValueError where no film can be read.
     """
     parts, paths = [], []
     for number, root in enumerate([folder, against] if against else [folder]):
-        if not root.is_dir():
-            raise ValueError(f"{root}: is not a folder; expected a folder of films")
+        _require_folder(root)
         path = store / f"audit-{number}.npy"
-        listed = build_manifest(root, "folder", store=path, every_folder=True)
+        listed = build_manifest(root, "folder", store=path, every_folder=True, classes=classes, say=say)
         if against:
             side = ("first", "second")[number]
             listed = listed.assign(image_id=f"{side}/" + listed["image_id"], dataset=side)
@@ -58,57 +59,68 @@ def audit_folders(folder: Path, against: Path | None, store: Path) -> tuple[pd.D
     return manifest, images, audit(images, manifest)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Find copies, conflicts and leaks in a folder of films, or between two.
+def _split(folder: Path, table: Path | None, classes: Sequence[str], say: Callable[[str], None]) -> dict[str, str]:
+    """Side of each film by the table of a split, else by the folders; empty where neither is a split."""
+    _require_folder(folder)
+    layout = film_folders.arrange(folder, classes, every_folder=True)
+    if table is None:
+        return layout.sides
+    split = user_tables.sides(table, list(layout.places))
+    for remark in split.remarks:
+        say(remark)
+    if layout.sides:
+        say(f"the split is that of {table.name}, not that of the folders")
+    return split.values
+
+
+def _require_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: is not a folder; expected a folder of films")
+
+
+def main(arguments: Sequence[str] | None = None, door: bool = False) -> int:
+    """Find copies, conflicts and leaks in a folder of films, or between two; `commands.parser` has the words.
 
     Prints the findings and writes an HTML page with the films side by side. Returns 1 where a knee lies on both sides
     of the split or in both folders, 2 for input that cannot be read, else 0.
     """
-    parser = argparse.ArgumentParser("python -m osteo_utils.audit.command", description=main.__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path, help="folder of films; every subfolder counts as a class")
-    parser.add_argument("--against", type=Path, metavar="DIR", help="a second folder: which films are in both?")
-    parser.add_argument(
-        "--split", type=Path, metavar="CSV", help="table image_id, split: which knees are on both sides?"
-    )
-    parser.add_argument("--page", type=Path, default=Path("audit.html"), help="where the page goes (%(default)s)")
-    parser.add_argument("--table", type=Path, metavar="CSV", help="where the table of groups goes, if wanted")
-    args = parser.parse_args(arguments)
+    args = commands.parser("audit", door).parse_args(arguments)
+    remarks: list[str] = []
     try:
         if args.split and args.against:
             raise ValueError("--split and --against: expected one of them, because two folders are a split")
+        split = None if args.against else _split(args.folder, args.split, args.classes, remarks.append)
         with tempfile.TemporaryDirectory() as scratch:
-            manifest, images, table = audit_folders(args.folder, args.against, Path(scratch))
+            found = audit_folders(args.folder, args.against, Path(scratch), args.classes, remarks.append)
+            manifest, images, table = found
             leaking = None
             if args.against:
                 leaking = leaks(table, table.set_index("image_id", drop=False)["image_id"].str.split("/").str[0])
-            elif args.split:
-                leaking = leaks(table, _read_split(args.split))
+            elif split:
+                leaking = leaks(table, pd.Series(split))
             write_page(args.page, args.folder, args.against, manifest, images, table, leaking)
             if args.table:
                 results.write_table(args.table, table)
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
-    print(flow(manifest, table).drop(columns="main").to_string(index=False, na_rep=""))
+    commands.show([f"remark: {remark}" for remark in remarks] + _findings(manifest, table, leaking, args.page))
+    return int(leaking is not None and len(leaking) > 0)
+
+
+def _findings(manifest: pd.DataFrame, table: pd.DataFrame, leaking: pd.DataFrame | None, page: Path) -> list[str]:
+    """The findings, one a line."""
+    lines = [flow(manifest, table).drop(columns="main").to_string(index=False, na_rep="")]
     refused = manifest.loc[manifest["status"] != "ok", ["image_id", "reason"]]
-    for row in refused.itertuples():
-        print(f"not used: {row.image_id}: {row.reason}")
+    lines += [f"not used: {row.image_id}: {row.reason}" for row in refused.itertuples()]
     for group, members in table[table["conflict"] == 1].groupby("group"):
-        print(f"conflict, group {group}: {' '.join(members['image_id'])}")
+        lines.append(f"conflict, group {group}: {' '.join(members['image_id'])}")
     for row in leaking.itertuples() if leaking is not None else ():
-        print(f"LEAK, group {row.group} on {row.sides}: {row.image_ids}")
-    print(f"page: {args.page}")
-    if leaking is None:
-        return 0
-    print(f"{len(leaking)} groups lie on more than one side" if len(leaking) else "no group lies on more than one side")
-    return int(len(leaking) > 0)
-
-
-def _read_split(path: Path) -> pd.Series:
-    split = pd.read_csv(path, dtype=str, keep_default_na=False)
-    if not {"image_id", "split"} <= set(split.columns) or split["image_id"].duplicated().any():
-        raise ValueError(f"{path}: found {list(split.columns)}; expected image_id and split, each image once")
-    return split.set_index("image_id")["split"]
+        lines.append(f"LEAK, group {row.group} on {row.sides}: {row.image_ids}")
+    lines.append(f"page: {page}")
+    if leaking is not None:
+        lines.append(f"{len(leaking) or 'no'} group{'s lie' if len(leaking) else ' lies'} on more than one side")
+    return lines
 
 
 def write_page(
@@ -159,4 +171,4 @@ def _picture(images: np.ndarray, row: pd.Series) -> str:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(commands.run(main, sys.argv[1:]))

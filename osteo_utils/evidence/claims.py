@@ -1,9 +1,8 @@
 """The paper's claims as data, and a verdict on each by rule.
 
-`python -m osteo_utils.evidence.claims report.txt` checks any printed classification report.
+`./run_all.sh claims report.txt` checks any printed classification report.
 """
 
-import argparse
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
@@ -24,6 +23,7 @@ from osteo_utils.evidence.printed_report import (
     span_of,
 )
 from osteo_utils.statistics.metrics import wilson
+from osteo_utils.study import commands
 from osteo_utils.study.results import Estimate
 
 REPRODUCED, WITHIN, NOT_REPRODUCED = "reproduced", "within interval", "not reproduced"
@@ -223,17 +223,12 @@ def _number(value: float, unit: str) -> str:
     return f"{100 * value:.1f} %" if unit == "accuracy" else f"{100 * value:+.1f} points"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Check a printed classification report; prints the result and returns 0, or 2 for an unreadable one."""
-    parser = argparse.ArgumentParser(prog="python -m osteo_utils.evidence.claims", description=main.__doc__)
-    parser.add_argument(
-        "report",
-        help="file with the report as scikit-learn prints it, as a table (CSV, Markdown, LaTeX) or as an output_dict "
-        "(Python, JSON), or - for standard input",
-    )
-    parser.add_argument("--images", type=int, help="size of the data set that the report is a hold-out of")
-    parser.add_argument("--class-sizes", type=int, nargs="+", metavar="N", help="those of its classes, in order")
-    options = parser.parse_args(arguments)
+def main(arguments: Sequence[str] | None = None, door: bool = False) -> int:
+    """Check a printed classification report and print the result; `commands.parser` has the words.
+
+    Returns 1 where the report contradicts itself or the data set, 2 for one that cannot be read, else 0.
+    """
+    options = commands.parser("claims", door).parse_args(arguments)
     try:
         source = sys.stdin.buffer.read() if options.report == "-" else Path(options.report).read_bytes()
         report = parse_report(decoded(source))
@@ -241,14 +236,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         print(f"{options.report}: {error}", file=sys.stderr)
         return 2
-    print(*_found(report, checked.possible), sep="\n")
+    said = [*_found(report, checked.possible)]
     for title, lines in (("Remarks", checked.remarks), ("Contradictions", checked.contradictions)):
-        print(f"{title}:" + ("" if lines else " none"))
-        for line in lines:
-            print(f"  - {line}")
+        said += [f"{title}:" + ("" if lines else " none"), *(f"  - {line}" for line in lines)]
     if options.images is None:
-        print("Not checked: whether it fits the data set's size; give --images N.")
-    return 0
+        said.append("Not checked: whether it fits the data set's size; give --images N.")
+    commands.show(said)
+    return int(bool(checked.contradictions))
 
 
 def _found(report: PrintedReport, found: Possible | None) -> Iterator[str]:
@@ -277,4 +271,4 @@ def _found(report: PrintedReport, found: Possible | None) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(commands.run(main, sys.argv[1:]))

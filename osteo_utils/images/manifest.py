@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,15 +16,16 @@ import pandas as pd
 from osteo_utils.images import decode, image_store
 from osteo_utils.images.decode import Unusable
 from osteo_utils.images.image_store import Append
-from osteo_utils.sources import data_folders, registry
+from osteo_utils.sources import data_folders, film_folders, registry, user_tables
+from osteo_utils.sources.class_names import OSTEOPENIA
+from osteo_utils.sources.film_folders import Layout, Place
 from osteo_utils.study import results, runtime
 
 LITTER = ("thumbs.db", "desktop.ini", "ehthumbs.db")
 BATCH = 64
 EXTERNAL = "external/"
-OSTEOPENIA = "osteopenia"
 WHOLE_NUMBERS = ("label", "width", "height", "bytes", "pad_left", "pad_top", "row")
-PATIENTS = "patients.csv"
+PATIENTS = "patients"
 
 
 def build_manifest(
@@ -37,6 +37,8 @@ def build_manifest(
     every_folder: bool = False,
     external: Path | None = None,
     osteopenia: str = "exclude",
+    classes: Sequence[str] = (),
+    say: Callable[[str], None] = print,
 ) -> pd.DataFrame:
     """The manifest (columns of the contract `manifest`): one row per file, sorted by `image_id`.
 
@@ -44,28 +46,35 @@ def build_manifest(
     a class folder are `quarantined`, files outside the class folders `excluded`, each with a reason; the reason of a
     usable film is a remark, such as a wrong extension. `store`: where the films are written in the same pass, uint8
     (n, 512, 512). `salt`: part of the patients' pseudonyms, which come from `patients.csv` (image_id, patient) beside
-    the class folders. `every_folder`: each folder is a class, labelled in alphabetical order, and none is excluded.
-    `osteopenia`: the label of films in a folder osteopenia/, if any; they keep that `class_name`.
+    the class folders, as `user_tables` reads it. `classes` and `every_folder` as in `film_folders.arrange`; where each
+    folder is a class, labels follow the alphabet. `osteopenia`: the label of films in a folder osteopenia/, if any;
+    they keep that `class_name`. `say` is told of what is remarkable about folders and tables.
 
     Files of `external`, a folder of another source, come last, with the role `external`, the dataset `folder` and
     `external/` before their path. They do not change the rows of `root`. A patient of both sets has one pseudonym
     where both have a patients.csv.
     Raises ValueError for a bad folder, an unusable class or a bad patients.csv, OSError where the disk is full.
     """
+    layout = film_folders.arrange(root, classes, True) if every_folder else data_folders.check_folder(root, classes)
     secret = _secret_of(root, salt)
-    sources = [_Source(root, dataset, "develop", "", secret, _files_of(root))]
+    sources = [_Source(root, dataset, "develop", "", secret, layout)]
     if external is not None:
-        data_folders.check_external(root, external)
+        found = data_folders.check_external(root, external, classes)
         theirs = secret or _secret_of(external, salt)
-        sources.append(_Source(external, "folder", "external", EXTERNAL, theirs, _files_of(external)))
+        sources.append(_Source(external, "folder", "external", EXTERNAL, theirs, found))
     frames: list[pd.DataFrame] = []
     with (
-        image_store.writer(store, sum(len(source.files) for source in sources)) as append,
+        image_store.writer(store, sum(len(source.layout.places) for source in sources)) as append,
         ThreadPoolExecutor(workers) as pool,
     ):
         for source in sources:
-            classes, labels = _classes_of(source, every_folder, osteopenia)
-            frames.append(_rows_of(source, classes, labels, append, pool))
+            films = list(source.layout.places)
+            people, remarks = pseudonyms(source.root, films, source.secret)
+            for remark in (*source.layout.remarks, *remarks):
+                say(source.prefix + remark)
+            labels = _labels(source.layout, every_folder, osteopenia)
+            names = [source.prefix + name for name in films]
+            frames.append(_rows_of(source, labels, append, pool).assign(patient=people, image_id=names))
             if not every_folder:
                 _require_both_classes(source.root, frames[-1])
         frame = pd.concat(frames, ignore_index=True)
@@ -100,10 +109,6 @@ def store_truth_labels(root: Path, manifest: pd.DataFrame, path: Path) -> int:
     return len(truth)
 
 
-def _folder(image_id: str) -> str:
-    return image_id.split("/")[0] if "/" in image_id else ""
-
-
 @dataclass(frozen=True)
 class _Source:
     """One folder of films: its data set, role and prefix in the manifest, secret of its pseudonyms, and files."""
@@ -113,42 +118,37 @@ class _Source:
     role: str
     prefix: str
     secret: str
-    files: list[str]
+    layout: Layout
 
 
-def _classes_of(source: _Source, every_folder: bool, osteopenia: str) -> tuple[dict[str, str], Mapping[str, int]]:
-    """Class of each class folder, and the label of each class that has one."""
-    folders = sorted({_folder(file) for file in source.files})
+def _labels(layout: Layout, every_folder: bool, osteopenia: str) -> Mapping[str, int]:
+    """The label of each class that has one."""
     if every_folder:
-        return {name: name for name in folders}, {name: number for number, name in enumerate(folders)}
-    classes = {folder.name: name for name, folder in data_folders.check_folder(source.root).items()}
-    classes |= {name: OSTEOPENIA for name in folders if name.lower() == OSTEOPENIA}
+        names = {place.class_name for place in layout.places.values() if not (place.excluded or place.unusable)}
+        return {name: number for number, name in enumerate(sorted(names))}
     if osteopenia == "exclude":
-        return classes, registry.LABELS
-    return classes, {**registry.LABELS, OSTEOPENIA: registry.LABELS[osteopenia]}
+        return registry.LABELS
+    return {**registry.LABELS, OSTEOPENIA: registry.LABELS[osteopenia]}
 
 
-def _rows_of(
-    source: _Source, classes: Mapping[str, str], labels: Mapping[str, int], append: Append, pool: ThreadPoolExecutor
-) -> pd.DataFrame:
+def _rows_of(source: _Source, labels: Mapping[str, int], append: Append, pool: ThreadPoolExecutor) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
-    for start in range(0, len(source.files), BATCH):
-        names = source.files[start : start + BATCH]
-        for row, stored in pool.map(lambda name: _read(source.root, name, classes, labels), names):
+    places = list(source.layout.places.items())
+    for start in range(0, len(places), BATCH):
+        batch = places[start : start + BATCH]
+        for row, stored in pool.map(lambda item: _read(source.root, *item, labels), batch):
             if stored is not None:
                 row["row"] = append(stored)
             rows.append({"dataset": source.dataset, "role": source.role, **row})
     frame = pd.DataFrame(rows).reindex(columns=list(results.CONTRACTS["manifest"].columns))
-    frame = frame.astype(dict.fromkeys(WHOLE_NUMBERS, "Int64"))
-    frame["patient"] = pseudonyms(source.root, frame["image_id"], source.secret)
-    return frame.assign(image_id=[source.prefix + name for name in frame["image_id"]])
+    return frame.astype(dict.fromkeys(WHOLE_NUMBERS, "Int64"))
 
 
 def _read(
-    root: Path, image_id: str, classes: Mapping[str, str], labels: Mapping[str, int]
+    root: Path, image_id: str, place: Place, labels: Mapping[str, int]
 ) -> tuple[dict[str, Any], np.ndarray | None]:
-    path, folder = root / image_id, _folder(image_id)
-    row: dict[str, Any] = {"image_id": image_id, "class_name": classes.get(folder, folder)}
+    path = root / image_id
+    row: dict[str, Any] = {"image_id": image_id, "class_name": place.class_name}
 
     def refused(status: str, reason: str) -> tuple[dict[str, Any], None]:
         with suppress(OSError):
@@ -157,10 +157,13 @@ def _read(
 
     if row["class_name"] == OSTEOPENIA and OSTEOPENIA not in labels:
         return refused("excluded", "osteopenia, excluded by the study's rule")
-    if folder not in classes:
-        other = f"class folder {folder} is neither {' nor '.join(registry.LABELS)}"
-        return refused("excluded", other if folder else "lies beside the class folders")
-    row["label"] = labels[row["class_name"]]
+    if place.excluded:
+        return refused("excluded", place.excluded)
+    row["label"] = labels.get(place.class_name)
+    if place.unusable:
+        return refused("quarantined", place.unusable)
+    if path.exists() and not path.is_file():
+        return {**row, "status": "quarantined", "reason": "a pipe, socket or device: expected a file"}, None
     if path.name.startswith(".") or path.name.lower() in LITTER:
         return refused("quarantined", "hidden file of an operating system")
     try:
@@ -174,27 +177,6 @@ def _read(
     return row, stored
 
 
-def _files_of(root: Path) -> list[str]:
-    """`image_id` of every file below `root`, sorted, without the companions of a data set."""
-
-    def stop(error: OSError) -> None:
-        raise error
-
-    found = []
-    for entry in sorted(root.iterdir()):
-        if entry.is_dir() and entry.name not in data_folders.COMPANIONS:
-            for place, _, names in os.walk(entry, onerror=stop):
-                found += [(Path(place) / name).relative_to(root).as_posix() for name in names]
-        elif entry.name not in data_folders.COMPANIONS:
-            found.append(entry.name)
-    for name in found:
-        try:
-            name.encode()
-        except UnicodeEncodeError:
-            raise ValueError(f"{name!r}: this file name is not UTF-8 text; rename the file") from None
-    return sorted(found)
-
-
 def _require_both_classes(root: Path, frame: pd.DataFrame) -> None:
     for name in registry.LABELS:
         files = frame[frame["class_name"] == name]
@@ -205,27 +187,21 @@ def _require_both_classes(root: Path, frame: pd.DataFrame) -> None:
 
 
 def _secret_of(root: Path, salt: str) -> str:
-    """Secret of a data set's pseudonyms; empty where it has no patients.csv."""
-    path = root / PATIENTS
+    """Secret of a data set's pseudonyms; empty where it has no table of patients."""
+    path = user_tables.find(root, PATIENTS)
     # With the file's hash, so that a pseudonym cannot be broken by trying all patient numbers.
-    return f"{salt}|{runtime.sha256_file(path)}" if path.is_file() else ""
+    return f"{salt}|{runtime.sha256_file(path)}" if path else ""
 
 
-def pseudonyms(root: Path, names: Sequence[str], secret: str) -> list[str]:
-    """A pseudonym for each file whose patient is known, an empty string for the others.
+def pseudonyms(root: Path, names: Sequence[str], secret: str) -> tuple[list[str], list[str]]:
+    """A pseudonym for each file whose patient is known, an empty string for the others; and remarks on the table.
 
-    Two sets with the same `secret` share their pseudonyms. Raises ValueError where `patients.csv` has columns other
-    than image_id and patient, or duplicate or unknown images.
+    Two sets with the same `secret` share their pseudonyms. Raises ValueError as `user_tables.patients` does.
     """
-    path = root / PATIENTS
-    if not path.is_file():
-        return [""] * len(names)
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    if list(table.columns) != ["image_id", "patient"] or table["image_id"].duplicated().any():
-        raise ValueError(f"{path}: expected image_id, patient and each image once, found {list(table.columns)}")
-    if unknown := sorted(set(table["image_id"]) - set(names)):
-        missing = f"names {len(unknown)} files that are not there, such as {unknown[0]!r}"
-        raise ValueError(f"{path}: {missing}; expected paths below the folder, such as normal/101.jpg")
-    known = dict(table.itertuples(index=False))
-    people = [known.get(name, "") for name in names]
-    return [hashlib.sha256(f"{secret}|{name}".encode()).hexdigest()[:16] if name else "" for name in people]
+    path = user_tables.find(root, PATIENTS)
+    if not path:
+        return [""] * len(names), []
+    known = user_tables.patients(path, list(names))
+    people = [known.values.get(name, "") for name in names]
+    hashed = [hashlib.sha256(f"{secret}|{name}".encode()).hexdigest()[:16] if name else "" for name in people]
+    return hashed, known.remarks

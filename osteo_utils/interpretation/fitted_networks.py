@@ -171,7 +171,7 @@ def _network(study: str, backbone: str, threads: int) -> Network:
     if not about.is_file():
         raise FileNotFoundError(
             f"study {study!r}: metrics/{notebook}.json is not there, so {backbone} has not been fitted; "
-            f"run ./run_all.sh {study} first, or name another study with --study"
+            f"run ./run_all.sh {study} first, or name another study"
         )
     run = results.Run(notebook, results.read_json(about)["_run"]["parameters"], place, threads)
     recipe, images = run.p.primary_recipe, inputs.usable_images(run)

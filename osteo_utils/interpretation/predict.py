@@ -1,13 +1,12 @@
 """Score a reader's own films with the networks of a study; writes a page and JSON.
 
-    python -m osteo_utils.interpretation.predict [--study STUDY] [--model resnet50|vgg16|both] [--out DIR] IMAGE [IMAGE ...]
+    ./run_all.sh predict STUDY FILE [FILE ...] [--model resnet50|vgg16|both] [--out DIR]
 
 For research and teaching only. Nothing leaves this machine.
 """
 
 from __future__ import annotations
 
-import argparse
 import base64
 import io
 import sys
@@ -15,12 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import matplotlib as mpl
 import numpy as np
 from PIL import Image
 from skimage.segmentation import find_boundaries
 
-from osteo_utils.study import results, runtime
+from osteo_utils.study import commands, results, runtime
 from osteo_utils.study.paths import StudyPaths
 
 if TYPE_CHECKING:
@@ -50,29 +48,25 @@ def overlay(square: np.ndarray, mask: np.ndarray, evidence: np.ndarray | None = 
 
     `evidence` (s, s) is in units of the logit; only its positive part is drawn, on the map's own scale.
     """
+    # On import it makes a cache in the home folder, which `commands.run` may have to replace first.
+    from matplotlib import colormaps
+
     picture = np.repeat(square[..., None], 3, axis=-1).astype(float)
     if evidence is not None:
         strength = np.maximum(evidence, 0) / max(float(evidence.max()), 1e-9)
-        colour = 255 * mpl.colormaps["inferno"](strength)[..., :3]
+        colour = 255 * colormaps["inferno"](strength)[..., :3]
         alpha = 0.65 * np.sqrt(strength)[..., None]
         picture = (1 - alpha) * picture + alpha * colour
     picture[find_boundaries(mask > 0, mode="inner")] = OUTLINE
     return np.rint(picture).astype(np.uint8)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, door: bool = False) -> int:
     """Read films with the networks of a study: probability, map, bone mask and what speaks against trusting them.
 
-    Returns 2 where the study cannot be used, 1 where a film could not be read, else 0.
+    `commands.parser` has the words. Returns 2 where the study cannot be used, 1 where a film could not be read, else 0.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m osteo_utils.interpretation.predict", description=main.__doc__.splitlines()[0]
-    )
-    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="JPEG, PNG, TIFF or DICOM")
-    parser.add_argument("--study", default="knee744", help="a study that was run (%(default)s)")
-    parser.add_argument("--model", default="both", choices=("resnet50", "vgg16", "both"))
-    parser.add_argument("--out", type=Path, metavar="DIR", help="default: reports/STUDY/own_films")
-    asked = parser.parse_args(arguments)
+    asked = commands.parser("predict", door).parse_args(arguments)
     threads = runtime.prepare(0)
     # Keras reads its settings when it is imported, so the rooms that need it come after `prepare`.
     from osteo_utils.interpretation import fitted_networks, own_films
@@ -86,13 +80,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
+    lines = []
     for reading in readings:
-        print(reading.path.name)
+        lines.append(reading.path.name)
         for name, score in reading.scores.items():
-            print(f"  {NAMES[name]}: {score.probability:.2f} [{score.low:.2f}, {score.high:.2f}]")
-        for name, reason in reading.flags:
-            print(f"  {name.replace('_', ' ')}: {reason}")
-    print(f"{own_films.NOTICE}\npage: {page}")
+            lines.append(f"  {NAMES[name]}: {score.probability:.2f} [{score.low:.2f}, {score.high:.2f}]")
+        lines += [f"  {name.replace('_', ' ')}: {reason}" for name, reason in reading.flags]
+    commands.show([*lines, own_films.NOTICE, f"page: {page}"])
     return 0 if all(reading.readable for reading in readings) else 1
 
 
@@ -112,4 +106,4 @@ def _address(picture: np.ndarray) -> str:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(commands.run(main, sys.argv[1:]))

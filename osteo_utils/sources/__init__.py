@@ -1,5 +1,5 @@
-"""What comes from outside: the data sets that the project knows, and ImageNet weights.
+"""What comes from outside: the data sets that the project knows, tables of users, and ImageNet weights.
 
-In: a name of the registry, a folder, a network or a package.
-Out: a folder of films and tensors of weights, both checked against published hashes.
+In: a name of the registry, a folder, a user's table, a network or a package.
+Out: a checked folder of films, what tables say of them, and tensors of weights checked against published hashes.
 """

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import pandas as pd
 
+from osteo_utils.sources import user_tables
+from osteo_utils.sources.film_folders import Layout, arrange
+from osteo_utils.sources.folder_tree import CHECKSUMS
 from osteo_utils.sources.registry import LABELS, get, manual_steps
 from osteo_utils.study import paths, results, runtime
-
-CHECKSUMS = "SHA256SUMS"
-# What may lie beside the class folders of a data set without being a film.
-COMPANIONS = (*"patients.csv phantom.json truth.csv truth_outlines.json truth_masks truth_parts".split(), CHECKSUMS)
 
 
 def read_checksums(path: Path) -> dict[str, str]:
@@ -55,7 +53,7 @@ def _listed(folder: Path) -> dict[str, Path]:
     return {name: found[name] for name in sorted(found) if name != CHECKSUMS}
 
 
-def locate(dataset: str, data_dir: str = "") -> Path:
+def locate(dataset: str, data_dir: str = "", classes: Sequence[str] = ()) -> Path:
     """Folder of a data set, checked by `check_folder`; a relative `data_dir` starts at the project's folder."""
     entry = get(dataset)
     if not data_dir and dataset == "folder":
@@ -63,47 +61,34 @@ def locate(dataset: str, data_dir: str = "") -> Path:
     root = paths.home() / Path(data_dir).expanduser() if data_dir else paths.raw(dataset)
     if entry.slug and not data_dir and not root.exists():
         raise FileNotFoundError(f"{root}: not there.\n{manual_steps(dataset)}")
-    check_folder(root)
+    check_folder(root, classes)
     return root
 
 
-def check_folder(root: Path) -> dict[str, Path]:
-    """Folder of each class, whose name may be in upper or lower case.
+def check_folder(root: Path, classes: Sequence[str] = ()) -> Layout:
+    """The films of a folder in their two classes, as `film_folders.arrange` finds them.
 
     Raises FileNotFoundError, NotADirectoryError, or ValueError where a class is missing, empty or duplicated.
     """
-    expected = " and ".join(f"{name}/" for name in LABELS)
     if not root.is_dir():
         problem, kind = ("is a file", NotADirectoryError) if root.exists() else ("does not exist", FileNotFoundError)
+        expected = " and ".join(f"{name}/" for name in LABELS)
         raise kind(f"{root}: {problem}; expected a folder with {expected} in it")
-    folders = sorted(path for path in root.iterdir() if path.is_dir())
-    matches = {name: [path for path in folders if path.name.lower() == name] for name in LABELS}
-    if missing := [name for name, found in matches.items() if not found]:
-        names = ", ".join(f"{path.name}/" for path in folders[:10]) or "no folder"
-        deeper = [path for path in find_roots(root) if path != root]
-        hint = f"; give {deeper[0]} instead, which has both" if deeper else "; rename or add the class folders"
-        raise ValueError(f"{root}: lacks {' and '.join(missing)}/; found {names}, expected {expected}{hint}")
-    for name, found in matches.items():
-        if len(found) > 1:
-            raise ValueError(f"{root}: two folders for {name}: {', '.join(path.name for path in found)}; merge them")
-        if not any(path.is_file() and not path.name.startswith(".") for path in found[0].rglob("*")):
-            raise ValueError(f"{found[0]}: no file in it; put the {name} radiographs there")
-    return {name: found[0] for name, found in matches.items()}
+    return arrange(root, classes)
 
 
-def check_external(root: Path, external: Path) -> dict[str, Path]:
+def remarks(root: Path, layout: Layout) -> list[str]:
+    """What is to be told of a folder and its table of patients; ValueError for a table that cannot be used."""
+    table = user_tables.find(root, "patients")
+    return layout.remarks + (user_tables.patients(table, list(layout.places)).remarks if table else [])
+
+
+def check_external(root: Path, external: Path, classes: Sequence[str] = ()) -> Layout:
     """`check_folder` of an external set; ValueError where it holds the study's folder `root` or lies in it."""
     ours, theirs = root.resolve(), external.resolve()
     if ours.is_relative_to(theirs) or theirs.is_relative_to(ours):
         raise ValueError(f"{external}: an external set must be films of another source; give a folder outside {root}")
-    return check_folder(theirs)
-
-
-def find_roots(folder: Path) -> list[Path]:
-    """Folders at or below `folder` that hold a folder for each class; the shallowest come first."""
-    walked = os.walk(folder)
-    found = [Path(place) for place, folders, _ in walked if set(LABELS) <= {name.lower() for name in folders}]
-    return sorted(found, key=lambda path: (len(path.parts), path))
+    return check_folder(theirs, classes)
 
 
 def counts(root: Path) -> dict[str, int]:
@@ -124,12 +109,11 @@ def verify(root: Path, name: str) -> pd.DataFrame:
         return pd.DataFrame(columns=["image_id", "state"], dtype=str)
     published = read_checksums(Path(__file__).parent / listed)
     states = dict.fromkeys(published, "missing")
-    for class_name, folder in check_folder(root).items():
-        for path in folder.rglob("*"):
-            if path.is_file():
-                key = f"{class_name}/{path.relative_to(folder).as_posix()}"
-                same = key in published and runtime.sha256_file(path) == published[key]
-                states[key] = "identical" if same else "differs" if key in published else "not listed"
+    for name, place in check_folder(root).places.items():
+        if place.class_name in LABELS and (root / name).is_file():
+            key = f"{place.class_name}/{name.removeprefix(f'{place.folder}/')}"
+            same = key in published and runtime.sha256_file(root / name) == published[key]
+            states[key] = "identical" if same else "differs" if key in published else "not listed"
     return pd.DataFrame(sorted(states.items()), columns=["image_id", "state"])
 
 

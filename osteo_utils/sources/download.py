@@ -7,7 +7,7 @@ import shutil
 import stat
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from time import sleep
@@ -16,7 +16,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from osteo_utils.phantom import synthetic
-from osteo_utils.sources import data_folders, kaggle_command, registry
+from osteo_utils.sources import data_folders, film_folders, folder_tree, kaggle_command, registry
 from osteo_utils.sources.kaggle_command import KaggleError
 from osteo_utils.study import paths, runtime
 
@@ -27,14 +27,17 @@ PAUSES = (15, 60, 240)
 LONGEST_PAUSE = 600
 
 
-def fetch(dataset: str, data_dir: str = "", seed: int = 0, knees: int = 120, size: int = 512, **controls: Any) -> Path:
+def fetch(
+    dataset: str, data_dir: str = "", seed: int = 0, knees: int = 120, size: int = 512, classes: Sequence[str] = (),
+    **controls: Any,
+) -> Path:  # fmt: skip
     """Checked folder of a data set: drawn (phantom), found, or downloaded if missing (Kaggle sets).
 
-    `data_dir` replaces the data set's own folder. `seed`, `knees`, `size` (pixels) and `controls` (as in
+    `data_dir` replaces the data set's own folder, `classes` the names of its class folders. `seed`, `knees`, `size` (pixels) and `controls` (as in
     `design.plan`) apply to the phantom alone. Raises as `locate` and `download` do.
     """
     if data_dir or not (dataset == "phantom" or registry.get(dataset).slug):
-        return data_folders.locate(dataset, data_dir)
+        return data_folders.locate(dataset, data_dir, classes)
     if dataset != "phantom":
         return download(dataset)
     # The folder's name hashes settings and drawing code, so an outdated set is never reused.
@@ -128,7 +131,7 @@ def _content(archive: Path, folder: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)  # left by a killed run
     try:
         unpack(archive, folder)
-        roots = data_folders.find_roots(folder)
+        roots = film_folders.find_roots(folder)
         if not roots:
             found = sorted({path.parent.name for path in folder.rglob("*") if path.is_file()})
             raise ValueError(f"{archive.name}: no folder with normal/ and osteoporosis/; found {found[:10]}")
@@ -145,9 +148,9 @@ def _content(archive: Path, folder: Path) -> Path:
 
 
 def _already_there(root: Path) -> str:
-    if not (root / data_folders.CHECKSUMS).is_file():
-        return f"already there: {root}; no {data_folders.CHECKSUMS} in it, so it was not compared with a download"
-    changes = data_folders.differences(root, ignore=data_folders.COMPANIONS)
+    if not (root / folder_tree.CHECKSUMS).is_file():
+        return f"already there: {root}; no {folder_tree.CHECKSUMS} in it, so it was not compared with a download"
+    changes = data_folders.differences(root, ignore=folder_tree.COMPANIONS)
     if not changes:
         return f"already there: {root}, byte for byte as downloaded"
     summary = "; ".join(f"{len(names)} files {kind}, such as {names[0]}" for kind, names in changes.items())

@@ -14,8 +14,7 @@ ULTRASOUND = (
 )
 NO_LICENCE = "none found; for local runs only, never pass on an image or a figure that shows one"
 NOT_INDEPENDENT = (
-    "Not independent of the other sets of knees until an audit says so "
-    "(python -m osteo_utils.audit.command DIR --against DIR2)."
+    "Not independent of the other sets of knees until an audit says so (./run_all.sh audit DIR --against DIR2)."
 )
 
 

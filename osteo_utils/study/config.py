@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,9 @@ def load(study: str) -> dict[str, Any]:
             "For a folder of your own: ./run_all.sh own --data DIR --name NAME"
         )
     settings = _read_yaml(source)
+    if study not in known:
+        # A study made before a parameter was added has the value of its model for it.
+        settings = {**load(OWN_STUDY_MODEL), **settings}
     check(settings, source.name, complete=True)
     if settings["study"] != study:
         raise ValueError(f"{source.name}: study is {settings['study']!r}, expected {study!r} as the file is named")
@@ -133,38 +136,42 @@ def write_if_changed(path: Path, text: str, write: Callable[[Path, str], None]) 
         write(path, text)
 
 
-def create_own(
-    name: str,
-    data_dir: Path,
-    write: Callable[[Path, str], None],
-    external_dir: Path | None = None,
-    osteopenia: str = "",
+def own_settings(
+    name: str, data_dir: Path, external_dir: Path | None = None, osteopenia: str = "", classes: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Settings for a reader's own folder of films, kept as `data/interim/<name>/study.yaml`.
+    """Settings for a reader's own folder of films: those of `knee744` with the data set replaced.
 
-    They are those of the study `knee744` with the data set replaced; an empty `osteopenia` keeps that study's rule.
-    Raises ValueError for a name that cannot name a folder, belongs to a committed study, or is used for another
-    folder. Another `external_dir` or rule changes the study, and what depends on it runs again.
+    An empty `osteopenia` keeps that study's rule; without `classes` a study that exists keeps its own. Raises ValueError
+    for a name that cannot name a folder, belongs to a committed study, or is used for another folder.
     """
     if not _is_name(name):
         raise ValueError(f"--name {name!r}: use letters, digits, _ and -, starting with a letter, 40 at most")
     if name in studies() or name in ("published", "scratch", "benchmarks"):
         raise ValueError(f"--name {name!r} is taken; choose another so that no other study's results are touched")
     target = paths.StudyPaths(name).own_config
+    earlier = _read_yaml(target) if target.is_file() else {}
     folder = str(Path(data_dir).expanduser().resolve())
-    if target.is_file() and (earlier := _read_yaml(target)).get("data_dir") != folder:
+    if earlier and earlier.get("data_dir") != folder:
         raise ValueError(
             f"--name {name!r} is already used for the folder {earlier.get('data_dir')}; "
             "choose another name, or delete that study's folders under data/interim and reports"
         )
     settings = {**load(OWN_STUDY_MODEL), "study": name, "dataset": "folder", "data_dir": folder}
+    settings["classes"] = list(classes) or earlier.get("classes", [])
     if external_dir:
         settings["external_dir"] = str(Path(external_dir).expanduser().resolve())
     if osteopenia:
         settings["osteopenia"] = osteopenia
     check(settings, f"--name {name}", complete=True)
-    write_if_changed(target, _as_yaml(settings), write)
     return settings
+
+
+def create_own(settings: Mapping[str, Any], write: Callable[[Path, str], None]) -> None:
+    """Keep `own_settings` as `data/interim/<name>/study.yaml`.
+
+    Another external set, rule or list of classes changes the study, and what depends on it runs again.
+    """
+    write_if_changed(paths.StudyPaths(settings["study"]).own_config, _as_yaml(settings), write)
 
 
 def _as_yaml(settings: Mapping[str, Any]) -> str:

@@ -21,6 +21,7 @@ RECIPES = ("none", "last_block", "last_stage", "all", "paper")
 VIEWS = ("squeeze", "pad", "crop", "knee")
 VARIANTS = ("full", "segmented", "background")
 MASK_METHODS = ("unet", "classical")
+CLASSES = ("normal", "osteoporosis", "osteopenia")
 OSTEOPENIA = ("exclude", "normal", "osteoporosis")
 
 
@@ -71,6 +72,9 @@ PARAMETERS: dict[str, Parameter] = {
     "data_dir": Parameter("01", str, "folder with normal/ and osteoporosis/; empty = the data set's own place"),
     "external_dir": Parameter(
         "01", str, "folder with normal/ and osteoporosis/ of another source, only ever scored; empty = none"
+    ),
+    "classes": Parameter(
+        "01", list, "other names of the class folders, such as normal=Normal Knee; empty = none", may_be_empty=True
     ),
     "osteopenia": Parameter(
         "01", str, "what becomes of films in a folder osteopenia/: left out, or the class they count as", OSTEOPENIA

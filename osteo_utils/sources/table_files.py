@@ -1,0 +1,159 @@
+"""A table as people keep it, read as rows of text: CSV of any usual kind, or an Excel workbook."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import io
+import re
+import unicodedata
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import openpyxl
+
+MAX_BYTES = 100_000_000
+MAX_UNPACKED = 1_000_000_000
+# Columns of a workbook that are looked at; stray cells can lie 16,000 columns away.
+MAX_COLUMNS = 256
+DELIMITERS = (",", ";", "\t", "|")
+# Byte order marks, the longer ones first because one of them begins with another.
+MARKS = (
+    (b"\xff\xfe\0\0", "utf-32"), (b"\0\0\xfe\xff", "utf-32"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"),
+    (b"\xef\xbb\xbf", "utf-8-sig"),
+)  # fmt: skip
+OLD_OFFICE = b"\xd0\xcf\x11\xe0"
+SAVE_AS = "save it as .xlsx or as CSV UTF-8"
+INVISIBLE = "\ufeff\u200b\u200c\u200d\u2060\u00ad"
+
+Rows = list[list[str]]
+
+
+def clean(text: str) -> str:
+    """Text without blanks or invisible characters at its ends, in the composed Unicode form, with plain blanks."""
+    text = re.sub(r"[\u00a0\u202f\u2007]", " ", unicodedata.normalize("NFC", text))
+    return text.strip(INVISIBLE + " \t\r\n\v\f\x1c\x1d\x1e\x1f\x85\u2028\u2029")
+
+
+def read_rows(path: Path, recognised: Callable[[Sequence[str]], int]) -> tuple[Rows, list[str]]:
+    """The cleaned rows of a table, the first of which is row 1 of a spreadsheet, and remarks on how it was read.
+
+    `recognised` counts the known column names in a row; by it the delimiter of a text and the sheet of a workbook are
+    chosen. Blank rows are empty lists. Raises ValueError, which names the file, for anything that is no such table.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path}: is not a file; expected a table, CSV or .xlsx")
+    if (size := path.stat().st_size) > MAX_BYTES:
+        raise ValueError(f"{path}: {size} bytes; expected a table of at most {MAX_BYTES}")
+    data = path.read_bytes()
+    if data.startswith(OLD_OFFICE):
+        raise ValueError(f"{path}: an old or a protected Excel file; {SAVE_AS}, without a password")
+    if data.startswith(b"PK\x03\x04"):
+        return _of_workbook(path, data, recognised)
+    text, remarks = _decoded(path, data)
+    return _of_text(path, text, recognised), remarks
+
+
+def _decoded(path: Path, data: bytes) -> tuple[str, list[str]]:
+    encoding = next((name for mark, name in MARKS if data.startswith(mark)), "")
+    if not encoding and b"\0" in data[:2000]:
+        # Text of a western language in UTF-16 has a zero in every other byte.
+        low, high = data[:2000:2].count(0), data[1:2000:2].count(0)
+        if max(low, high) > 0.4 * min(len(data), 2000) / 2:
+            encoding = "utf-16-be" if low > high else "utf-16-le"
+    remarks = []
+    try:
+        text = data.decode(encoding or "utf-8")
+    except UnicodeDecodeError:
+        try:
+            if encoding:
+                raise
+            text = data.decode("cp1252")
+            remarks = [f"{path.name} is not UTF-8; it was read as Windows-1252"]
+        except UnicodeDecodeError:
+            raise ValueError(f"{path}: not text in {encoding or 'UTF-8 or Windows-1252'}; {SAVE_AS}") from None
+    if "\0" in text:
+        raise ValueError(f"{path}: not a table of text; {SAVE_AS}")
+    return text, remarks
+
+
+def _of_text(path: Path, text: str, recognised: Callable[[Sequence[str]], int]) -> Rows:
+    # The first line may name the delimiter for Excel, which does not count that line.
+    named = re.match(r"sep=(.)\r?\n?", text, re.IGNORECASE)
+    if named:
+        text = text[named.end() :]
+    best: Rows = []
+    for delimiter in [named.group(1)] if named else DELIMITERS:
+        head = next((row for row in _parsed(path, text, delimiter, strict=False) if any(row)), [])
+        if not best or (recognised(head), len(head)) > (recognised(best[0]), len(best[0])):
+            best, chosen = [head], delimiter
+    return list(_parsed(path, text, chosen, strict=True)) if best[0] else []
+
+
+def _parsed(path: Path, text: str, delimiter: str, strict: bool) -> Iterator[list[str]]:
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=strict)
+    number = 1
+    try:
+        for row in reader:
+            yield _trimmed([_unwrapped(clean(value)) for value in row])
+            number += 1
+    except csv.Error as error:
+        raise ValueError(f"{path}, row {number}: {error}; expected each quotation mark to be closed") from None
+
+
+def _unwrapped(value: str) -> str:
+    """The value inside `="005"`, which keeps Excel from reading it as a number."""
+    inner = re.fullmatch(r'="([^"]*)"', value)
+    return clean(inner.group(1)) if inner else value
+
+
+def _trimmed(row: list[str]) -> list[str]:
+    while row and not row[-1]:
+        row.pop()
+    return row
+
+
+def _of_workbook(path: Path, data: bytes, recognised: Callable[[Sequence[str]], int]) -> tuple[Rows, list[str]]:
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+        if unpacked > MAX_UNPACKED:
+            raise ValueError(f"{unpacked} bytes unpacked, expected at most {MAX_UNPACKED}")
+        with warnings.catch_warnings():
+            # They are about styles and menus, which are not read.
+            warnings.simplefilter("ignore")
+            book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
+            sheets = {sheet.title: _of_sheet(sheet) for sheet in book.worksheets}
+    # A damaged workbook makes the reader fail in many ways; each is a reason, not a crash.
+    except Exception as error:
+        raise ValueError(
+            f"{path}: not a workbook that can be read ({error or type(error).__name__}); {SAVE_AS}"
+        ) from None
+    filled = {name: rows for name, rows in sheets.items() if any(rows)}
+    if not filled:
+        return [], []
+    score = {name: recognised(next(row for row in rows if row)) for name, rows in filled.items()}
+    best = [name for name in filled if score[name] == max(score.values())]
+    if len(best) > 1:
+        raise ValueError(f"{path}: the sheets {', '.join(map(repr, best))} look alike; keep one of them in the file")
+    others = ", ".join(repr(name) for name in filled if name != best[0])
+    return filled[best[0]], [f"{path.name}: the sheet {best[0]!r} is used, not {others}"] if others else []
+
+
+def _of_sheet(sheet: Any) -> Rows:
+    # Some programs write a wrong size, and only so many cells would be read.
+    sheet.reset_dimensions()
+    return [
+        _trimmed([_as_text(value) for value in row]) for row in sheet.iter_rows(max_col=MAX_COLUMNS, values_only=True)
+    ]
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, datetime.datetime) and value.time() == datetime.time():
+        value = value.date()
+    return "" if value is None else clean(str(value))

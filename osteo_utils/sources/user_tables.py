@@ -1,0 +1,273 @@
+"""The tables that people bring: whose a film is, on which side of a split it lies, and what class it has.
+
+All of them are read here. A column is found by its usual names, a film by its path however it was written, and a value
+that stands for "not known" is not known. What cannot be used is refused with file and row; the rest has a remark.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from osteo_utils.sources.film_names import FilmNames
+from osteo_utils.sources.table_files import clean, read_rows
+
+# Usual names of a column, without case, blanks and signs; the first is the one that error messages name.
+COLUMNS = {
+    "image_id": (
+        "imageid image imagename imagefile imagefilename imagepath filename file filepath files path relativepath img "
+        "imgid imgname imgpath film filmid radiograph radiographid"
+    ).split(),
+    "patient": (
+        "patient patientid patientno patientnumber patientcode patients subject subjectid subjectno person personid "
+        "participant participantid pseudonym mrn pid"
+    ).split(),
+    "split": "split side subset set fold partition phase datasplit splitname".split(),
+    "class": "class classname label labels diagnosis category target groundtruth".split(),
+}
+MISSING = set(
+    "na n/a n.a. n.a nan null (null) nil none missing unknown unk undefined empty blank anonymous anonymised anonymized "
+    "<na> #n/a #na #value! #ref! nat".split()
+) | {"not known", "not available", "not applicable", "n / a"}  # fmt: skip
+SIDES = {
+    "train": "train training trn tr trainset trainingset traindata trainingdata".split(),
+    "val": "val valid validation validate dev devel development tune tuning valset validationset validset devset".split(),
+    "test": "test testing tst holdout heldout testset testingset testdata".split(),
+}
+TABLE_SUFFIXES = (".csv", ".tsv", ".xlsx", ".xlsm", ".xls", ".ods")
+SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a table says: a value by `image_id`, remarks on the table, and the `image_id`s without a value."""
+
+    values: dict[str, str]
+    remarks: list[str] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+
+
+def find(root: Path, stem: str) -> Path | None:
+    """The table `stem` (such as patients) in a folder, in any case and format; ValueError where there are several."""
+    found = sorted(path for path in root.iterdir() if is_table(path.name, stem) and path.is_file())
+    if len(found) > 1:
+        names = " and ".join(path.name for path in found)
+        raise ValueError(f"{root}: {names} are both tables of {stem}; keep one of them")
+    return found[0] if found else None
+
+
+def is_table(name: str, stem: str) -> bool:
+    """Whether a file's name is that of the table `stem`."""
+    # labels.txt is most often a list of class names.
+    suffixes = TABLE_SUFFIXES if stem == "labels" else (*TABLE_SUFFIXES, ".txt")
+    return name.lower() in {stem + suffix for suffix in suffixes}
+
+
+def is_missing(value: str) -> bool:
+    """Whether a value stands for "not known": empty, `NA`, `unknown`, `-` and the like."""
+    return value.lower() in MISSING or re.fullmatch(r"[-\u2010-\u2015\u2212?._*/\\~\s]*", value) is not None
+
+
+def side_of(name: str) -> str:
+    """One word for a side of a split: `Training` and `train` are `train`; any other word is itself in lower case."""
+    return known_side(name) or _alike(clean(name))
+
+
+def known_side(name: str) -> str:
+    """The side that a word stands for (`train`, `val`, `test`, `fold 3`); empty for any other word."""
+    word = _bare(name)
+    if fold := re.fullmatch(r"fold(\d+)", word):
+        return f"fold {int(fold.group(1))}"
+    return next((side for side, names in SIDES.items() if word in names), "")
+
+
+def patients(path: Path, files: Sequence[str]) -> Known:
+    """The patient of each film, read from `path`; `files` are the `image_id`s that there are.
+
+    A film without a row or with a missing value has no patient. Raises ValueError for a bad table, for a film that is
+    not there and for one with two patients. The remarks name rows, never patients.
+    """
+    table = _Table.read(path, "patient")
+    rows, absent = table.by_film(files)
+    if absent:
+        raise ValueError(
+            f"{path}: names {len(absent)} files that are not there, such as {absent[0][1]!r} in row {absent[0][0]}; "
+            "expected paths below the folder, such as normal/101.jpg; correct the names or take out the rows"
+        )
+    values = table.one_value(rows, lambda value: "" if is_missing(value) else value)
+    remarks = table.remarks + _alike_remarks(path, rows, values)
+    without = [row for name, found in rows.items() if not values[name] for row, _ in found]
+    if without:
+        remarks.append(f"{path.name}: no patient is known for {len(without)} films, {_row_list(without)}")
+    return Known({name: value for name, value in values.items() if value}, remarks)
+
+
+def sides(path: Path, files: Sequence[str]) -> Known:
+    """The side of each film of a split; films that are not there are named in a remark.
+
+    Raises ValueError for a bad table, a row without a side, a film on two sides, or where no film is there.
+    """
+    table = _Table.read(path, "split")
+    rows, absent = table.by_film(files)
+    for row, name, value in table.rows:
+        if is_missing(value):
+            raise ValueError(
+                f"{path}, row {row}: {name} has the side {value!r}; expected one such as train, val or test; "
+                "write the side of every film"
+            )
+    return Known(table.one_value(rows, side_of), [*table.remarks, *table.about_absent(absent, rows)])
+
+
+def classes(path: Path, files: Sequence[str]) -> Known:
+    """The class of each film as it is written; films that are not there are named in a remark.
+
+    A film with a missing value is in `unknown`. Raises ValueError for a bad table, a film with two classes, or where no
+    film is there.
+    """
+    table = _Table.read(path, "class")
+    rows, absent = table.by_film(files)
+    values = table.one_value(rows, lambda value: "" if is_missing(value) else value)
+    known = {name: value for name, value in values.items() if value}
+    remarks = [*table.remarks, *table.about_absent(absent, rows)]
+    return Known(known, remarks, [name for name in values if name not in known])
+
+
+@dataclass(frozen=True)
+class _Table:
+    """Rows (number as a spreadsheet counts, name of a film, value) of a table, and remarks on its reading."""
+
+    path: Path
+    column: str
+    rows: list[tuple[int, str, str]]
+    remarks: list[str]
+
+    @classmethod
+    def read(cls, path: Path, column: str) -> _Table:
+        """Read the columns image_id and `column`; raises ValueError, which names file and row."""
+        wanted = ("image_id", column)
+        rows, remarks = read_rows(path, lambda row: sum(bool(_places(row, name)) for name in wanted))
+        first = next((number for number, row in enumerate(rows) if row), None)
+        if first is None:
+            raise ValueError(f"{path}: is empty; expected {' and '.join(wanted)}")
+        head = rows[first]
+        image, value = (_place(path, head, name, wanted) for name in wanted)
+        if others := [
+            name or f"(column {number})" for number, name in enumerate(head, 1) if number - 1 not in (image, value)
+        ]:
+            remarks = [*remarks, f"{path.name}: not used: {_listed(others, 'column')}"]
+        found = []
+        for number, row in enumerate(rows[first + 1 :], first + 2):
+            if not row:
+                continue
+            if len(row) > len(head):
+                raise ValueError(
+                    f"{path}, row {number}: {len(row)} values, {row[-1]!r} the last; expected {len(head)} as in the "
+                    "header; put a value that holds the delimiter in quotation marks, or name the column"
+                )
+            row = row + [""] * (len(head) - len(row))
+            if not row[image]:
+                raise ValueError(f"{path}, row {number}: no film is named; expected image_id, such as normal/101.jpg")
+            found.append((number, row[image], row[value]))
+        if not found:
+            raise ValueError(f"{path}: has a header and no rows; expected one row for each film")
+        return cls(path, column, found, remarks)
+
+    def by_film(self, files: Sequence[str]) -> tuple[dict[str, list[tuple[int, str]]], list[tuple[int, str]]]:
+        """Rows (number, value) of each film of `files`, and the rows (number, name) of films that are not there."""
+        known, absent = FilmNames(files), []
+        found: dict[str, list[tuple[int, str]]] = defaultdict(list)
+        for number, name, value in self.rows:
+            meant = known.meant(name)
+            if len(meant) > 1:
+                raise ValueError(
+                    f"{self.path}, row {number}: {name!r} could be {_listed(meant, 'file')}; "
+                    "write the path below the folder"
+                )
+            if meant:
+                found[meant[0]].append((number, value))
+            else:
+                absent.append((number, name))
+        return dict(found), absent
+
+    def one_value(self, rows: Mapping[str, list[tuple[int, str]]], read: Callable[[str], str]) -> dict[str, str]:
+        """The value of each film, as `read` understands it; ValueError where two rows differ."""
+        values = {}
+        for name, found in rows.items():
+            (first, value), *more = found
+            values[name] = read(value)
+            for row, other in more:
+                if read(other) != values[name]:
+                    raise ValueError(
+                        f"{self.path}: {name} has the {self.column} {value!r} in row {first} and {other!r} in row "
+                        f"{row}; expected each image once; take out one of the rows"
+                    )
+        return values
+
+    def about_absent(self, absent: Sequence[tuple[int, str]], rows: Mapping[str, object]) -> list[str]:
+        """A remark on films that are not there; ValueError where none of the table's films is."""
+        named = ", ".join(f"{name} (row {row})" for row, name in absent[:SHOWN])
+        more = f" and {len(absent) - SHOWN} more" if len(absent) > SHOWN else ""
+        if not rows:
+            raise ValueError(
+                f"{self.path}: none of its {len(absent)} files is there: {named}{more}; "
+                "expected paths below the folder, such as normal/101.jpg"
+            )
+        return [f"{self.path.name}: {len(absent)} files are not there: {named}{more}"] if absent else []
+
+
+def _bare(name: str) -> str:
+    return re.sub(r"[\W_]+", "", clean(name).lower())
+
+
+def _places(head: Sequence[str], column: str) -> list[int]:
+    words = [_bare(name) for name in head]
+    if column.replace("_", "") in words:
+        return [number for number, word in enumerate(words) if word == column.replace("_", "")]
+    return [number for number, word in enumerate(words) if word in COLUMNS[column]]
+
+
+def _place(path: Path, head: Sequence[str], column: str, wanted: Sequence[str]) -> int:
+    found = _places(head, column)
+    if len(found) == 1:
+        return found[0]
+    problem = (
+        f"{' and '.join(repr(head[number]) for number in found)} could both be {column}" if found else f"no {column}"
+    )
+    raise ValueError(
+        f"{path}: {problem} in the header {_listed(head, 'column')}; expected {' and '.join(wanted)}; name one column so"
+    )
+
+
+def _alike(value: str) -> str:
+    """What two ways to write one identifier share: without case, leading zeros, a `.0` at the end, doubled blanks."""
+    value = re.sub(r"(?<=\d)\.0+$", "", " ".join(value.lower().split()))
+    return re.sub(r"(?<!\d)0+(?=\d)", "", value)
+
+
+def _alike_remarks(
+    path: Path, rows: Mapping[str, list[tuple[int, str]]], values: Mapping[str, str]
+) -> list[str]:  # fmt: skip
+    written: dict[str, dict[str, int]] = defaultdict(dict)
+    for name, value in values.items():
+        if value:
+            written[_alike(value)].setdefault(value, rows[name][0][0])
+    odd = [sorted(forms.values()) for forms in written.values() if len(forms) > 1]
+    return [
+        f"{path.name}: patients of rows {', '.join(map(str, found))} differ only by case, blanks, leading zeros or .0; "
+        "they count as different; write them alike if they are one"
+        for found in odd[:SHOWN]
+    ] + ([f"{path.name}: {len(odd) - SHOWN} more such patients"] if len(odd) > SHOWN else [])
+
+
+def _row_list(rows: Sequence[int]) -> str:
+    shown = ", ".join(map(str, rows[:SHOWN]))
+    return f"row{'s' if len(rows) > 1 else ''} {shown}" + (" and others" if len(rows) > SHOWN else "")
+
+
+def _listed(names: Sequence[str], kind: str) -> str:
+    shown = ", ".join(map(repr, names[:SHOWN]))
+    more = f" and {len(names) - SHOWN} more {kind}s" if len(names) > SHOWN else ""
+    return shown + more

@@ -1,0 +1,122 @@
+"""The commands `audit`, `claims` and `predict`: their words, their exit codes, and how they leave.
+
+It needs Python alone, so that `run_all.sh` can explain and check them before it installs anything.
+"""
+
+from __future__ import annotations
+
+import argparse
+import atexit
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from osteo_utils.study.parameters import CLASSES, nearest
+
+MODULES = {
+    "audit": "osteo_utils.audit.command",
+    "claims": "osteo_utils.evidence.claims",
+    "predict": "osteo_utils.interpretation.predict",
+}
+
+
+def parser(command: str, door: bool = False) -> argparse.ArgumentParser:
+    """The words of a command; through the `door` they follow `./run_all.sh`, else `python -m` and its module."""
+    program = f"./run_all.sh {command}" if door else f"python -m {MODULES[command]}"
+    build = {"audit": _audit, "claims": _claims, "predict": _predict}[command]
+    layout = argparse.RawDescriptionHelpFormatter
+    words = argparse.ArgumentParser(program, allow_abbrev=False, formatter_class=layout)
+    build(words, door)
+    return words
+
+
+def _audit(words: argparse.ArgumentParser, _door: bool) -> None:
+    words.description = (
+        "Find copies, conflicts and leaks in a folder of films, or between two.\n"
+        "Prints what it finds and writes a page with the films side by side."
+    )
+    words.epilog = (
+        "A folder with train/, val/ and test/ (or usual other names) is a split, and so is --against.\n"
+        "exit codes: 0 no leak; 1 a knee lies on both sides of the split or in both folders; 2 it cannot be done"
+    )
+    words.add_argument("folder", type=Path, help="folder of films; every subfolder is a class")
+    words.add_argument("--against", type=Path, metavar="DIR", help="a second folder: which films are in both?")
+    words.add_argument(
+        "--split", type=Path, metavar="TABLE", help="CSV or .xlsx: image_id, split; knees on both sides?"
+    )
+    words.add_argument(
+        "--classes", nargs="+", default=[], type=class_folder, metavar="CLASS=FOLDER",
+        help='after the folder: what other folders are, such as normal="Normal Knee" osteoporosis=OP',
+    )  # fmt: skip
+    words.add_argument("--page", type=Path, default=Path("audit.html"), help="where the page goes (%(default)s)")
+    words.add_argument("--table", type=Path, metavar="CSV", help="where the table of groups goes, if wanted")
+
+
+def _claims(words: argparse.ArgumentParser, _door: bool) -> None:
+    words.description = "Check whether the numbers of a printed classification report can belong together."
+    words.epilog = (
+        "exit codes: 0 no contradiction; 1 the report contradicts itself or the data set; 2 it cannot be read"
+    )
+    words.add_argument(
+        "report",
+        help="file with the report as scikit-learn prints it, as a table (CSV, Markdown, LaTeX) or as an output_dict "
+        "(Python, JSON), or - for standard input",
+    )
+    words.add_argument("--images", type=int, help="size of the data set that the report is a hold-out of")
+    words.add_argument("--class-sizes", type=int, nargs="+", metavar="N", help="those of its classes, in order")
+
+
+def _predict(words: argparse.ArgumentParser, door: bool) -> None:
+    words.description = (
+        "Read films with the networks of a study: probability, map, bone mask, and what speaks against trusting them.\n"
+        "For research and teaching only. Nothing leaves this machine."
+    )
+    words.epilog = "exit codes: 0 every film was read; 1 a film could not be read; 2 the study cannot be used"
+    if door:
+        words.add_argument("study", metavar="STUDY", help="a study that was run")
+    else:
+        words.add_argument("--study", default="knee744", help="a study that was run (%(default)s)")
+    words.add_argument("images", nargs="+", type=Path, metavar="FILE", help="a film, such as JPEG, PNG, TIFF or DICOM")
+    words.add_argument("--model", default="both", choices=("resnet50", "vgg16", "both"))
+    words.add_argument("--out", type=Path, metavar="DIR", help="where the page goes (reports/STUDY/own_films)")
+
+
+def class_folder(value: str) -> str:
+    """An entry `class=folder` of `--classes`, as argparse checks it."""
+    name, _, folder = value.partition("=")
+    if name not in CLASSES or not folder:
+        hint = nearest(name, CLASSES)
+        raise argparse.ArgumentTypeError(f"{value!r}: expected CLASS=FOLDER, such as normal='Normal Knee'; {hint}")
+    return value
+
+
+def run(main: Callable[[Sequence[str], bool], int], arguments: Sequence[str], door: bool = False) -> int:
+    """Run the `main` of a command with a terminal and a home that cannot stop it; returns its exit code."""
+    os.environ["HOME"] = home_for_caches()
+    for stream in (sys.stdout, sys.stderr):
+        # The name of a file may hold what the terminal cannot print.
+        stream.reconfigure(errors="backslashreplace")
+    return main(arguments, door)
+
+
+def show(lines: Iterable[str]) -> None:
+    """Print lines; in silence where nobody reads any more, as after `| head`, so that the exit code stays the verdict."""
+    try:
+        for line in lines:
+            print(line)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def home_for_caches() -> str:
+    """The user's home folder, or a temporary one where nothing can be written there: libraries keep caches in it."""
+    home = os.path.expanduser("~")  # noqa: PTH111, Path fails for a user without a home
+    if os.access(home, os.W_OK | os.X_OK):
+        return home
+    folder = tempfile.mkdtemp(prefix="osteo-home-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
