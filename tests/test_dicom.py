@@ -39,7 +39,7 @@ def test_eight_bits_and_thirty_two() -> None:
     assert np.array_equal(grey, SHOWN)
 
 
-@pytest.mark.parametrize("syntax", [uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian])
+@pytest.mark.parametrize("syntax", [uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian])
 def test_without_preamble_and_file_meta_the_encoding_is_guessed_and_said(syntax: str) -> None:
     whole = dicom_film(FILM, syntax=syntax, SOPClassUID="1.2.840.10008.5.1.4.1.1.1")
     meta = 132 + 12 + int.from_bytes(whole[140:144], "little")
@@ -58,6 +58,12 @@ def test_a_compressed_film_without_file_meta_is_told_by_its_content() -> None:
     whole = dicom_film(FILM, syntax=uid.JPEGLSLossless, frames=[frame], SOPClassUID="1.2.840.10008.5.1.4.1.1.1")
     film = decode_bytes(whole[132 + 12 + int.from_bytes(whole[140:144], "little") :], ".dcm")
     assert np.array_equal(film.pixels, SHOWN) and film.note.endswith("without a transfer syntax, read as JPEG-LS")
+
+
+def test_blanks_and_small_letters_do_no_harm() -> None:
+    data = dicom_film(FILM).replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.1 ")
+    grey, mode, remarks = dicom.read(data.replace(b"MONOCHROME2 ", b"monochrome2 "))
+    assert np.array_equal(grey, SHOWN) and (mode, remarks) == ("MONOCHROME2", [])
 
 
 def test_a_wrong_label_is_named_and_the_content_read() -> None:

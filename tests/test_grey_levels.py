@@ -55,6 +55,10 @@ def test_transparency_is_seen_before_black() -> None:
 
 
 def test_levels_are_counted_and_huge_pictures_refused() -> None:
-    assert grey_levels.count_levels(RAMP.astype(np.uint8)) == 60
+    film = RAMP.astype(np.uint8)
+    assert (grey_levels.few_levels(film, 61), grey_levels.few_levels(film, 60)) == (60, None)
+    # The sample alone would see one level.
+    film[::16, ::16] = 0
+    assert grey_levels.few_levels(film, 32) is None and grey_levels.few_levels(film, 61) == 60
     with pytest.raises(Unusable, match="too many pixels: 8001x8000"):
         grey_levels.refuse_huge(8001, 8000)

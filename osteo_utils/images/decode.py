@@ -110,10 +110,10 @@ def decode_bytes(data: bytes, suffix: str = "") -> Radiograph:
     height, width = pixels.shape
     if min(height, width) < MIN_SIDE:
         raise Unusable(f"too small: {width}x{height} pixels, expected at least {MIN_SIDE} on each side")
-    levels = grey_levels.count_levels(pixels)
+    levels = grey_levels.few_levels(pixels, FEWEST_LEVELS)
     if levels == 1:
         raise Unusable(f"a single colour: every pixel is {pixels.flat[0]}")
-    if levels < FEWEST_LEVELS:
+    if levels is not None:
         remarks.append(f"only {levels} grey levels")
     if named != {"MPO": "JPEG"}.get(kind, kind):
         remarks.insert(0, f"named {suffix}, content is {kind}" if suffix else f"no extension, content is {kind}")

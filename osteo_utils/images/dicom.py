@@ -19,6 +19,7 @@ from osteo_utils.images.grey_levels import Unusable, eight_bits, one_channel, re
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 
 PIXEL_DATA = b"\xe0\x7f\x10\x00"
+FIRST_TYPES = (b"UL", b"UI", b"CS", b"DA", b"TM", b"SH", b"OB")
 ITEM = b"\xfe\xff\x00\xe0"
 MOST_INFLATED = 1_000_000_000
 NATIVE = (uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.DeflatedExplicitVRLittleEndian, uid.ExplicitVRBigEndian)  # fmt: skip
@@ -38,10 +39,12 @@ def looks_like(data: bytes) -> bool:
     """Whether a file is DICOM: it has the marker, or begins as a data set that lost its preamble does."""
     if data[128:132] == b"DICM":
         return True
-    group, element, length = (int.from_bytes(data[a:b], "little") for a, b in ((0, 2), (2, 4), (4, 8)))
-    if group not in (0x0002, 0x0008) or element > 0x0100:
-        return False
-    return data[4:6] in (b"UL", b"UI", b"CS", b"DA", b"TM", b"SH", b"OB") or (length % 2 == 0 and length <= 64)
+    for order in ("little", "big"):
+        group, element, length = (int.from_bytes(data[a:b], order) for a, b in ((0, 2), (2, 4), (4, 8)))
+        if group in (0x0002, 0x0008) and element <= 0x0100:
+            # The type of the element stands next, or its length where types are implicit.
+            return data[4:6] in FIRST_TYPES or (order == "little" and length <= 64 and length % 2 == 0)
+    return False
 
 
 def read(data: bytes) -> tuple[np.ndarray, str, list[str]]:
@@ -74,7 +77,7 @@ def _open(data: bytes) -> tuple[pydicom.Dataset, list[str]]:
         if PIXEL_DATA in data and "PixelData" not in header:
             raise ValueError("the file ends within its pixel data")
         raise Unusable("DICOM without a picture: no pixel data")
-    named = header.file_meta.get("TransferSyntaxUID")
+    named = uid.UID(str(header.file_meta.get("TransferSyntaxUID") or "").strip(" \0"))
     if named and not any(named in known for known in (NATIVE, *SYNTAXES.values())):
         raise Unusable(f"DICOM in the transfer syntax {named.name}: {SAVE_AGAIN}")
     syntax, kind = _syntax(header)
@@ -91,7 +94,8 @@ def _open(data: bytes) -> tuple[pydicom.Dataset, list[str]]:
 def _inflated(data: bytes) -> bytes:
     """The file, with a deflated data set checked: a small file can hold more than the memory."""
     if uid.DeflatedExplicitVRLittleEndian.encode() in data[:2048]:
-        start = 132 + 12 + int.from_bytes(data[140:144], "little")
+        meta = 132 if data[128:132] == b"DICM" else 0
+        start = meta + 12 + int.from_bytes(data[meta + 8 : meta + 12], "little")
         stream = zlib.decompressobj(-zlib.MAX_WBITS)
         stream.decompress(data[start:], MOST_INFLATED)
         if stream.unconsumed_tail:
@@ -139,7 +143,8 @@ def _complete(header: pydicom.Dataset, remarks: list[str]) -> None:
     header.NumberOfFrames = 1
     if not text(header, "PhotometricInterpretation"):
         raise Unusable("DICOM without Photometric Interpretation: nothing says whether bone is bright or dark in it")
-    single = text(header, "PhotometricInterpretation").startswith(("MONOCHROME", "PALETTE"))
+    header.PhotometricInterpretation = mode = text(header, "PhotometricInterpretation")
+    single = mode in ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
     usual = {"SamplesPerPixel": 1 if single else 3, "BitsStored": header.get("BitsAllocated"), "PixelRepresentation": 0}
     for name, value in usual.items():
         if value is not None and not numbers(header, name):
@@ -153,7 +158,6 @@ def _complete(header: pydicom.Dataset, remarks: list[str]) -> None:
         found = f"{header.BitsStored} of {header.BitsAllocated} bits"
         raise Unusable(f"DICOM pixels of {found}: expected up to 8, 16 or 32 of as many; {SAVE_AGAIN}")
     if header.SamplesPerPixel not in (1, 3) or (header.SamplesPerPixel == 1) != single:
-        mode = text(header, "PhotometricInterpretation")
         raise Unusable(
             f"DICOM with photometric interpretation {mode} of {header.SamplesPerPixel} samples per pixel: "
             "expected MONOCHROME1, MONOCHROME2 or a grey palette of 1, or RGB or YBR of 3"
@@ -186,7 +190,7 @@ def _cells(header: pydicom.Dataset, remarks: list[str]) -> tuple[np.ndarray, boo
         by_pillow = stream.kind in (codestreams.JPEG, codestreams.JPEG_2000)
         if not (by_pillow and stream.precision == 8 and header.BitsAllocated == 8):
             return codestreams.decode(frame, stream), by_pillow
-    plugin = {} if stream is None else {"decoding_plugin": "pillow"}
+    plugin = {"decoding_plugin": "pydicom" if stream is None else "pillow"}
     options = {"correct_unused_bits": False} if header.SamplesPerPixel == 1 else {}
     return get_decoder(syntax).as_array(header, index=0, **plugin, **options)[0], True
 

@@ -76,6 +76,10 @@ def over_black(values: np.ndarray, alpha: np.ndarray, opaque: float) -> np.ndarr
     return np.rint(values * (alpha / opaque)).astype(values.dtype)
 
 
-def count_levels(pixels: np.ndarray) -> int:
-    """How many different grey levels a uint8 film has."""
-    return sum(count > 0 for count in Image.fromarray(pixels).histogram())
+def few_levels(pixels: np.ndarray, enough: int) -> int | None:
+    """How many different grey levels a uint8 film has if they are fewer than `enough`, else None."""
+    # A sample answers for nearly every film, at a tenth of the time.
+    if len(np.unique(pixels[::16, ::16])) >= enough:
+        return None
+    levels = sum(count > 0 for count in Image.fromarray(pixels).histogram())
+    return levels if levels < enough else None

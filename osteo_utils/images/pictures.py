@@ -11,7 +11,15 @@ import tifffile
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from osteo_utils.images import codestreams
-from osteo_utils.images.grey_levels import Unusable, eight_bits, inverted, one_channel, over_black, refuse_huge
+from osteo_utils.images.grey_levels import (
+    MAX_PIXELS,
+    Unusable,
+    eight_bits,
+    inverted,
+    one_channel,
+    over_black,
+    refuse_huge,
+)
 
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000", "PPM", "AVIF")
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -30,7 +38,7 @@ def read(data: bytes) -> tuple[np.ndarray, str, str, list[str]]:
     Raises Unusable for what is no single picture, any other error where the file is damaged.
     """
     remarks: list[str] = []
-    if data.startswith(TIFF_STARTS):
+    if data.startswith(TIFF_STARTS) and not _is_plain_tiff(data):
         return *_tiff(data, remarks), "TIFF", remarks
     if (deep := _deep(data)) is not None:
         return *deep, remarks
@@ -39,7 +47,7 @@ def read(data: bytes) -> tuple[np.ndarray, str, str, list[str]]:
     # A phone's MPO file is a JPEG with a preview; in any other format a second frame is a second image.
     if kind != "MPO" and (frames := getattr(image, "n_frames", 1)) > 1:
         raise Unusable(f"{frames} pictures in one file: expected one")
-    if kind == "JPEG" and data.rfind(codestreams.EOI) < data.rfind(START_OF_SCAN):
+    if kind == "JPEG" and data.find(START_OF_SCAN, max(data.rfind(codestreams.EOI), 0)) >= 0:
         image = _without_its_end(data)
         remarks.append("JPEG without its last bytes, used as far as it goes")
     image.load()
@@ -54,7 +62,7 @@ def _opened(data: bytes) -> Image.Image:
             "not an image: expected JPEG, PNG, TIFF, BMP, GIF, WebP, JPEG 2000, PGM, AVIF or DICOM"
         ) from None
     except Image.DecompressionBombError:
-        raise Unusable("too many pixels: expected a radiograph") from None
+        raise Unusable(f"too many pixels: expected at most {MAX_PIXELS}") from None
     refuse_huge(image.width, image.height)
     return image
 
@@ -118,6 +126,17 @@ def _channels(values: np.ndarray) -> np.ndarray:
     return eight_bits(grey)
 
 
+def _is_plain_tiff(data: bytes) -> bool:
+    """Whether Pillow reads a TIFF as it is: one page of at most 8 bits without a sign."""
+    try:
+        image = Image.open(io.BytesIO(data), formats=("TIFF",))
+        bits, forms = (np.max(image.tag_v2.get(tag, 1)) for tag in (258, 339))
+        return bits <= 8 and forms == 1 and image.n_frames == 1
+    # Pillow has no reader for many deep forms, and says so in several ways.
+    except (OSError, SyntaxError, TypeError, ValueError, KeyError):
+        return False
+
+
 def _tiff(data: bytes, remarks: list[str]) -> tuple[np.ndarray, str]:
     """Grey levels and mode of a TIFF; of several pages the one that all others are reductions of."""
     with tifffile.TiffFile(io.BytesIO(data)) as file:
@@ -158,7 +177,7 @@ def _deep_tiff(page: tifffile.TiffPage, depth: int) -> np.ndarray:
     if int(page.compression) not in TIFF_COMPRESSIONS:
         raise Unusable(f"{depth}-bit TIFF compressed by {page.compression.name}: save it with LZW or uncompressed")
     colour, samples = int(page.photometric), page.samplesperpixel
-    if colour not in (0, 1, 2) or samples > 4:
+    if colour not in (0, 1, 2) or samples > 4 or page.imagedepth != 1:
         raise Unusable(f"{depth}-bit TIFF in {page.photometric.name} of {samples} samples: expected grey or RGB")
     values = page.asarray(maxworkers=1)
     if page.axes.startswith("S"):
