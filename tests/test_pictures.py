@@ -65,6 +65,20 @@ def test_sixteen_bits_give_the_grey_film(form: str) -> None:
     assert film.note.startswith("no extension") and ";" not in film.note
 
 
+def test_only_alpha_that_is_said_to_be_is_seen_before_black() -> None:
+    half = np.full_like(GREY, 32768)
+    for kind, share in (("unassalpha", 32768 / 65535), ("assocalpha", 1), ("unspecified", 1)):
+        for grey, base in ((GREY, "minisblack"), (GREY, "miniswhite"), (COLOUR, "rgb")):
+            values = np.dstack([4095 - grey if base == "miniswhite" else grey, half])
+            film = decode_bytes(tiff(values, photometric=base, extrasamples=[kind]), ".tif")
+            assert np.array_equal(film.pixels, eight_bits(np.rint(GREY * share).astype(np.uint16))), (kind, base)
+    film = decode_bytes(png(np.dstack([GREY, np.where(GREY > 2000, OPAQUE, 0)])), ".png")
+    assert np.array_equal(film.pixels, eight_bits(np.where(GREY > 2000, GREY, 0)))
+    floats = np.dstack([GREY / 4095, np.full(GREY.shape, 0.5)]).astype(np.float32)
+    film = decode_bytes(tiff(floats, photometric="minisblack", extrasamples=["unassalpha"]), ".tif")
+    assert np.abs(film.pixels - SHOWN / 2.0).max() <= 1
+
+
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("kind", ["u1", "u2", "u4", "f4", "f8", "u2 full"])
 def test_white_is_zero_gives_the_positive(kind: str, order: str) -> None:
@@ -160,6 +174,13 @@ def test_a_jpeg_short_of_its_last_bytes_is_used_with_a_remark(progressive: bool)
     for share in (0.3, 0.6, 0.9):
         with pytest.raises(Unusable, match="truncated"):
             decode_bytes(whole[: int(share * len(whole))], ".jpg")
+
+
+def test_a_jpeg_with_surplus_bytes_before_a_marker_is_left_to_pillow() -> None:
+    whole = saved(Image.fromarray(EIGHT), "JPEG", quality=92)
+    place = whole.find(b"\xff\xdb")
+    film = decode_bytes(whole[:place] + b"\0\0\0" + whole[place:], ".jpg")
+    assert np.array_equal(film.pixels, decode_bytes(whole, ".jpg").pixels) and film.note == ""
 
 
 def test_eight_bit_forms_that_pillow_reads() -> None:

@@ -17,9 +17,10 @@ from osteo_utils.images.grey_levels import Unusable, refuse_huge
 
 JPEG, LOSSLESS, JPEG_LS, JPEG_2000 = "JPEG", "JPEG Lossless", "JPEG-LS", "JPEG 2000"
 SOI, EOI, J2K, JP2 = b"\xff\xd8", b"\xff\xd9", b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP"
-# Start-of-frame markers (ITU-T T.81 table B.1, T.87): sequential, extended and progressive; lossless; JPEG-LS.
-FRAMES = {0xC0: JPEG, 0xC1: JPEG, 0xC2: JPEG, 0xC3: LOSSLESS, 0xF7: JPEG_LS}
-OTHER_FRAMES = (0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF)
+# Start-of-frame markers (ITU-T T.81 table B.1, T.87): sequential, extended and progressive, the last two also in
+# arithmetic coding; lossless; JPEG-LS.
+FRAMES = {**dict.fromkeys((0xC0, 0xC1, 0xC2, 0xC9, 0xCA), JPEG), 0xC3: LOSSLESS, 0xF7: JPEG_LS}
+OTHER_FRAMES = (0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE, 0xCF)
 
 
 @dataclass(frozen=True)
@@ -48,15 +49,16 @@ def describe(data: bytes) -> Stream | None:
 def _jpeg(data: bytes) -> Stream:
     place = 2
     while place + 4 <= len(data):
-        if data[place] != 0xFF:
-            raise ValueError("no marker where a JPEG must have one")
+        if data[place] != 0xFF:  # decoders step over surplus bytes
+            place += 1
+            continue
         marker = data[place + 1]
         if marker == 0xFF:  # a fill byte
             place += 1
         elif marker == 0x01 or 0xD0 <= marker <= 0xD8:  # markers without a segment
             place += 2
         elif marker in OTHER_FRAMES:
-            raise Unusable(f"arithmetic or hierarchical JPEG (SOF{marker - 0xC0}): save it without compression")
+            raise Unusable(f"hierarchical JPEG (SOF{marker - 0xC0}): save it without compression")
         elif marker in FRAMES:
             precision, height, width, channels = struct.unpack_from(">BHHB", data, place + 4)
             return Stream(FRAMES[marker], precision, height, width, channels)

@@ -69,6 +69,7 @@ def read(data: bytes) -> tuple[np.ndarray, str, list[str]]:
 
 
 def _open(data: bytes) -> tuple[pydicom.Dataset, list[str]]:
+    """The data set, with the transfer syntax that its pixels have."""
     remarks = [] if data[128:132] == b"DICM" else ["DICOM without its preamble"]
     header = pydicom.dcmread(io.BytesIO(_inflated(data)), force=True)
     if not header.get("PixelData"):
@@ -152,7 +153,7 @@ def _complete(header: pydicom.Dataset, remarks: list[str]) -> None:
             setattr(header, name, value)
     for name in ("Rows", "Columns", "BitsAllocated", "BitsStored"):
         if not (found := numbers(header, name)) or found[0] < 1:
-            raise Unusable(f"DICOM with {name} {header.get(name)}: expected a number above 0")
+            raise Unusable(f"DICOM with {name} {display.written(header, name)}: expected a number above 0")
     refuse_huge(header.Columns, header.Rows)
     if header.BitsAllocated not in (8, 16, 32) or header.BitsStored > header.BitsAllocated:
         found = f"{header.BitsStored} of {header.BitsAllocated} bits"
@@ -225,7 +226,7 @@ def stored_values(header: pydicom.Dataset, cells: np.ndarray, remarks: list[str]
     cells = cells.astype(np.int64 if header.BitsAllocated > 16 else np.int32)
     high_bit = numbers(header, "HighBit") or [bits - 1.0]
     # Many headers name a high bit that the pixels do not reach; then they lie in the lower bits.
-    if high_bit[0] >= bits and cells.max() >= 2**bits:
+    if high_bit[0] >= bits and (cells.max() >= 2**bits or cells.min() < -(2**bits)):
         remarks.append(f"High Bit {high_bit[0]:g} above Bits Stored {bits}: the upper bits are read")
         cells = cells >> (int(high_bit[0]) + 1 - bits)
     stored = cells & (2**bits - 1)
@@ -255,7 +256,7 @@ def _square(header: pydicom.Dataset, grey: np.ndarray, remarks: list[str]) -> np
         if found == []:
             continue
         if found is None or len(found) != 2 or min(found) <= 0 or max(found) > MOST_STRETCHED * min(found):
-            remarks.append(f"{name} {header.get(name)} ignored: expected two similar numbers above 0")
+            remarks.append(f"{name} {display.written(header, name)} ignored: expected two similar numbers above 0")
             continue
         down, across = found
         if max(down, across) < 1.01 * min(down, across):

@@ -37,6 +37,14 @@ def has_comma(header: pydicom.Dataset, *names: str) -> bool:
     return any("," in str(value) for name in names for value in np.ravel(header.get(name) or ""))
 
 
+def written(header: pydicom.Dataset, name: str) -> str:
+    """An element as a remark quotes it."""
+    try:
+        return str(header.get(name))
+    except (TypeError, ValueError):
+        return "that is no number"
+
+
 def text(header: pydicom.Dataset, name: str) -> str:
     """The code word of an element in capitals, without blanks; empty where it is absent."""
     return str(header.get(name) or "").strip().upper()
@@ -61,6 +69,8 @@ def lookup_table(descriptor: object, data: object, little: bool, lowest: float) 
     `lowest`: the lowest possible input, which tells whether the first input is signed; implicit VR does not.
     Raises ValueError where the two do not belong together.
     """
+    if np.size(descriptor) != 3:
+        raise ValueError(f"a descriptor of {np.size(descriptor)} numbers, expected 3")
     count, first, bits = (int(value) for value in np.ravel(descriptor))
     count = (count & 0xFFFF) or 2**16
     if lowest < 0 and first > 0x7FFF:
@@ -161,7 +171,7 @@ def levels(
         return np.clip((some - low) / max(high - low, 1e-9), 0, 1)
 
     transform: Callable[[np.ndarray], np.ndarray] = own_range
-    chosen = False
+    chosen, before = False, len(remarks)
     for name, number, of, view in _views(header, lowest, remarks):
         if high > low and np.ptp(np.rint(255 * view(np.array([low, high])))) == 0 and _is_flat(view(film)):
             remarks.append(f"{name} ignored: it shows nothing of values from {low:g} to {high:g}")
@@ -170,7 +180,7 @@ def levels(
             remarks.append(f"{name} used, number {number} of {of}")
         transform, chosen = view, True
         break
-    if not chosen and remarks and any("ignored" in remark for remark in remarks):
+    if not chosen and len(remarks) > before:
         remarks.append("the film's own range is shown")
     level = transform(values)
     level = np.rint((1 - level if inverse else level) * 255).astype(np.uint8)
@@ -197,7 +207,8 @@ def _views(
 
     centres, widths = numbers(header, "WindowCenter"), numbers(header, "WindowWidth")
     if centres is None or widths is None:
-        remarks.append(f"window ignored: centre {header.get('WindowCenter')}, width {header.get('WindowWidth')}")
+        centre, width = written(header, "WindowCenter"), written(header, "WindowWidth")
+        remarks.append(f"window ignored: centre {centre}, width {width}")
         return
     if has_comma(header, "WindowCenter", "WindowWidth"):
         remarks.append("decimal comma in the window, read as a point")
@@ -205,7 +216,7 @@ def _views(
         unused = " ignored" if not centres or not widths else ""
         remarks.append(f"window{unused}: {len(centres)} centres and {len(widths)} widths")
     function = text(header, "VOILUTFunction") or "LINEAR"
-    if function not in FUNCTIONS:
+    if function not in FUNCTIONS and centres and widths:
         remarks.append(f"VOI LUT Function {function} unknown, read as LINEAR")
         function = "LINEAR"
     # An archive may write one window twice; that leaves no choice to speak of.
@@ -228,4 +239,5 @@ def _window(function: str, centre: float, width: float) -> Callable[[np.ndarray]
 
 
 def little_endian(header: pydicom.Dataset) -> bool:
+    """Whether the bytes of the data set run from low to high."""
     return header.original_encoding[1] is not False

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from osteo_utils.images.grey_levels import Unusable
+
 LEVEL_SHIFT = 2048
 SOF, DHT, SOS, DQT, DRI = 0xC1, 0xC4, 0xDA, 0xDB, 0xDD
 
 
 def to_twelve_bits(data: bytes) -> bytes:
-    """The same film as a 12-bit JPEG; raises ValueError where it is not of one scan and one channel."""
+    """The same film as a 12-bit JPEG; raises Unusable where it is not of one scan and one channel."""
     return moved(data, -LEVEL_SHIFT, precision=12)
 
 
@@ -33,8 +35,8 @@ def moved(data: bytes, levels: int, precision: int) -> bytes:
             tables.update(_huffman(body))
         elif marker == DQT:
             steps.update(_first_steps(body))
-    if DRI in found or found[SOF][5] != 1:
-        raise ValueError("a lossy JPEG of 16 bits with restarts or several channels")
+    if DRI in found or SOF not in found or found[SOF][5] != 1:
+        raise Unusable("a lossy JPEG of 16 bits with restarts or several channels: save it without compression")
     table, step = tables[found[SOS][2] >> 4], steps[found[SOF][8]]
 
     bits = np.unpackbits(np.frombuffer(data[start : data.rfind(b"\xff\xd9")].replace(b"\xff\0", b"\xff"), np.uint8))

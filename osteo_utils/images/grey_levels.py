@@ -70,10 +70,11 @@ def one_channel(colours: np.ndarray) -> np.ndarray:
 
 
 def over_black(values: np.ndarray, alpha: np.ndarray, opaque: float) -> np.ndarray:
-    """Whole numbers (height, width) seen before black, where `alpha` runs from 0 to `opaque`."""
+    """Values (height, width) seen before black, in their type, where `alpha` runs from 0 to `opaque`."""
     if (alpha == opaque).all():
         return values
-    return np.rint(values * (alpha / opaque)).astype(values.dtype)
+    seen = values * (alpha / opaque)
+    return np.rint(seen).astype(values.dtype) if values.dtype.kind in "iu" else seen
 
 
 def few_levels(pixels: np.ndarray, enough: int) -> int | None:

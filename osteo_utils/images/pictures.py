@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import struct
 
 import imagecodecs
 import numpy as np
@@ -24,8 +25,9 @@ from osteo_utils.images.grey_levels import (
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000", "PPM", "AVIF")
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 START_OF_SCAN = b"\xff\xda"
-# Compressions of deep TIFF files that are read: none, LZW, Deflate (two numbers), PackBits, Zstandard.
-TIFF_COMPRESSIONS = (1, 5, 8, 32946, 32773, 50000)
+# Compressions of deep TIFF files that are read: none, LZW, Deflate (two numbers), PackBits, LZMA, Zstandard.
+TIFF_COMPRESSIONS = (1, 5, 8, 32946, 32773, 34925, 50000)
+UNASSOCIATED_ALPHA = 2
 TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
 # A JPEG that lost its end is used if at most this share of its rows is affected.
 MOST_LOST = 0.02
@@ -100,29 +102,36 @@ def _deep(data: bytes) -> tuple[np.ndarray, str, str] | None:
     """A picture that Pillow would cut to 8 bits or cannot read: grey levels, mode, format; None for any other."""
     if data.startswith(b"\x89PNG\r\n\x1a\n") and data[24:25] == b"\x10" and data[25:26] in b"\x02\x04\x06":
         mode = _opened(data).mode
-        return _channels(imagecodecs.png_decode(data)), mode, "PNG"
+        return _channels(imagecodecs.png_decode(data), 2.0**16 - 1), mode, "PNG"
     if deep := re.match(rb"P6(?:\s|#[^\n]*\n)+(\d+)(?:\s|#[^\n]*\n)+(\d+)(?:\s|#[^\n]*\n)+(\d{3,5})\s", data):
         width, height, top = (int(number) for number in deep.groups())
         if top > 255:
             refuse_huge(width, height)
             values = np.frombuffer(data, ">u2", width * height * 3, deep.end()).astype(np.uint16)
             return eight_bits(one_channel(values.reshape(height, width, 3))), "RGB", "PPM"
-    if (stream := codestreams.describe(data)) and (stream.kind, stream.precision) != (codestreams.JPEG, 8):
-        if stream.kind == codestreams.JPEG_2000 and stream.precision <= 8:
-            return None
-        values = codestreams.decode(data, stream)
-        kind = "JPEG2000" if stream.kind == codestreams.JPEG_2000 else "JPEG"
-        return _channels(values), f"{stream.precision}-bit", kind
-    return None
+    try:
+        stream = codestreams.describe(data)
+    # Pillow judges a header that is read here no further.
+    except Unusable:
+        raise
+    except (ValueError, struct.error):
+        return None
+    by_pillow = (
+        {codestreams.JPEG: stream.precision == 8, codestreams.JPEG_2000: stream.precision <= 8} if stream else {}
+    )
+    if stream is None or by_pillow.get(stream.kind):
+        return None
+    grey = _channels(codestreams.decode(data, stream), 2.0**stream.precision - 1)
+    return grey, f"{stream.precision}-bit", "JPEG2000" if stream.kind == codestreams.JPEG_2000 else "JPEG"
 
 
-def _channels(values: np.ndarray) -> np.ndarray:
-    """Grey levels of 16-bit values (height, width) or (height, width, channels), where the last may be alpha."""
+def _channels(values: np.ndarray, opaque: float) -> np.ndarray:
+    """Grey levels of values (height, width) or (height, width, channels); a second or fourth channel is alpha."""
     if values.ndim == 2:
         return eight_bits(values)
     grey = values[..., 0] if values.shape[2] < 3 else one_channel(values[..., :3])
     if values.shape[2] in (2, 4):
-        grey = over_black(grey, values[..., -1], float(np.iinfo(values.dtype).max))
+        grey = over_black(grey, values[..., -1], opaque)
     return eight_bits(grey)
 
 
@@ -133,7 +142,7 @@ def _is_plain_tiff(data: bytes) -> bool:
         bits, forms = (np.max(image.tag_v2.get(tag, 1)) for tag in (258, 339))
         return bits <= 8 and forms == 1 and image.n_frames == 1
     # Pillow has no reader for many deep forms, and says so in several ways.
-    except (OSError, SyntaxError, TypeError, ValueError, KeyError):
+    except (OSError, SyntaxError, TypeError, ValueError, KeyError, Image.DecompressionBombError):
         return False
 
 
@@ -182,10 +191,13 @@ def _deep_tiff(page: tifffile.TiffPage, depth: int) -> np.ndarray:
     values = page.asarray(maxworkers=1)
     if page.axes.startswith("S"):
         values = np.moveaxis(values, 0, -1)
-    if samples == 1:
-        values = values.reshape(page.imagelength, page.imagewidth)
-        grey = eight_bits(inverted(values) if colour == 0 else values)
-    else:
-        grey = _channels(values)
+    values = values.reshape(page.imagelength, page.imagewidth, samples)
+    grey = one_channel(values) if colour == 2 else values[..., 0]
+    if colour == 0:
+        grey = inverted(grey)
+    if UNASSOCIATED_ALPHA in page.extrasamples:
+        opaque = 1.0 if values.dtype.kind == "f" else float(np.iinfo(values.dtype).max)
+        grey = over_black(grey, values[..., -1], opaque)
+    grey = eight_bits(grey)
     turn = TURNS.get(int(page.tags[274].value) if 274 in page.tags else 1)
     return grey if turn is None else np.asarray(Image.fromarray(grey).transpose(Image.Transpose(turn)))
