@@ -223,7 +223,8 @@ def _palette(header: pydicom.Dataset, cells: np.ndarray) -> np.ndarray:
 def stored_values(header: pydicom.Dataset, cells: np.ndarray, remarks: list[str]) -> tuple[np.ndarray, np.ndarray]:
     """Cells as integers, and the values of the bits in use with their sign (PS3.5 8.1.1); adds to the remarks."""
     bits = int(header.BitsStored)
-    cells = cells.astype(np.int64 if header.BitsAllocated > 16 else np.int32)
+    if header.PixelRepresentation or cells.dtype.kind != "u":
+        cells = cells.astype(np.int64 if header.BitsAllocated > 16 else np.int32)
     high_bit = numbers(header, "HighBit") or [bits - 1.0]
     # Many headers name a high bit that the pixels do not reach; then they lie in the lower bits.
     if high_bit[0] >= bits and (cells.max() >= 2**bits or cells.min() < -(2**bits)):
@@ -240,7 +241,12 @@ def _monochrome(header: pydicom.Dataset, cells: np.ndarray, remarks: list[str]) 
     padded, said = display.padding(header, stored, cells)
     remarks += said
     overlays = any(element.tag.group & 0xFF01 == 0x6000 and element.tag.element == 0x0102 for element in header)
-    if not overlays and not header.PixelRepresentation and (stored != cells)[~padded].any():
+    if (
+        not overlays
+        and not header.PixelRepresentation
+        and cells.max() > stored.max()
+        and (stored != cells)[~padded].any()
+    ):
         remarks.append(f"bits above Bits Stored {header.BitsStored} are in use and not read")
     values, lowest, said = display.modality(header, stored)
     remarks += said

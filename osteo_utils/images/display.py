@@ -168,7 +168,7 @@ def levels(
     low, high = float(film.min()), float(film.max())
 
     def own_range(some: np.ndarray) -> np.ndarray:
-        return np.clip((some - low) / max(high - low, 1e-9), 0, 1)
+        return (np.clip(some, low, high) - low) / max(high - low, 1e-9)
 
     transform: Callable[[np.ndarray], np.ndarray] = own_range
     chosen, before = False, len(remarks)
@@ -184,7 +184,8 @@ def levels(
         remarks.append("the film's own range is shown")
     level = transform(values)
     level = np.rint((1 - level if inverse else level) * 255).astype(np.uint8)
-    level[padded] = 0
+    if padded.any():
+        level[padded] = 0
     return level, remarks
 
 
