@@ -96,6 +96,23 @@ def test_a_signed_jpeg_2000_stream_gives_the_same_as_an_unsigned_one() -> None:
     assert np.count_nonzero(stored(data) != values) == 0
 
 
+@pytest.mark.parametrize("kind", ["JPEG Lossless, predictor 1", "JPEG 2000"])
+def test_the_sign_stands_in_the_highest_bit_of_the_stream(kind: str) -> None:
+    values = film(12, signed=True)
+    syntax, encode, _ = LOSSLESS[kind]
+    packed = bytes(encode(unsigned(values, 12), 12))
+    data = dicom_film(values, syntax=syntax, frames=[packed], BitsStored=16, PixelRepresentation=1)
+    assert np.count_nonzero(stored(data) != values) == 0
+
+
+def test_negative_values_of_a_stream_are_kept_where_the_header_knows_no_sign() -> None:
+    values = film(12, signed=True)
+    packed = imagecodecs.jpeg2k_encode(values.astype(np.int16), 0, reversible=True, bitspersample=12, codecformat="J2K")
+    data = dicom_film(values, syntax=uid.JPEG2000Lossless, frames=[bytes(packed)], BitsStored=16)
+    assert np.count_nonzero(stored(data) != values) == 0
+    assert dicom.read(data)[2] == ["the compressed picture has negative values, its header none: they are kept"]
+
+
 def test_high_throughput_jpeg_2000_is_read() -> None:
     values = film(16)
     packed = bytes(imagecodecs.htj2k_encode(values.astype(np.uint16), reversible=True))

@@ -190,7 +190,13 @@ def _cells(header: pydicom.Dataset, remarks: list[str]) -> tuple[np.ndarray, boo
             raise Unusable(f"lossy JPEG of {header.BitsStored} bits: expected at most 12; {SAVE_AGAIN}")
         by_pillow = stream.kind in (codestreams.JPEG, codestreams.JPEG_2000)
         if not (by_pillow and stream.precision == 8 and header.BitsAllocated == 8):
-            return codestreams.decode(frame, stream), by_pillow
+            # The sign is the highest bit that the stream has, whatever the header says.
+            header.BitsStored = min(header.BitsStored, stream.precision)
+            cells = codestreams.decode(frame, stream)
+            if cells.min() < 0 and not header.PixelRepresentation:
+                remarks.append("the compressed picture has negative values, its header none: they are kept")
+                header.PixelRepresentation = 1
+            return cells, by_pillow
     plugin = {"decoding_plugin": "pydicom" if stream is None else "pillow"}
     options = {"correct_unused_bits": False} if header.SamplesPerPixel == 1 else {}
     return get_decoder(syntax).as_array(header, index=0, **plugin, **options)[0], True
