@@ -5,8 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pydicom
 import pytest
 from PIL import Image
+from pydicom import uid
+from pydicom.dataset import FileDataset, FileMetaDataset
 from scipy import ndimage
 
 
@@ -24,6 +27,41 @@ def fill(root: Path, files: dict[str, bytes]) -> Path:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(data)
     return root
+
+
+def dicom_film(
+    values: np.ndarray, photometric: str = "MONOCHROME2", syntax: str = uid.ExplicitVRLittleEndian,
+    frames: list[bytes] | None = None, **elements: object,
+) -> bytes:  # fmt: skip
+    """A DICOM file of these values, 12 of 16 bits unless `elements` say otherwise; `frames` are compressed pictures.
+
+    An element of None is left out.
+    """
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = "1.2.840.10008.5.1.4.1.1.1", "1.2.3"
+    meta.TransferSyntaxUID = uid.UID(syntax)
+    data = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
+    colours = photometric.startswith(("RGB", "YBR"))
+    data.Rows, data.Columns = values.shape[-3:-1] if colours else values.shape[-2:]
+    data.SamplesPerPixel, data.PhotometricInterpretation = (3 if colours else 1), photometric
+    data.BitsAllocated, data.BitsStored, data.PixelRepresentation = 16, 12, 0
+    for name, value in elements.items():
+        if value is None:
+            delattr(data, name)
+        else:
+            setattr(data, name, value)
+    if "HighBit" not in elements and "BitsStored" in data:
+        data.HighBit = data.BitsStored - 1
+    order = ">" if syntax == uid.ExplicitVRBigEndian else "<"
+    kind = "i" if values.min() < 0 else "u"
+    data.PixelData = values.astype(f"{order}{kind}{data.get('BitsAllocated', 16) // 8}").tobytes()
+    data["PixelData"].VR = "OW"
+    if frames is not None:
+        data.PixelData = pydicom.encaps.encapsulate(frames)
+        data["PixelData"].is_undefined_length = True
+    stream = io.BytesIO()
+    pydicom.dcmwrite(stream, data, enforce_file_format=True)
+    return stream.getvalue()
 
 
 def drawn_knee(height: int = 400, width: int = 200, left: int = 0) -> tuple[np.ndarray, np.ndarray]:

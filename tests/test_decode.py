@@ -4,11 +4,9 @@ import hashlib
 import io
 
 import numpy as np
-import pydicom
 import pytest
 from PIL import Image
-from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian
+from samples import dicom_film as dicom
 
 from osteo_utils.images.decode import Unusable, decode, decode_bytes
 
@@ -22,23 +20,6 @@ RAMP[:5, :5] = 255
 def encode(image: Image.Image, kind: str, **options) -> bytes:
     stream = io.BytesIO()
     image.save(stream, kind, **options)
-    return stream.getvalue()
-
-
-def dicom(values: np.ndarray, photometric: str = "MONOCHROME2", **extra) -> bytes:
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.1"
-    meta.MediaStorageSOPInstanceUID = "1.2.3"
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    data = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
-    data.Rows, data.Columns = values.shape[-2:]
-    data.SamplesPerPixel, data.PhotometricInterpretation = 1, photometric
-    data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 16, 12, 11, 0
-    data.PixelData = values.astype("<u2").tobytes()
-    for name, value in extra.items():
-        setattr(data, name, value)
-    stream = io.BytesIO()
-    pydicom.dcmwrite(stream, data, enforce_file_format=True)
     return stream.getvalue()
 
 

@@ -5,11 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import pydicom
 import pytest
 from PIL import Image
-from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian
+from samples import dicom_film
 
 from osteo_utils.images import manifest
 
@@ -23,21 +21,9 @@ def encoded(picture: Image.Image, kind: str, **options: object) -> bytes:
     return stream.getvalue()
 
 
-def dicom(values: np.ndarray = NOISE, **extra: object) -> bytes:
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = "1.2.840.10008.5.1.4.1.1.1", "1.2.3"
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    data = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
-    data.Rows, data.Columns = values.shape[-2:]
-    data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
-    data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 16, 12, 11, 0
-    data.PatientName, data.PatientID, data.PatientBirthDate = SECRET, "4711-secret", "19500101"
-    data.PixelData = values.astype("<u2").tobytes()
-    for name, value in extra.items():
-        setattr(data, name, value)
-    stream = io.BytesIO()
-    pydicom.dcmwrite(stream, data, enforce_file_format=True)
-    return stream.getvalue()
+def dicom(values: np.ndarray = NOISE, photometric: str = "MONOCHROME2", **extra: object) -> bytes:
+    patient = {"PatientName": SECRET, "PatientID": "4711-secret", "PatientBirthDate": "19500101"}
+    return dicom_film(values, photometric, **patient, **extra)
 
 
 def hostile() -> Iterator[tuple[str, bytes, str]]:
@@ -69,7 +55,7 @@ def hostile() -> Iterator[tuple[str, bytes, str]]:
     yield "cut.dcm", dicom()[:-5000], "damaged or truncated"
     yield "no picture.dcm", dicom()[:400], ""
     yield "flat.dcm", dicom(np.full_like(NOISE, 3)), "single colour"
-    yield ("palette.dcm", dicom(PhotometricInterpretation="PALETTE COLOR"), "photometric interpretation PALETTE COLOR")
+    yield ("palette.dcm", dicom(photometric="PALETTE COLOR"), "photometric interpretation PALETTE COLOR")
     yield "nan.tif", encoded(Image.fromarray(np.full((64, 64), np.nan, np.float32)), "TIFF"), "not numbers"
     yield "page.html.png", b"<!DOCTYPE html><html><body>404</body></html>", "not an image"
     yield "archive.jpg", b"PK\x03\x04" + bytes(500), "not an image"

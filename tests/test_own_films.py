@@ -139,7 +139,9 @@ def test_what_is_no_knee_is_flagged_and_what_is_no_picture_is_told(study: Study,
         assert "out_of_distribution" in flags(reading), reading.path.name
         assert "mask_not_plausible" in flags(reading), reading.path.name
     assert not text.readable and text.scores == {}
-    assert flags(text) == {"unreadable": "not an image: expected JPEG, PNG, TIFF, BMP, GIF, WebP or DICOM"}
+    assert flags(text) == {
+        "unreadable": "not an image: expected JPEG, PNG, TIFF, BMP, GIF, WebP, JPEG 2000, PGM, AVIF or DICOM"
+    }
 
 
 def test_the_command_writes_a_page_and_numbers_and_tells_no_folder(
