@@ -1,9 +1,9 @@
-"""A small fit and its predictions on whatever backend KERAS_BACKEND names; run as a process of its own by test_backends.
+"""A small fit and its predictions on whatever backend KERAS_BACKEND names, for test_backends.
 
     python backend_fit.py FOLDER
 
-Writes what both networks make of the same films with the weights in FOLDER/common, which the first backend to come leaves
-there for the others, and what a fit of its own comes to.
+runs it on a backend other than that of the tests. Writes what both networks make of the same films with the weights in
+FOLDER/common, which the first backend to come leaves there for the others, and what a fit of its own comes to.
 """
 
 import json

@@ -17,8 +17,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Files that take longest, by processor time. They start first, so that no process is left alone with one at the end.
 HEAVY = [
-    "workflow", "determinism", "own_films", "network_controls", "devices", "tails", "phantom_instrument", "backends",
-    "training", "backbones",
+    "workflow", "determinism", "own_films", "devices", "backends", "phantom_instrument", "training", "tails", "scoring",
+    "perturbations", "network_notebook", "backbones", "leakage", "guards", "unet_training",
 ]  # fmt: skip
 
 

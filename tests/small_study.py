@@ -1,11 +1,14 @@
 """A tiny study with random weights, as far as notebooks 01, 02 and 04 take it."""
 
+import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from filelock import FileLock
 
 from osteo_utils.audit import copies, groups, overlap
 from osteo_utils.images import image_store, manifest
@@ -23,9 +26,14 @@ SETTINGS = {
 }  # fmt: skip
 
 
+def opened(name: str) -> results.Run:
+    """The run of 04."""
+    return results.Run("04_vgg16", {**SETTINGS, "study": name}, StudyPaths(name), 1)
+
+
 def prepared(name: str, own: Path, foreign: Path | None) -> results.Run:
     """Notebooks 01 and 02 in short; the run of 04 that follows."""
-    run = results.Run("04_vgg16", {**SETTINGS, "study": name}, StudyPaths(name), 1)
+    run = opened(name)
     every = manifest.build_manifest(own, "phantom", "1", run.paths.images, external=foreign)
     results.write_table(run.paths.manifest, every, "manifest")
     every = results.read_table(run.paths.manifest, "manifest")
@@ -57,9 +65,23 @@ class Fitted:
 
 
 @contextmanager
-def on_phantoms(home: Path) -> Iterator[Fitted]:
-    """The tiny study on 16 synthetic knees, with `home` as OSTEO_HOME for as long as the block lasts."""
+def on_phantoms(folders: pytest.TempPathFactory) -> Iterator[Fitted]:
+    """The tiny study on 16 synthetic knees, in a home of its own for as long as the block lasts.
+
+    It is fitted once in a run of pytest. Each file that asks gets a copy, which it may change.
+    """
+    base = folders.getbasetemp()
+    # Each of several processes has its base in a folder that all of them share.
+    kept = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "small study"
+    home = folders.mktemp("small")
     with pytest.MonkeyPatch.context() as patch:
+        with FileLock(f"{kept}.lock"):
+            if not kept.exists():
+                made = folders.mktemp("made")
+                patch.setenv("OSTEO_HOME", str(made))
+                synthetic.write(made / "films", 16, 3, size=96)
+                Fitted(prepared("small", made / "films", None))
+                made.rename(kept)
+        shutil.copytree(kept, home, dirs_exist_ok=True)
         patch.setenv("OSTEO_HOME", str(home))
-        synthetic.write(home / "films", 16, 3, size=96)
-        yield Fitted(prepared("small", home / "films", None))
+        yield Fitted(opened("small"))

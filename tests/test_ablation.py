@@ -13,7 +13,7 @@ from osteo_utils.statistics import metrics
 
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[small_study.Fitted]:
-    with small_study.on_phantoms(tmp_path_factory.mktemp("ablation")) as small:
+    with small_study.on_phantoms(tmp_path_factory) as small:
         yield small
 
 

@@ -32,7 +32,7 @@ def lab() -> leakage.Lab:
     knees = np.repeat(rng.normal(size=(N // 2, CHANNELS)), 2, axis=0)
     features = np.stack([knees + 0.05 * rng.normal(size=knees.shape) for _ in range(VIEWS)])
     folds = pd.concat(splits.make_folds(images, name, 5, seed, VIEWS) for name in SPLITS for seed in SEEDS)
-    return leakage.Lab(leakage.Network(epochs=40, penalty=0.1), features, images, folds, size=90)
+    return leakage.Lab(leakage.Network(epochs=20, penalty=0.1), features, images, folds, size=90)
 
 
 @pytest.fixture(scope="module")

@@ -40,7 +40,7 @@ def sections(backbone: str) -> list[str]:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[results.Run]:
     """The tiny study, fitted; to its masks, all of every film is bone."""
-    with small_study.on_phantoms(tmp_path_factory.mktemp("network")) as study:
+    with small_study.on_phantoms(tmp_path_factory) as study:
         stored = np.load(study.run.paths.images, mmap_mode="r")
         np.save(study.run.paths.masks, np.ones(stored.shape, np.uint8))
         study.run.table("masks", pd.DataFrame({"image_id": study.images.image_id, "plausible": 1}))

@@ -98,7 +98,7 @@ def test_an_unknown_kind_is_named_with_those_that_there_are(film: np.ndarray) ->
 
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[small_study.Fitted]:
-    with small_study.on_phantoms(tmp_path_factory.mktemp("perturbed")) as small:
+    with small_study.on_phantoms(tmp_path_factory) as small:
         yield small
 
 

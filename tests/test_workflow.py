@@ -11,13 +11,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+import run_lock
 from osteo_utils.study import config, paths
 
 STUDY = "smoke"
@@ -91,34 +93,108 @@ def stamps(files: Iterable[Path]) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in files}
 
 
+@dataclass
+class Again:
+    """Notebooks run once more by nbval, from nothing: its process, what it says, and where its results go."""
+
+    process: subprocess.Popen
+    said_in: Path
+    home: Path
+    planted: str
+
+    def said(self) -> str:
+        """What pytest said; waits for its end."""
+        self.process.wait()
+        return self.said_in.read_text("utf-8")
+
+    def tables(self) -> dict[str, str]:
+        self.process.wait()
+        return final_tables(self.home / "reports" / STUDY)
+
+    def check(self, notebooks: Iterable[str]) -> None:
+        """That nothing but the planted cell failed, and that cells of each of these notebooks passed."""
+        failed = [line for line in self.said().splitlines() if line.startswith(("FAILED", "ERROR"))]
+        assert len(failed) == 1 and re.search(rf"/{re.escape(self.planted)}\b", failed[0]), self.said()[-6000:]
+        for notebook in notebooks:
+            assert re.search(rf"^PASSED .*{notebook}\.ipynb", self.said(), re.M), self.said()[-6000:]
+
+
+def plant(notebook: Path) -> str:
+    """Repeat the second cell that prints, with other printed words; gives nbval's name of the repeated cell."""
+    content = json.loads(notebook.read_text("utf-8"))
+    cells = content["cells"]
+    printing = [n for n, cell in enumerate(cells) if any("text" in one for one in cell.get("outputs", []))]
+    # The first one opens the run, which cannot be done twice.
+    place = printing[1] + 1
+    planted = json.loads(json.dumps(cells[place - 1])) | {"id": "planted"}
+    for output in planted["outputs"]:
+        if output["output_type"] == "stream":
+            output["text"] = ["something that no run has ever printed\n"]
+    cells.insert(place, planted)
+    notebook.write_text(json.dumps(content), "utf-8")
+    number = sum(cell["cell_type"] == "code" for cell in cells[:place])
+    return f"{notebook.name}::Cell {number}"
+
+
+@contextmanager
+def run_again(project: Project, home: Path, names: Iterable[str]) -> Iterator[Again]:
+    """The executed notebooks of these names by nbval in one process; in the first, a cell's words are made wrong."""
+    own = home / "reports" / STUDY / "notebooks"
+    shutil.copytree(project.reports / "notebooks", own)
+    files = [own / f"{name}.ipynb" for name in names]
+    planted = plant(files[0])
+    # As many threads as Snakemake gives to a notebook: their number changes rounding.
+    environment = {**project.environment, "OSTEO_HOME": str(home), "OSTEO_THREADS": "1"}
+    sanitise = paths.code_root() / "tests" / "nbval_sanitize.cfg"
+    start = [sys.executable, "-m", "pytest", "-q", "-rA", "-p", "no:cacheprovider", "-p", "no:xdist", "-c", os.devnull]
+    options = ["--nbval", f"--nbval-sanitize-with={sanitise}", "--nbval-cell-timeout=300"]
+    said = home / "nbval.txt"
+    with said.open("wb") as stream:
+        command = [*start, *options, *map(str, files)]
+        process = subprocess.Popen(command, env=environment, stdout=stream, stderr=subprocess.STDOUT, cwd=home)
+    with process:
+        yield Again(process, said, home, planted)
+
+
+@dataclass
+class Whole:
+    """The one run that all tests look at, what stood there when it was killed, and nbval beside it."""
+
+    project: Project
+    before: Kill
+    again: Again
+
+
 @pytest.fixture(scope="module")
-def run_with_a_kill(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Kill]:
-    """The one run that all tests look at. It is killed in 05 and goes on; what nbval runs again is not killed.
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
+    """A run that is killed in 05 and goes on; nbval's is not killed, and works beside it to save time.
 
     That fits are the same to the bit after a kill is tested in `test_determinism`.
     """
     project = Project(tmp_path_factory.mktemp("workflow"))
     project.run("--until", "nb04", "nb07")
-    running = subprocess.Popen(
-        project.command(), env=project.environment, start_new_session=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    fits = project.home / "data" / "interim" / STUDY / "fits" / "resnet50"
-    deadline = time.monotonic() + 300
-    while len(list(fits.glob("none-*"))) < 2:
-        assert running.poll() is None and time.monotonic() < deadline, "05 never got as far as its second fold"
-        time.sleep(0.1)
-    os.killpg(running.pid, signal.SIGKILL)
-    running.wait()
-    before = Kill(stamps((project.reports / "metrics").glob("*.json")), stamps(fits.glob("[!.]*/fit.json")))
-    project.run("--unlock")
-    project.run()
-    return project, before
+    with run_again(project, tmp_path_factory.mktemp("again"), QUICK) as again:
+        running = subprocess.Popen(
+            project.command(), env=project.environment, start_new_session=True,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        fits = project.home / "data" / "interim" / STUDY / "fits" / "resnet50"
+        deadline = time.monotonic() + 300
+        while len(list(fits.glob("none-*"))) < 2:
+            assert running.poll() is None and time.monotonic() < deadline, "05 never got as far as its second fold"
+            time.sleep(0.1)
+        os.killpg(running.pid, signal.SIGKILL)
+        running.wait()
+        before = Kill(stamps((project.reports / "metrics").glob("*.json")), stamps(fits.glob("[!.]*/fit.json")))
+        with run_lock.hold(project.home, "the test that killed it"):
+            assert run_lock.clear_stale_locks(project.home)
+        project.run()
+        yield Whole(project, before, again)
 
 
 @pytest.fixture(scope="module")
-def project(run_with_a_kill: tuple[Project, Kill]) -> Project:
-    return run_with_a_kill[0]
+def project(whole: Whole) -> Project:
+    return whole.project
 
 
 @pytest.fixture
@@ -151,17 +227,13 @@ def test_every_figure_is_there_as_png_and_svg(project: Project) -> None:
     assert len(pngs) >= 15
 
 
-def test_a_second_run_has_nothing_to_do(project: Project) -> None:
-    assert "Nothing to be done" in project.run()
-
-
-def test_prose_comments_and_docstrings_redo_nothing(restored: Project) -> None:
+def test_a_second_run_has_nothing_to_do_even_after_edits_of_prose_comments_and_docstrings(restored: Project) -> None:
     restored.edit(
         "osteo_utils/networks/training.py", '"""Fit every fold, save each fit', '"""Fit all folds, save each fit'
     )
     restored.edit("osteo_utils/networks/recipes.py", "\nclass Recipe:", "\nclass Recipe:  # how to learn")
     restored.edit("notebooks/04_vgg16.ipynb", "**Takeaways**", "**What to keep in mind**")
-    assert restored.would_run() == set()
+    assert "Nothing to be done" in restored.run()
 
 
 def test_another_number_of_epochs_redoes_the_networks_and_what_follows(restored: Project) -> None:
@@ -181,10 +253,8 @@ def test_an_unknown_parameter_stops_before_anything_runs(restored: Project) -> N
     assert "did you mean 'epochs'" in done.stdout + done.stderr
 
 
-def test_a_kill_in_05_costs_that_notebook_alone_and_none_of_its_finished_fits(
-    run_with_a_kill: tuple[Project, Kill],
-) -> None:
-    project, before = run_with_a_kill
+def test_a_kill_in_05_costs_that_notebook_alone_and_none_of_its_finished_fits(whole: Whole) -> None:
+    project, before = whole.project, whole.before
     assert {path.stem[:2] for path in before.metrics} == {"01", "02", "03", "04", "07"}
     assert stamps(before.metrics) == before.metrics
     fits = project.home / "data" / "interim" / STUDY / "fits" / "resnet50"
@@ -192,67 +262,28 @@ def test_a_kill_in_05_costs_that_notebook_alone_and_none_of_its_finished_fits(
     assert stamps(before.fits) == before.fits
 
 
-@dataclass
-class Again:
-    """Executed notebooks run once more by nbval, from nothing: what pytest said, and the tables that they wrote."""
-
-    said: str
-    tables: dict[str, str]
-
-    def check(self, notebooks: Iterable[str]) -> None:
-        failed = [line for line in self.said.splitlines() if line.startswith(("FAILED", "ERROR"))]
-        assert all("planted.ipynb" in line for line in failed), self.said[-6000:]
-        for notebook in notebooks:
-            assert re.search(rf"^PASSED .*{notebook}\.ipynb", self.said, re.M), self.said[-6000:]
+def test_executed_notebooks_give_the_same_output_again(whole: Whole) -> None:
+    whole.again.check(QUICK)
 
 
-def run_again(project: Project, home: Path, names: Iterable[str]) -> Again:
-    """The notebooks of these names by nbval in one process; last the first one up to its first printed words, made wrong."""
-    own = home / "reports" / STUDY / "notebooks"
-    shutil.copytree(project.reports / "notebooks", own)
-    planted = json.loads((own / f"{config.NOTEBOOKS[0]}.ipynb").read_text())
-    printed = [any(o["output_type"] == "stream" for o in cell.get("outputs", [])) for cell in planted["cells"]]
-    planted["cells"] = planted["cells"][: printed.index(True) + 1]
-    for output in planted["cells"][-1]["outputs"]:
-        if output["output_type"] == "stream":
-            output["text"] = ["something that no run has ever printed\n"]
-    (own / "planted.ipynb").write_text(json.dumps(planted))
-    # As many threads as Snakemake gives to a notebook: their number changes rounding.
-    environment = {**project.environment, "OSTEO_HOME": str(home), "OSTEO_THREADS": "1"}
-    sanitise = paths.code_root() / "tests" / "nbval_sanitize.cfg"
-    start = [sys.executable, "-m", "pytest", "-q", "-rA", "-p", "no:cacheprovider", "-p", "no:xdist", "-c", os.devnull]
-    options = ["--nbval", f"--nbval-sanitize-with={sanitise}", "--nbval-cell-timeout=300"]
-    files = [str(own / f"{name}.ipynb") for name in (*names, "planted")]
-    done = subprocess.run([*start, *options, *files], env=environment, capture_output=True, text=True, cwd=home)
-    return Again(done.stdout, final_tables(home / "reports" / STUDY))
+def test_their_tables_are_the_same_again(whole: Whole) -> None:
+    known, found = final_tables(whole.project.reports), whole.again.tables()
+    assert found and found == {name: known[name] for name in found}
 
 
-@pytest.fixture(scope="module")
-def again(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Again:
-    return run_again(project, tmp_path_factory.mktemp("again"), QUICK)
-
-
-def test_executed_notebooks_give_the_same_output_again(again: Again) -> None:
-    again.check(QUICK)
-
-
-def test_their_tables_are_the_same_again(project: Project, again: Again) -> None:
-    known = final_tables(project.reports)
-    assert again.tables and again.tables == {name: known[name] for name in again.tables}
-
-
-def test_a_planted_wrong_output_fails(again: Again) -> None:
-    assert re.search(r"^FAILED .*planted\.ipynb", again.said, re.M)
-    assert "something that no run has ever printed" in again.said
+def test_a_planted_wrong_output_fails(whole: Whole) -> None:
+    said = whole.again.said()
+    assert re.search(rf"^FAILED .*/{re.escape(whole.again.planted)}\b", said, re.M), said[-6000:]
+    assert "something that no run has ever printed" in said
 
 
 @pytest.mark.long
 def test_after_a_kill_every_notebook_has_the_output_and_tables_of_a_run_without_one(
     project: Project, tmp_path: Path
 ) -> None:
-    every = run_again(project, tmp_path, config.NOTEBOOKS)
-    every.check(config.NOTEBOOKS)
-    assert every.tables == final_tables(project.reports)
+    with run_again(project, tmp_path, config.NOTEBOOKS) as every:
+        every.check(config.NOTEBOOKS)
+        assert every.tables() == final_tables(project.reports)
 
 
 @pytest.mark.parametrize("notebook", config.NOTEBOOKS)
