@@ -37,6 +37,8 @@ set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)"
 log="$root/.install.log"
 export PYTHONNOUSERSITE=1  # packages in ~/.local would shadow the locked ones
+# Container images often set it. Every notebook would then compile TensorFlow anew, which takes six seconds.
+unset PYTHONDONTWRITEBYTECODE
 export PYTHONUTF8=1        # in another locale the names of files would be read wrongly
 
 say() { printf '%s\n' "$*" >&2; }

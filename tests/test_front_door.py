@@ -144,6 +144,13 @@ def test_the_words_of_a_command_reach_it_as_they_were_typed(door: Door) -> None:
     assert command_line.parse(["claims", "-", "--images", "744"]).extra == ["-", "--images", "744"]
 
 
+def test_programs_keep_their_byte_code_even_where_the_machine_forbids_it(door: Door) -> None:
+    door.python()
+    door.program("uv", UV)
+    (door.root / "workflow" / "run.py").write_text("import sys\nprint(sys.dont_write_bytecode)\n")
+    assert door("phantom", PYTHONDONTWRITEBYTECODE="1").stdout == "False\n"
+
+
 def test_a_film_is_read_by_a_study_that_there_is(capsys: pytest.CaptureFixture) -> None:
     assert command_line.parse(["predict", "knee744", "a.png", "b.dcm"]).extra == ["knee744", "a.png", "b.dcm"]
     with pytest.raises(SystemExit, match="2"):

@@ -33,8 +33,9 @@ def audit_folders(
 ) -> tuple[pd.DataFrame, np.ndarray, pd.DataFrame]:
     """Manifest, image store, uint8 (n, 512, 512), and audit table of a folder of films or of two together.
 
-    Every folder is a class, as `film_folders.arrange` finds and `classes` names them. With `against` the `image_id`s begin with `first/` and `second/`. Writes the store into
-    the folder `store`; `say` is told of remarks. Raises ValueError where no film can be read.
+    Every folder is a class, as `film_folders.arrange` finds and `classes` names them. With `against` the `image_id`s
+    begin with `first/` and `second/`. Writes the store into the folder `store`; `say` is told of remarks. Raises
+    ValueError where no film can be read.
     """
     parts, paths = [], []
     for number, root in enumerate([folder, against] if against else [folder]):

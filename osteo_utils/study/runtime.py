@@ -13,6 +13,7 @@ import random
 import resource
 import sys
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -144,35 +145,38 @@ def notebook_code_hash(notebook: Path) -> str:
     return code_hash([notebook, *rooms_used_by(notebook)])
 
 
-def _tree(path: Path) -> ast.Module:
-    text = path.read_text("utf-8")
-    if path.suffix == ".ipynb":
+def _meaning(path: Path) -> str:
+    return _read(path.name, path.read_text("utf-8"))[0]
+
+
+def _imported_modules(path: Path) -> frozenset[str]:
+    return _read(path.name, path.read_text("utf-8"))[1]
+
+
+# The eight notebooks share most rooms. The text is part of the key, so an edited file is read anew.
+@cache
+def _read(name: str, text: str) -> tuple[str, frozenset[str]]:
+    """What the code of a file does, as text, and the modules of the package that it imports."""
+    tree = _tree(name, text)
+    modules = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            modules.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            modules.add(node.module)
+            modules.update(f"{node.module}.{alias.name}" for alias in node.names)
+        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        if documented and name.endswith(".py") and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:]
+    return ast.dump(tree), frozenset(module for module in modules if module.split(".")[0] == "osteo_utils")
+
+
+def _tree(name: str, text: str) -> ast.Module:
+    if name.endswith(".ipynb"):
         cells = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
         cells = [cell for cell in cells if "parameters" not in cell["metadata"].get("tags", [])]
         text = "\n".join("".join(cell["source"]) for cell in cells)
     try:
         return ast.parse(text)
     except SyntaxError as error:
-        raise ValueError(
-            f"{path.name}: line {error.lineno} is not Python ({error.msg}); fix it and run again"
-        ) from error
-
-
-def _meaning(path: Path) -> str:
-    tree = _tree(path)
-    for node in ast.walk(tree):
-        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-        if documented and path.suffix == ".py" and ast.get_docstring(node, clean=False) is not None:
-            node.body = node.body[1:]
-    return ast.dump(tree)
-
-
-def _imported_modules(path: Path) -> set[str]:
-    modules = set()
-    for node in ast.walk(_tree(path)):
-        if isinstance(node, ast.Import):
-            modules.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            modules.add(node.module)
-            modules.update(f"{node.module}.{alias.name}" for alias in node.names)
-    return {module for module in modules if module.split(".")[0] == "osteo_utils"}
+        raise ValueError(f"{name}: line {error.lineno} is not Python ({error.msg}); fix it and run again") from error
