@@ -39,11 +39,34 @@ def shares_of(matrix, undefined):
     return found
 
 
-def prints_so(matrix, report, truncated=False):
+def printed_shares(report):
+    """Every printed share as a fraction, and the unit of its last decimal."""
     step = Fraction(1, 10**report.digits)
+    return {place: Fraction(round(value / float(step))) * step for place, value in report.shares().items()}, step
+
+
+def computed_by_hand(report):
+    """Places whose number is the F1, or the average, of the printed numbers beside it."""
+    shares, step = printed_shares(report)
+    found, k = set(), len(report.rows)
+    for (where, column), value in shares.items():
+        p, r = shares.get((where, 0)), shares.get((where, 1))
+        if where in range(k) and column == 2 and p + r > 0:
+            mine = 2 * p * r / (p + r)
+        elif where in ("macro avg", "weighted avg"):
+            weights = report.supports if where == "weighted avg" else [1] * k
+            mine = sum(w * shares[i, column] for i, w in enumerate(weights)) / sum(weights)
+        else:
+            continue
+        found |= {(where, column)} if abs(mine - value) <= step / 2 else set()
+    return found
+
+
+def prints_so(matrix, report, truncated=False, left_out=()):
+    shares, step = printed_shares(report)
     for undefined in (0, 1):
         exact = shares_of(matrix, undefined)
-        gaps = [exact[place] - Fraction(round(value / float(step))) * step for place, value in report.shares().items()]
+        gaps = [exact[place] - value for place, value in shares.items() if place not in left_out]
         if all(0 <= gap < step if truncated else abs(gap) <= step / 2 for gap in gaps):
             return True
     return False
@@ -64,8 +87,8 @@ def every_matrix(supports):
 
 
 def with_a_digit_changed(text, pick, digit):
-    """The report with one digit of its shares replaced."""
-    places = [match.start() + at for match in re.finditer(r"\d\.\d+", text) for at in (0, *range(2, len(match[0])))]
+    """The report with one digit of its shares replaced; scikit-learn prints supports with one decimal where one is 0."""
+    places = [match.start() + at for match in re.finditer(r"\d\.\d\d+", text) for at in (0, *range(2, len(match[0])))]
     place = places[pick % len(places)]
     return text[:place] + str(digit) + text[place + 1 :]
 
@@ -108,6 +131,8 @@ def test_a_report_with_one_digit_changed_is_accused_when_and_only_when_no_matrix
         assert checked.contradictions == [] and not checked.possible.reading
     elif any(prints_so(one, report, truncated=True) for one in every):
         assert checked.contradictions == [] and "cut off" in checked.possible.reading
+    elif (by_hand := computed_by_hand(report)) and any(prints_so(one, report, left_out=by_hand) for one in every):
+        assert checked.contradictions == [] and "computed from the rounded numbers" in checked.possible.reading
     elif checked.contradictions == []:
         # Such a report may be one of some of the classes, where other films may be called by these names.
         told = ("only some of the classes", "not decided")
@@ -145,3 +170,20 @@ def test_a_class_without_an_image_or_never_named_is_no_crash():
             assert checked.contradictions == [] and any(np.array_equal(matrix, one) for one in checked.matrices)
     with pytest.raises(ValueError, match="not all 0"):
         possible(parse_report("precision recall f1-score support\na 0.00 0.00 0.00 0\nb 0.00 0.00 0.00 0\n"))
+
+
+def test_a_share_above_one_is_a_contradiction_and_no_crash() -> None:
+    text = "x precision recall f1-score support\na 0.50 4.00 0.50 3\nb 0.50 0.50 0.50 2\n"
+    assert arithmetic(parse_report(text)).contradictions
+
+
+def test_an_f1_that_an_author_computed_from_rounded_numbers_is_a_remark_and_no_contradiction() -> None:
+    # 37 of 40 and 49 of 61 right: precision 37/49, recall 37/40, F1 74/89 = 0.831. From 0.76 and 0.93 it is 0.836.
+    honest = "x precision recall f1-score support\na 0.76 0.93 0.83 40\nb 0.94 0.80 0.87 61\naccuracy 0.85 101\n"
+    by_hand = honest.replace("0.83", "0.84").replace("0.87", "0.86")
+    checked = arithmetic(parse_report(by_hand))
+    assert checked.contradictions == [] and "computed from the rounded numbers" in checked.possible.reading
+    assert [one.tolist() for one in checked.matrices] == [[[37, 3], [12, 49]]]
+    assert arithmetic(parse_report(honest)).possible.reading == ""
+    wrong = arithmetic(parse_report(by_hand.replace("0.84", "0.81")))
+    assert wrong.contradictions, "neither a matrix nor the rounded numbers give 0.81"

@@ -67,6 +67,32 @@ def readings(report: PrintedReport) -> Iterator[tuple[str, Limits]]:
         yield cut, limits(report, truncated=True)
         if report.fewer:
             yield f"{cut}, and {own}", limits(report, truncated=True, own_decimals=True)
+    if derived := _computed_from_rounded(report):
+        within = {place: limit for place, limit in limits(report).items() if place not in derived}
+        yield "F1 or averages were computed from the rounded numbers beside them", within
+
+
+def _computed_from_rounded(report: PrintedReport) -> set[tuple[int | str, int]]:
+    """Places whose number is the F1 of the printed precision and recall, or the mean of the printed column.
+
+    Authors compute these by hand, and then they can differ in the last decimal from those of any confusion matrix.
+    """
+    shares, within, supports = report.shares(), limits(report), np.array(report.supports, float)
+    found = set()
+    for place, limit in within.items():
+        where, column = place
+        by_hand = None
+        if isinstance(where, int) and column == 2:
+            both = [shares.get((where, one)) for one in (0, 1)]
+            if None not in both and sum(both) > 0:
+                by_hand = 2 * both[0] * both[1] / sum(both)
+        elif where in ("macro avg", "weighted avg"):
+            values = [shares.get((row, column)) for row in range(len(supports))]
+            if None not in values:
+                by_hand = np.average(values, weights=supports if where == "weighted avg" else None)
+        if by_hand is not None and inside(np.float64(by_hand), limit):
+            found.add(place)
+    return found
 
 
 def prints(within: Limits, sizes: Sequence[np.ndarray], wrong: Sequence[np.ndarray]) -> np.ndarray:
@@ -103,7 +129,8 @@ def spans(within: Limits, sizes: Sequence[int]) -> tuple[np.ndarray, np.ndarray,
     fewest, most = window(within.get((0, 1)), sizes[0])
     if most - fewest >= _MOST_ROWS:
         raise TooManyError(f"{most - fewest + 1:,} numbers of errors in the first class agree with its printed recall")
-    kept = []
+    # A recall above 1 leaves no number of errors at all.
+    kept = [np.empty((3, 0), int)]
     for start in range(sizes[0] - most, sizes[0] - fewest + 1, _PORTION):
         e0 = np.arange(start, min(start + _PORTION, sizes[0] - fewest + 1))
 
