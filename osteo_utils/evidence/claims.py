@@ -234,7 +234,8 @@ def main(arguments: Sequence[str] | None = None, door: bool = False) -> int:
         report = parse_report(decoded(source))
         checked = arithmetic(report, options.images, options.class_sizes)
     except (OSError, ValueError) as error:
-        print(f"{options.report}: {error}", file=sys.stderr)
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        print(f"{options.report}: {reason}", file=sys.stderr)
         return 2
     said = [*_found(report, checked.possible)]
     for title, lines in (("Remarks", checked.remarks), ("Contradictions", checked.contradictions)):
