@@ -1,7 +1,10 @@
 """Small files that several test files make."""
 
+import importlib.util
 import io
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pandas as pd
@@ -11,6 +14,17 @@ from PIL import Image
 from pydicom import uid
 from pydicom.dataset import FileDataset, FileMetaDataset
 from scipy import ndimage
+
+from osteo_utils.study import paths
+
+
+def benchmark(name: str) -> ModuleType:
+    """The script `benchmarks/<name>.py` as a module."""
+    spec = importlib.util.spec_from_file_location(name, paths.code_root() / "benchmarks" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # where its data classes look for themselves
+    spec.loader.exec_module(module)
+    return module
 
 
 def film(level: int, size: tuple[int, int] = (48, 64)) -> bytes:

@@ -1,19 +1,12 @@
 """Planted copies of every kind and strength: how many are found, and that no two knees are joined."""
 
-import importlib.util
-
 import pytest
-
-from osteo_utils.study import paths
+import samples
 
 
 @pytest.fixture(scope="module")
 def benchmark():
-    place = paths.code_root() / "benchmarks" / "copies_recall.py"
-    spec = importlib.util.spec_from_file_location("copies_recall", place)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return samples.benchmark("copies_recall")
 
 
 def test_planted_copies_are_found_and_different_knees_kept_apart(benchmark) -> None:

@@ -1,14 +1,11 @@
 """Intervals cover and tests keep their level on simulated groups; bounds from the binomial distribution."""
 
-import importlib.util
-import sys
-
 import numpy as np
 import pytest
+import samples
 from scipy import stats
 
 from osteo_utils.statistics.metrics import measure
-from osteo_utils.study import paths
 
 # Outside these a right method falls once in a thousand runs; the runs are seeded, so it never flickers.
 SURE = 0.999
@@ -21,12 +18,7 @@ def between(share: float, n_sets: int) -> tuple[float, float]:
 
 @pytest.fixture(scope="module")
 def benchmark():
-    place = paths.code_root() / "benchmarks" / "coverage.py"
-    spec = importlib.util.spec_from_file_location("coverage_benchmark", place)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where its data class looks for itself
-    spec.loader.exec_module(module)
-    return module
+    return samples.benchmark("coverage")
 
 
 def test_the_population_is_what_the_formula_says(benchmark) -> None:

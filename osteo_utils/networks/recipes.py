@@ -52,6 +52,10 @@ class Recipe:
         """Where the trunk ends (`backbones.CUTS`); a probe reads the input of the last block."""
         return {"none": "last_block", "paper": "head"}.get(self.fine_tune, self.fine_tune)
 
+    def shares_input(self, cut: str, view: str) -> bool:
+        """Whether activations at this cut, of films in this view and their mirror images, are what the recipe reads."""
+        return (self.cut, self.view or view, self.mirrored) == (cut, view, True)
+
     @classmethod
     def named(cls, fine_tune: str) -> Recipe:
         """The recipe of this name with the default settings, or the paper's settings."""

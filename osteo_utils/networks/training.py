@@ -10,11 +10,12 @@ import itertools
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -32,36 +33,82 @@ from osteo_utils.study import progress, resources, results, runtime
 Fitter = Callable[[Fold, Path], tuple[np.ndarray, pd.DataFrame]]
 # Seconds; a fold that takes longer prints a line of its own.
 SLOW = 180
+# Multiply-adds of the tail at 224 pixels as a share of those of the trunk at `last_block`, by what is trained; a whole
+# network is the trunk and the tail. The recipe `paper` trains dense layers alone.
+TAIL_SHARES = {
+    "vgg16": {"last_block": 0.031, "last_stage": 0.093, "all": 1.031, "paper": 0.0},
+    "resnet50": {"last_block": 0.060, "last_stage": 0.201, "all": 1.060, "paper": 0.0},
+}
+# A training step goes forward and back; the second takes twice as long as the first.
+STEP = 3
+# A probe, and whatever else trains no convolution, takes about as long as two films.
+LEAST = 2.0
+
+
+class Arm(NamedTuple):
+    """Fits that differ by their fold alone: a recipe on a variant, under these protocols and split seeds."""
+
+    recipe: Recipe
+    variant: str
+    protocols: list[str]
+    seeds: list[int]
+
+
+def arms(run: results.Run, variants: Iterable[str]) -> Iterator[Arm]:
+    """The arms that a model notebook's parameters ask for, by variant.
+
+    Whole films are fitted under every protocol, the other variants under `grouped` alone. The variant `background` is a
+    control: it gets the probe alone. The recipe `paper` is fitted on whole films alone. Probes, which are cheap, are
+    fitted for every split seed, networks for the first `trained_seeds`.
+    """
+    for variant in variants:
+        full = variant == "full"
+        for fine_tune in ["none"] if variant == "background" else run.p.recipes:
+            if fine_tune == "paper" and not full:
+                continue
+            n_seeds = len(run.p.split_seeds) if fine_tune == "none" else run.p.trained_seeds
+            recipe = Recipe.from_parameters(fine_tune, run.parameters)
+            yield Arm(recipe, variant, run.p.protocols if full else ["grouped"], run.p.split_seeds[:n_seeds])
+
+
+def planned(run: results.Run, backbone: str, images: pd.DataFrame, folds: pd.DataFrame) -> dict[str, progress.Kind]:
+    """Passes through the trunk and fits of each recipe that a model notebook's parameters ask for, kept ones among them.
+
+    Their costs decide only what share of a run counts as done before the first piece of a kind has been timed.
+    """
+    p, n_images = run.p, len(images)
+    views = len(p.variants) * p.augmented_views + len(p.compared_views)
+    n_folds = folds[folds.fold >= 0].groupby(["protocol", "seed"]).fold.nunique()
+    fits: dict[str, progress.Kind] = {}
+    for recipe, _, protocols, seeds in arms(run, p.variants):
+        cost = TAIL_SHARES[backbone].get(recipe.fine_tune, 0.0) * STEP * recipe.epochs * n_images
+        kind = fits.setdefault(recipe.fine_tune, progress.Kind(0, max(LEAST, cost)))
+        kind.planned += int(n_folds.loc[[(protocol, seed) for protocol in protocols for seed in seeds]].sum())
+        # A whole network has no trunk.
+        if recipe.cut != "all" and not recipe.shares_input("last_block", p.view):
+            views += p.augmented_views
+    return {progress.PASSES: progress.Kind(views * n_images), **fits}
 
 
 def fit_study(
     run: results.Run, images: pd.DataFrame, folds: pd.DataFrame, by_variant: dict[str, Activations], weights: Weights
 ) -> dict[tuple[str, str], list[tuple[Fold, Path]]]:
-    """Every fit that a model notebook's parameters ask for, by (recipe, variant), in the order of its folds.
+    """The fits of all `arms`, by (recipe, variant), in the order of its folds.
 
-    Whole films are fitted under every protocol, the other variants under `grouped` alone. The variant `background` is a
-    control: it gets the probe alone, without films whose mask was flagged. The recipe `paper` is fitted on whole films
-    alone. Probes, which are cheap, are fitted for every split seed, networks for the first `trained_seeds`.
-    `by_variant` holds the activations of `last_block`; those of other recipes come from the trunk cache.
+    The variant `background` does without films whose mask was flagged. `by_variant` holds the activations of
+    `last_block`; those of other recipes come from the trunk cache.
     """
     fitted, checked = {}, set()
-    for variant, given in by_variant.items():
-        full, background = variant == "full", variant == "background"
-        protocols = run.p.protocols if full else ["grouped"]
-        included = inputs.trusted_alone(run, images, folds) if background else folds
-        for fine_tune in ["none"] if background else run.p.recipes:
-            if fine_tune == "paper" and not full:
-                continue
-            recipe = Recipe.from_parameters(fine_tune, run.parameters)
-            n_seeds = len(run.p.split_seeds) if fine_tune == "none" else run.p.trained_seeds
-            of_recipe = splits.fold_list(images, included, protocols, run.p.split_seeds[:n_seeds])
-            activations = activations_for(recipe, run, images, given, weights)
-            if activations.key not in checked:
-                check_trunk(activations, weights)
-                checked.add(activations.key)
-            folders = fit_missing(of_recipe, recipe, activations, weights, run.paths.fits / activations.backbone)
-            guards.check_out_of_fold(gather(folders)[0], of_recipe)
-            fitted[fine_tune, variant] = list(zip(of_recipe, folders, strict=True))
+    for recipe, variant, protocols, seeds in arms(run, by_variant):
+        included = inputs.trusted_alone(run, images, folds) if variant == "background" else folds
+        of_recipe = splits.fold_list(images, included, protocols, seeds)
+        activations = activations_for(recipe, run, images, by_variant[variant], weights)
+        if activations.key not in checked:
+            check_trunk(activations, weights)
+            checked.add(activations.key)
+        folders = fit_missing(of_recipe, recipe, activations, weights, run.paths.fits / activations.backbone)
+        guards.check_out_of_fold(gather(folders)[0], of_recipe)
+        fitted[recipe.fine_tune, variant] = list(zip(of_recipe, folders, strict=True))
     return fitted
 
 
@@ -139,7 +186,7 @@ def activations_for(
     recipe: Recipe, run: results.Run, images: pd.DataFrame, given: Activations, weights: Weights
 ) -> Activations:
     """The input of a recipe: the given activations, or those of the same films at the recipe's own cut and view."""
-    if (recipe.cut, recipe.view or run.p.view, recipe.mirrored) == (given.cut, run.p.view, True):
+    if recipe.shares_input(given.cut, run.p.view):
         return given
     n_scored = inputs.TEST_VIEWS if recipe.mirrored else 1
     return inputs.trunk_views(

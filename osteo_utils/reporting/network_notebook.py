@@ -19,7 +19,7 @@ from osteo_utils.interpretation import activation_maps, perturbations, sanity
 from osteo_utils.networks import ablation, inputs, scoring, training
 from osteo_utils.networks.inputs import Activations
 from osteo_utils.protocols.splits import Fold
-from osteo_utils.reporting import figures, films, workload
+from osteo_utils.reporting import figures, films
 from osteo_utils.reporting.style import NAMES
 from osteo_utils.sources import weights
 from osteo_utils.sources.weights import Weights
@@ -101,7 +101,9 @@ class Network:
 
     def show_films(self) -> pd.DataFrame:
         """Files, groups and files of a group with both labels, by class; from here on progress is counted."""
-        work = workload.planned(self.run, self.backbone, self.images, self.folds)
+        work = training.planned(self.run, self.backbone, self.images, self.folds)
+        count = min(self.run.p.perturbed_films or len(self.images), len(self.images))
+        work[progress.PASSES].planned += perturbations.passes(count)
         progress.plan(progress.path_of(self.run.paths, self.run.notebook), work, results.write_text)
         columns = {"files": ("image_id", "size"), "groups": ("group", "nunique"), "conflicts": ("conflict", "sum")}
         return self.images.groupby("class_name").agg(**columns)
