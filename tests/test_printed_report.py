@@ -9,6 +9,7 @@ from report_printing import labels, printed
 from sklearn.metrics import classification_report
 
 from osteo_utils.evidence import claims, printed_report
+from osteo_utils.evidence.printed_report import arithmetic, parse_report
 from osteo_utils.statistics.metrics import wilson
 
 
@@ -179,3 +180,38 @@ def test_every_accuracy_that_is_printed_without_an_interval_gets_one_for_each_si
     assert [(row["id"], row["tested"]) for row in rows if row not in known] == [("C4", 74)]
     widths = [row["high"] - row["low"] for row in rows if row["id"] == "C3"]
     assert widths == sorted(widths, reverse=True)
+
+
+REPORT_OF_21_ERRORS = """              precision    recall  f1-score   support
+
+      normal       0.89      0.92      0.91       110
+osteoporosis       0.90      0.87      0.89        95
+
+    accuracy                           0.90       205
+"""
+
+
+@pytest.mark.parametrize(
+    ("beside", "told", "contradicts"),
+    [
+        ("[[101   9]\n [ 12  83]]", "prints like this", False),
+        ("array([[101, 9],\n       [12, 83]], dtype=int64)", "prints like this", False),
+        ("[[101  12]\n [  9  83]]", "prints like this", False),
+        ("[[83 12]\n [ 9 101]]", "prints like this", False),
+        ("[[100  10]\n [ 12  83]]", "does not print like this", True),
+        ("[[400  40]\n [ 12 320]]", "its classes have other sizes", False),
+        ("[[1 2 3]\n [4 5 6]\n [7 8 9]]", "only those of two classes", False),
+    ],
+)
+@pytest.mark.parametrize("below", [False, True])
+def test_a_confusion_matrix_printed_beside_the_report_must_agree_with_it(beside, told, contradicts, below):
+    # 101 of 110 and 83 of 95 right.
+    text = REPORT_OF_21_ERRORS + beside if below else f"Confusion matrix:\n{beside}\n{REPORT_OF_21_ERRORS}"
+    checked = arithmetic(parse_report(text))
+    assert bool(checked.contradictions) == contradicts
+    assert any(told in line for line in checked.contradictions + checked.remarks)
+
+
+def test_colours_of_a_terminal_are_no_part_of_a_name():
+    report = parse_report(REPORT_OF_21_ERRORS.replace("normal", "\x1b[1;32mnormal\x1b[0m"))
+    assert [row[0] for row in report.rows] == ["normal", "osteoporosis"]

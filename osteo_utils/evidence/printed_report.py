@@ -166,6 +166,8 @@ def arithmetic(
             against.append(none)
     except TooManyError as error:
         remarks.append(f"not decided whether a confusion matrix prints like this: {error}")
+    for text, contradicts in _against_beside(report):
+        (against if contradicts else remarks).append(text)
     if class_sizes is not None:
         for text, contradicts in _against_sizes(report, class_sizes):
             (against if contradicts else remarks).append(text)
@@ -183,6 +185,32 @@ def _told(report: PrintedReport, found: Possible) -> list[str]:
     else:
         told += f" (right answers: {span_of(*found.right)} of {sum(report.supports):,})"
     return [told, *([f"so only if {found.reading}"] if found.reading else [])]
+
+
+def _against_beside(report: PrintedReport) -> Iterator[tuple[str, bool]]:
+    """What confusion matrices in the same text say of the report, and whether they contradict it.
+
+    A matrix may have its rows and columns exchanged and its classes in the other order. One of other films, such as
+    those that a network learns from, contradicts nothing.
+    """
+    for rows in report.beside:
+        told = f"the confusion matrix {[list(row) for row in rows]} beside the report"
+        if len(report.rows) != 2 or [len(row) for row in rows] != [2, 2]:
+            yield f"{told} is not checked: only those of two classes are", False
+            continue
+        one = np.array(rows, dtype=object)
+        turned = [each for way in (one, one.T) for each in (way, way[::-1, ::-1])]
+        alike = [each.astype(int) for each in turned if tuple(each.sum(axis=1)) == report.supports]
+        if not alike:
+            yield f"{told} is not checked: its classes have other sizes", False
+        elif any(
+            possible_matrices.prints(within, [*map(np.array, report.supports)], (each[0, 1], each[1, 0])).all()
+            for _, within in possible_matrices.readings(report)
+            for each in alike
+        ):
+            yield f"{told} prints like this", False
+        else:
+            yield f"{told} does not print like this", True
 
 
 def _against_sizes(report: PrintedReport, class_sizes: Sequence[int]) -> Iterator[tuple[str, bool]]:

@@ -6,6 +6,7 @@ import ast
 import csv
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from osteo_utils.evidence.report_table import (
     EXPECTED,
@@ -20,6 +21,8 @@ from osteo_utils.evidence.report_table import (
 
 _LONGEST = 50_000
 _DELIMITERS = ("|", "&", "\t", ";", ",")
+# As NumPy prints an array of counts.
+_MATRIX = r"(?:array\()?\[\s*\[[\d\s,]+\][\s,]*(?:\[[\d\s,]+\][\s,]*)+\](?:, *dtype=\w+)?\)?"
 _SKLEARN = ["precision", "recall", "f1-score", "support"]
 
 
@@ -42,18 +45,24 @@ def parse_report(text: str) -> PrintedReport:
     """
     if len(text) > _LONGEST:
         raise ValueError(f"the text has {len(text):,} characters; expected one report of at most {_LONGEST:,}")
+    # Colours of a terminal.
+    text = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", text)
     # Spaces, minus and apostrophes as PDF, word processors and web pages have them.
     text = re.sub(r"[^\S\n\r\t]", " ", text.lstrip("\ufeff")).replace("\u2019", "'").replace("\r\n", "\n")
     text = re.sub(r"(?<=\d)[ ]+%", "%", re.sub(r"[\u200b\u200c\u2060\u00ad]", "", text).replace("\\%", "%"))
     brace = text.find("{")
     if brace >= 0 and re.fullmatch(r"[\w\s=.:`()\[\]\"']*", text[:brace]) and ":" in text[brace:]:
         return report_of(_rows_of_mapping(text[brace:].rstrip("` \n);")))
-    lines = [line for line in text.splitlines() if line.strip()]
+    beside = tuple(
+        tuple(tuple(map(int, re.findall(r"\d+", row))) for row in re.findall(r"\[([^\[\]]+)\]", found))
+        for found in re.findall(_MATRIX, text)
+    )
+    lines = [line for line in re.sub(_MATRIX, "", text).splitlines() if line.strip()]
     for delimiter in _DELIMITERS:
         grid = [(_split(line, delimiter), line) for line in lines if delimiter in line]
         if rows := _rows_of_grid(grid):
-            return report_of(rows + _loose_accuracy(lines, delimiter))
-    return report_of(_rows_of_text(lines))
+            return replace(report_of(rows + _loose_accuracy(lines, delimiter)), beside=beside)
+    return replace(report_of(_rows_of_text(lines)), beside=beside)
 
 
 def _rows_of_mapping(text: str) -> list[Row]:

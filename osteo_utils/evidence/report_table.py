@@ -43,7 +43,8 @@ class PrintedReport:
     `rows` holds (name, precision, recall, f1, support) of each class; `averages` holds (precision, recall, f1) under
     "macro avg", "weighted avg" and "micro avg"; `specificity` is that of each class or empty. `digits` are the decimals
     of the fractions; `fewer` those of the shares that have fewer, by place as in `shares`. `totals` are totals printed
-    beside `total` that differ from it; `remarks` say how the report was read.
+    beside `total` that differ from it; `remarks` say how the report was read; `beside` are the confusion matrices that
+    stand in the same text.
     """
 
     rows: tuple[tuple[str, float | None, float | None, float | None, int], ...]
@@ -55,6 +56,7 @@ class PrintedReport:
     fewer: Mapping[tuple[int | str, int], int] = field(default_factory=dict)
     totals: tuple[int, ...] = ()
     remarks: tuple[str, ...] = ()
+    beside: tuple[tuple[tuple[int, ...], ...], ...] = ()
 
     @property
     def supports(self) -> tuple[int, ...]:
