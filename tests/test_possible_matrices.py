@@ -187,3 +187,17 @@ def test_an_f1_that_an_author_computed_from_rounded_numbers_is_a_remark_and_no_c
     assert arithmetic(parse_report(honest)).possible.reading == ""
     wrong = arithmetic(parse_report(by_hand.replace("0.84", "0.81")))
     assert wrong.contradictions, "neither a matrix nor the rounded numbers give 0.81"
+
+
+def test_a_frame_that_was_rounded_before_it_was_printed_with_more_decimals_is_read_as_rounded() -> None:
+    # 101 of 110 and 83 of 95 right; pandas prints six decimals in LaTeX, whatever they were rounded to.
+    head, *rows = [
+        "x,precision,recall,f1,support",
+        "a,0.890000,0.920000,0.910000,110",
+        "b,0.900000,0.870000,0.890000,95",
+    ]
+    checked = arithmetic(parse_report("\n".join([head, *rows])))
+    assert checked.contradictions == [] and "rounded to 2 decimals" in checked.possible.reading
+    assert any(one.tolist() == [[101, 9], [12, 83]] for one in checked.matrices)
+    assert arithmetic(parse_report("\n".join([head, rows[0].replace("0.91", "0.97"), rows[1]]))).contradictions
+    assert arithmetic(parse_report("\n".join([head, rows[0].replace("0.910000", "0.910001"), rows[1]]))).contradictions

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -67,9 +67,21 @@ def readings(report: PrintedReport) -> Iterator[tuple[str, Limits]]:
         yield cut, limits(report, truncated=True)
         if report.fewer:
             yield f"{cut}, and {own}", limits(report, truncated=True, own_decimals=True)
+    if (digits := _digits_without_zeros(report)) <= report.digits - 2:
+        words = f"the numbers were rounded to {digits} decimals before they were printed with more"
+        yield words, limits(replace(report, digits=digits, fewer={}))
     if derived := _computed_from_rounded(report):
         within = {place: limit for place, limit in limits(report).items() if place not in derived}
         yield "F1 or averages were computed from the rounded numbers beside them", within
+
+
+def _digits_without_zeros(report: PrintedReport) -> int:
+    """Decimals without the zeros that all shares end in, at least one.
+
+    A data frame rounded to two decimals prints 0.890000 in LaTeX.
+    """
+    shares = [value for value in report.shares().values() if not np.isnan(value)]
+    return next((n for n in range(1, report.digits) if all(round(v, n) == v for v in shares)), report.digits)
 
 
 def _computed_from_rounded(report: PrintedReport) -> set[tuple[int | str, int]]:
