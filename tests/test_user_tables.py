@@ -124,7 +124,7 @@ def test_ways_to_write_one_patient_are_one_or_get_a_remark(
             "normal/1.png has the split 'train' in row 2 and 'test' in row 3",
         ),
         ('image_id,split\nnormal/1.png,"train\nnormal/2.png,test\n', "row 2: unexpected end of data"),
-        ("image_id,split\0\n", "not a table of text"),
+        ("image_id,split\0\n", "not text in UTF-8"),
         (b"\xd0\xcf\x11\xe0 old", "an old or a protected Excel file; save it as .xlsx"),
         (b"PK\x03\x04 no zip", "not a workbook that can be read"),
         (b"\xff\xfei\0m\0a", "not text in utf-16"),

@@ -16,12 +16,12 @@ from osteo_utils.evidence.printed_report import (
     Possible,
     PrintedReport,
     arithmetic,
-    decoded,
     interval_of_printed,
     parse_report,
     plural,
     span_of,
 )
+from osteo_utils.sources import table_files
 from osteo_utils.statistics.metrics import wilson
 from osteo_utils.study import commands
 from osteo_utils.study.results import Estimate
@@ -231,7 +231,7 @@ def main(arguments: Sequence[str] | None = None, door: bool = False) -> int:
     options = commands.parser("claims", door).parse_args(arguments)
     try:
         source = sys.stdin.buffer.read() if options.report == "-" else Path(options.report).read_bytes()
-        report = parse_report(decoded(source))
+        report = parse_report(table_files.decoded(source)[0])
         checked = arithmetic(report, options.images, options.class_sizes)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error

@@ -7,12 +7,12 @@ import numpy as np
 
 from osteo_utils.evidence import more_classes, possible_matrices
 from osteo_utils.evidence.possible_matrices import Limits, Possible, TooManyError, matrix
-from osteo_utils.evidence.report_forms import decoded, parse_report
+from osteo_utils.evidence.report_forms import parse_report
 from osteo_utils.evidence.report_table import PrintedReport
 from osteo_utils.statistics.metrics import wilson
 
 __all__ = [
-    "Arithmetic", "Possible", "PrintedReport", "arithmetic", "decoded", "interval_of_printed", "largest_hold_out", "matrices_printing_as",
+    "Arithmetic", "Possible", "PrintedReport", "arithmetic", "interval_of_printed", "largest_hold_out", "matrices_printing_as",
     "parse_report", "plural", "possible", "span_of",
 ]  # fmt: skip
 

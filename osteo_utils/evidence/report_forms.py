@@ -26,18 +26,6 @@ _MATRIX = r"(?:array\()?\[\s*\[[\d\s,]+\][\s,]*(?:\[[\d\s,]+\][\s,]*)+\](?:, *dt
 _SKLEARN = ["precision", "recall", "f1-score", "support"]
 
 
-def decoded(source: bytes) -> str:
-    """The text of a file in UTF-8, UTF-16 with its mark, or Latin-1. Raises ValueError where it is no text."""
-    if source.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return source.decode("utf-16")
-    if b"\0" in source:
-        raise ValueError(f"the file holds bytes of no text; {EXPECTED}")
-    try:
-        return source.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return source.decode("cp1252", errors="replace")
-
-
 def parse_report(text: str) -> PrintedReport:
     """Read a classification report of two classes or more.
 

@@ -62,7 +62,7 @@ def _whole_groups(kept: pd.DataFrame, n_folds: int, seed: int, protocol: str) ->
             return folds
     lone = counts.index[counts.min(axis=1) == 0][0]
     raise ValueError(
-        f"{protocol}, seed {seed}: {len(orders)} ways to deal {kept.group.nunique()} groups to {n_folds} folds all leave a "
+        f"{protocol}, seed {seed}: {len(orders)} ways to assign {kept.group.nunique()} groups to {n_folds} folds all leave a "
         f"fold of one class (at last fold {lone}, {int(counts.loc[lone].sum())} films), as groups carry both labels or differ "
         f"in size; choose fewer than {n_folds} folds (n_folds), or add patients"
     )

@@ -53,31 +53,34 @@ def read_rows(path: Path, recognised: Callable[[Sequence[str]], int]) -> tuple[R
         raise ValueError(f"{path}: an old or a protected Excel file; {SAVE_AS}, without a password")
     if data.startswith(b"PK\x03\x04"):
         return _of_workbook(path, data, recognised)
-    text, remarks = _decoded(path, data)
+    try:
+        text, encoding = decoded(data)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}; {SAVE_AS}") from None
+    remarks = [f"{path.name} is not UTF-8; it was read as Windows-1252"] if encoding == "cp1252" else []
     return _of_text(path, text, recognised), remarks
 
 
-def _decoded(path: Path, data: bytes) -> tuple[str, list[str]]:
+def decoded(data: bytes) -> tuple[str, str]:
+    """Text of a file and the encoding it was read in: UTF-8, UTF-16 or UTF-32, or else Windows-1252.
+
+    Raises ValueError for bytes that are no text.
+    """
     encoding = next((name for mark, name in MARKS if data.startswith(mark)), "")
     if not encoding and b"\0" in data[:2000]:
         # Text of a western language in UTF-16 has a zero in every other byte.
         low, high = data[:2000:2].count(0), data[1:2000:2].count(0)
         if max(low, high) > 0.4 * min(len(data), 2000) / 2:
             encoding = "utf-16-be" if low > high else "utf-16-le"
-    remarks = []
-    try:
-        text = data.decode(encoding or "utf-8")
-    except UnicodeDecodeError:
+    for tried in [encoding] if encoding else ["utf-8", "cp1252"]:
         try:
-            if encoding:
-                raise
-            text = data.decode("cp1252")
-            remarks = [f"{path.name} is not UTF-8; it was read as Windows-1252"]
+            text = data.decode(tried)
         except UnicodeDecodeError:
-            raise ValueError(f"{path}: not text in {encoding or 'UTF-8 or Windows-1252'}; {SAVE_AS}") from None
-    if "\0" in text:
-        raise ValueError(f"{path}: not a table of text; {SAVE_AS}")
-    return text, remarks
+            continue
+        if "\0" not in text:
+            return text, tried
+        break
+    raise ValueError(f"not text in {encoding or 'UTF-8 or Windows-1252'}")
 
 
 def _of_text(path: Path, text: str, recognised: Callable[[Sequence[str]], int]) -> Rows:
