@@ -19,6 +19,7 @@
 #   --osteopenia RULE  films in a folder osteopenia/: exclude (default), or count as normal or osteoporosis
 #   --cores N          processor cores to use (default: all); without --all, tests use two
 #   --force            run every notebook again
+#   --debug            with an unexpected error, show where in the program it arose
 #   --help             this text; audit, claims and predict have a help of their own
 #   -- ...             everything after it goes to Snakemake, for example: ./run_all.sh phantom -- --dry-run
 #

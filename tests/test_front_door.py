@@ -1,5 +1,6 @@
 """`run_all.sh` itself: its words, the environment it chooses and makes. Programs it calls are stand-ins."""
 
+import io
 import os
 import re
 import shutil
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import command_line
+import run
 from osteo_utils.study import commands, paths
 
 ROOT = paths.code_root()
@@ -183,6 +185,27 @@ def test_a_command_keeps_its_verdict_where_nobody_reads_and_nothing_can_be_writt
     assert Path(home).parent == tmp_path and writable == "True" and not Path(home).exists()
     read = subprocess.run(leave, capture_output=True, text=True, env=variables, check=False)
     assert (read.returncode, read.stdout) == (1, "f\\xe4rbig.png\n" * 9000)
+
+
+@pytest.mark.parametrize("command", ["claims", "phantom"])
+def test_an_error_that_nobody_expected_is_one_line_and_with_debug_a_traceback(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def broken(*_arguments: object, **_options: object) -> int:
+        raise KeyError("image_id")
+
+    monkeypatch.setattr(run, "run_study", broken)
+    monkeypatch.setattr("osteo_utils.evidence.claims.main", broken)
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO()))
+    monkeypatch.setattr(sys, "argv", ["run.py", command, *(["report.txt"] if command == "claims" else [])])
+    with pytest.raises(SystemExit, match="2"):
+        run.main()
+    told = capsys.readouterr().err
+    assert "KeyError: 'image_id'" in told and "--debug" in told and "Traceback" not in told
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "--debug"])
+    with pytest.raises(KeyError):
+        run.main()
 
 
 def test_an_external_set_and_a_rule_are_understood(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

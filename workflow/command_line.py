@@ -15,14 +15,14 @@ from osteo_utils.study import commands, parameters, paths
 
 DEFAULT_STUDY = "phantom"
 COMMANDS = {
-    "study": ("--data", "--external", "--osteopenia", "--cores", "--force"),
-    "own": ("--data", "--name", "--classes", "--external", "--osteopenia", "--cores", "--force"),
-    "kaggle": ("--cores", "--force"),
+    "study": ("--data", "--external", "--osteopenia", "--cores", "--force", commands.DEBUG),
+    "own": ("--data", "--name", "--classes", "--external", "--osteopenia", "--cores", "--force", commands.DEBUG),
+    "kaggle": ("--cores", "--force", commands.DEBUG),
     # These three have words of their own.
     "audit": (),
     "claims": (),
     "predict": (),
-    "publish": (),
+    "publish": (commands.DEBUG,),
     "test": ("--all", "--cores"),
     "lab": (),
 }
@@ -44,6 +44,7 @@ class Request:
     cores: int | None = None
     force: bool = False
     all: bool = False
+    debug: bool = False
     extra: list[str] = field(default_factory=list)
     resume: str = ""
 
@@ -93,7 +94,7 @@ def _own_words(command: str, words: list[str]) -> Request:
     if command == "predict" and asked.study not in (known := studies()):
         hint = parameters.nearest(asked.study, known)
         parser.error(f"{asked.study!r} is no study; {hint} Studies: {', '.join(known)}")
-    return Request(command, extra=words)
+    return Request(command, extra=words, debug=asked.debug)
 
 
 def _parser(command: str) -> Parser:

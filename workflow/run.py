@@ -244,11 +244,12 @@ def main() -> int:
     request = command_line.parse(sys.argv[1:])
     # The name of a file may hold what the terminal cannot print.
     sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")
-    try:
-        return follow[request.command](request)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+    with commands.told_in_a_line(request.debug):
+        try:
+            return follow[request.command](request)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from osteo_utils.study.parameters import CLASSES, nearest
@@ -21,6 +22,7 @@ MODULES = {
     "claims": "osteo_utils.evidence.claims",
     "predict": "osteo_utils.interpretation.predict",
 }
+DEBUG = "--debug"
 
 
 def parser(command: str, door: bool = False) -> argparse.ArgumentParser:
@@ -30,6 +32,7 @@ def parser(command: str, door: bool = False) -> argparse.ArgumentParser:
     layout = argparse.RawDescriptionHelpFormatter
     words = argparse.ArgumentParser(program, allow_abbrev=False, formatter_class=layout)
     build(words, door)
+    words.add_argument(DEBUG, action="store_true", help="show where in the program an unexpected error arose")
     return words
 
 
@@ -94,12 +97,33 @@ def class_folder(value: str) -> str:
 
 
 def run(main: Callable[[Sequence[str], bool], int], arguments: Sequence[str], door: bool = False) -> int:
-    """Run the `main` of a command with a terminal and a home that cannot stop it; returns its exit code."""
+    """Run the `main` of a command with a terminal and a home that cannot stop it; returns its exit code.
+
+    An error that `main` does not expect is told in one line, with `--debug` by its traceback; the code is 2.
+    """
     os.environ["HOME"] = home_for_caches()
     for stream in (sys.stdout, sys.stderr):
         # The name of a file may hold what the terminal cannot print.
         stream.reconfigure(errors="backslashreplace")
-    return main(arguments, door)
+    with told_in_a_line(DEBUG in arguments):
+        return main(arguments, door)
+
+
+@contextmanager
+def told_in_a_line(debug: bool) -> Iterator[None]:
+    """End the program with code 2 and one line for any error; with `debug` the error and its traceback pass."""
+    try:
+        yield
+    except Exception as error:
+        if debug:
+            raise
+        first = next(iter(str(error).splitlines()), "without a message")
+        print(
+            f"unexpected error, a fault of this program: {type(error).__name__}: {first[:500]}\n"
+            f"{DEBUG} shows where it arose; please report it with that text.",
+            file=sys.stderr,
+        )
+        sys.exit(2)
 
 
 def show(lines: Iterable[str]) -> None:
