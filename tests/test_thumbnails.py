@@ -37,6 +37,14 @@ def test_a_film_of_two_legs_has_two_portraits_and_they_wait_in_files(knees: np.n
     assert all(isinstance(picture, np.memmap) for picture in (drawn.leg, drawn.grey))
 
 
+def test_one_leg_as_wide_as_two_is_compared_by_halves_as_well(knees: np.ndarray) -> None:
+    touching = np.hstack([knees[0], knees[1]])
+    touching[100:160] = np.maximum(touching[100:160], 150)
+    assert thumbnails.legs(touching) == [slice(0, 512)]
+    assert thumbnails.parts(touching) == [slice(0, 512), slice(0, 256), slice(256, 512)]
+    assert thumbnails.parts(knees[0]) == [slice(0, 256)]
+
+
 def test_a_portrait_does_not_change_with_brightness_and_contrast(knees: np.ndarray) -> None:
     flatter = np.rint(knees[0] * 0.6 + 30).astype(np.uint8)
     drawn = thumbnails.thumbnails([(film, film.shape) for film in (knees[0], flatter, knees[1])])

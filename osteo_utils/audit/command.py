@@ -1,6 +1,6 @@
 """Command line for the audit of a folder; writes a page that shows copies side by side.
 
-./run_all.sh audit DIR [--split split.csv] [--against DIR2], or python -m osteo_utils.audit.command
+./run_all.sh audit DIR [--split split.csv] [--against DIR2 [--crosswalk out.csv]], or python -m osteo_utils.audit.command
 """
 
 from __future__ import annotations
@@ -11,11 +11,14 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from PIL import Image
 
+from osteo_utils.audit import crosswalk
+from osteo_utils.audit.copies import compare
 from osteo_utils.audit.groups import audit, flow, leaks
 from osteo_utils.images import image_store
 from osteo_utils.images.image_store import film
@@ -28,10 +31,19 @@ HEIGHT = 180
 SHOWN = 100
 
 
+class Audited(NamedTuple):
+    """Manifest, image store, uint8 (n, 512, 512), compared pairs, and audit table of a folder or of two together."""
+
+    manifest: pd.DataFrame
+    images: np.ndarray
+    pairs: pd.DataFrame
+    table: pd.DataFrame
+
+
 def audit_folders(
     folder: Path, against: Path | None, store: Path, classes: Sequence[str] = (), say: Callable[[str], None] = print
-) -> tuple[pd.DataFrame, np.ndarray, pd.DataFrame]:
-    """Manifest, image store, uint8 (n, 512, 512), and audit table of a folder of films or of two together.
+) -> Audited:
+    """Audit a folder of films or two together.
 
     Every folder is a class, as `film_folders.arrange` finds and `classes` names them. With `against` the `image_id`s
     begin with `first/` and `second/`. Writes the store into the folder `store`; `say` is told of remarks. Raises
@@ -57,7 +69,8 @@ def audit_folders(
         reasons = manifest["reason"].value_counts().head(3).items()
         summary = "; ".join(f"{count} x {reason}" for reason, count in reasons) or "it is empty"
         raise ValueError(f"{folder}: no film in it can be read: {summary}")
-    return manifest, images, audit(images, manifest)
+    pairs = compare(images, manifest)
+    return Audited(manifest, images, pairs, audit(images, manifest, pairs))
 
 
 def _split(folder: Path, table: Path | None, classes: Sequence[str], say: Callable[[str], None]) -> dict[str, str]:
@@ -83,20 +96,26 @@ def main(arguments: Sequence[str] | None = None, door: bool = False) -> int:
     """Find copies, conflicts and leaks in a folder of films, or between two; `commands.parser` has the words.
 
     Prints the findings and writes an HTML page with the films side by side. Returns 1 where a knee lies on both sides
-    of the split or in both folders, 2 for input that cannot be read, else 0.
+    of the split or in both folders (unless a crosswalk asks for these), 2 for input that cannot be read, else 0.
     """
     args = commands.parser("audit", door).parse_args(arguments)
     remarks: list[str] = []
     try:
         if args.split and args.against:
             raise ValueError("--split and --against: expected one of them, because two folders are a split")
+        if args.crosswalk and not args.against:
+            raise ValueError("--crosswalk: expected --against DIR2 beside it, the set that the films may come from")
         split = None if args.against else _split(args.folder, args.split, args.classes, remarks.append)
         with tempfile.TemporaryDirectory() as scratch:
             found = audit_folders(args.folder, args.against, Path(scratch), args.classes, remarks.append)
-            manifest, images, table = found
-            leaking = None
+            manifest, images, _, table = found
+            leaking = walked = None
             if args.against:
-                leaking = leaks(table, table.set_index("image_id", drop=False)["image_id"].str.split("/").str[0])
+                sides = table.set_index("image_id", drop=False)["image_id"].str.split("/").str[0]
+                leaking = leaks(table, sides)
+                if args.crosswalk:
+                    walked = crosswalk.crosswalk(*found, sides)
+                    results.write_table(args.crosswalk, walked)
             elif split:
                 leaking = leaks(table, pd.Series(split))
             write_page(args.page, args.folder, args.against, manifest, images, table, leaking)
@@ -105,7 +124,11 @@ def main(arguments: Sequence[str] | None = None, door: bool = False) -> int:
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
-    commands.show([f"remark: {remark}" for remark in remarks] + _findings(manifest, table, leaking, args.page))
+    said = [f"remark: {remark}" for remark in remarks] + _findings(manifest, table, leaking, args.page)
+    if walked is not None:
+        commands.show([*said, *_walked(walked, args.crosswalk)])
+        return 0
+    commands.show(said)
     return int(leaking is not None and len(leaking) > 0)
 
 
@@ -122,6 +145,18 @@ def _findings(manifest: pd.DataFrame, table: pd.DataFrame, leaking: pd.DataFrame
     if leaking is not None:
         lines.append(f"{len(leaking) or 'no'} group{'s lie' if len(leaking) else ' lies'} on more than one side")
     return lines
+
+
+def _walked(walked: pd.DataFrame, path: Path) -> list[str]:
+    """What a crosswalk says, one a line."""
+    surest = walked.drop_duplicates("image_id")["certainty"].value_counts()
+    counted = "; ".join(f"{surest[name]} {name}" for name in crosswalk.CERTAINTIES if name in surest)
+    lines = [
+        f"crosswalk: {path}",
+        f"films by how a source was found: {counted}",
+        "films by class and class of their source:",
+    ]
+    return [*lines, crosswalk.agreement(walked).to_string()]
 
 
 def write_page(

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -42,6 +43,14 @@ _ROUNDS = ({1: 3, 0: 2}, {1: 8, 0: 4})
 _SHARE = 64
 # Fourier peak below which a candidate is dropped: copies of real films have at least 0.86, rotated by 4 degrees 0.72.
 _PEAK = 0.7
+
+
+class Match(NamedTuple):
+    """Two registered legs: correlation of their outlines, similarity, and the warp (2, 3) of `registration.register`."""
+
+    outline: float
+    similarity: float
+    warp: np.ndarray
 
 
 def candidates_of(manifest: pd.DataFrame) -> pd.DataFrame:
@@ -99,9 +108,9 @@ def similarities_among(images: np.ndarray, table: pd.DataFrame) -> np.ndarray:
     found = np.eye(len(table))
     for first in range(len(table)):
         others = [(second, turn) for second in range(first + 1, len(table)) for turn in (0, MIRRORED)]
-        values = _similarities(small, {}, first, others, peak=-1.0)
-        for (second, _), (_, similarity) in zip(others, values, strict=True):
-            found[first, second] = found[second, first] = max(similarity, found[first, second])
+        values = matches(small, {}, first, others, peak=-1.0)
+        for (second, _), match in zip(others, values, strict=True):
+            found[first, second] = found[second, first] = max(match.similarity, found[first, second])
     return found
 
 
@@ -122,19 +131,19 @@ def _similarities_of(
         for other in {other for other, turn in others if turn & QUARTER}:
             picture, size = legs_of(images, table.iloc[small.owner[other]])[small.part[other]]
             turned[other] = thumbnails([(np.rot90(picture), size[::-1])])
-        values = _similarities(small, turned, first, others)
-        found |= {(first, *other): value for other, value in zip(others, values, strict=True)}
+        values = matches(small, turned, first, others)
+        found |= {(first, *other): value[:2] for other, value in zip(others, values, strict=True)}
     for array in (images, small.coarse, small.leg, small.grey):
         release_pages(array)
     return found
 
 
-def _similarities(
+def matches(
     small: Thumbnails, turned: dict[int, Thumbnails], first: int, others: list[tuple[int, int]], peak: float = _PEAK
-) -> list[tuple[float, float]]:
-    """Outline and similarity with each of `others` (second, turn), registered where the Fourier peak reaches `peak`.
+) -> list[Match]:
+    """Leg `first` with each of `others` (second, turn), registered where the Fourier peak reaches `peak`.
 
-    `turned` has the thumbnails of legs after a quarter turn.
+    `turned` has the thumbnails of legs after a quarter turn. A warp leads from the leg to the other one, turned.
     """
     if not others:
         return []
@@ -166,5 +175,5 @@ def _similarities(
                 if _OTHER_GAMMA <= fine < SAME_KNEE:
                     equalised = registration.equalised(small.grey[first], flipped(kind.grey[at], turn), warp, *pixels)
                     similarity = max(similarity, equalised)
-        found.append((outline, similarity))
+        found.append(Match(outline, similarity, warp))
     return found

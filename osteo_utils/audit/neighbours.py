@@ -41,8 +41,8 @@ def neighbours(
         axes = _axes(upright, members, box)
         gallery = _in_blocks(upright, members, box, 0, axes)
         index = NearestNeighbors(algorithm="brute").fit(gallery)
-        # A leg finds itself and the other leg of its film as well.
-        wanted = min(count + 2, len(members))
+        # A leg finds itself and the other parts of its film as well.
+        wanted = min(count + 3, len(members))
 
         def nearest(turn: int, box=box, axes=axes, index=index, wanted=wanted):
             queries = _in_blocks(quarter if turn & QUARTER else upright, members, box, turn, axes)

@@ -1,7 +1,7 @@
 """Thumbnails of films, by which copies are found: computed once, stored in files, read as needed.
 
 A thumbnail shows a leg in local contrast, which changes of brightness and contrast do not affect. A film of two legs
-has two thumbnails, so that a copy of one leg is found as well.
+has two thumbnails or more, so that a copy of one leg is found as well.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from osteo_utils.images.image_store import film
 HEIGHT, WIDTH = 128, 64
 _SIDE = 96
 _WHITE = 240
+# Width over height, of film and leg, from which one leg may be two: those that touched on real films have 0.68 and more.
+_WIDE = 0.8
 # Films per task, which bounds the memory of a process.
 _BLOCK = 128
 _KINDS = {
@@ -46,7 +48,7 @@ class Thumbnails:
     quarter turn anticlockwise. Local contrast of the leg, `leg` (n, 128, 64) float16, serves registration; its grey
     levels, `grey` (n, 256, 128) uint8, decide. `boxes` (n, 4): left, top, right, bottom of the leg as shares of the
     frame; `pixels` (n, 2): its height and width in pixels of the file; `owner` (n,): row of the film; `part` (n,):
-    which of its legs this is.
+    which of its `parts` this is.
     """
 
     coarse: np.ndarray
@@ -93,11 +95,11 @@ def of_store(images: np.ndarray, table: pd.DataFrame, folder: Path, workers: int
 
 
 def legs_of(images: np.ndarray, row: object) -> list[tuple[np.ndarray, tuple[int, int]]]:
-    """The legs of a film of the store, left to right: grey images, and height and width in pixels of the file."""
+    """The `parts` of a film of the store: grey images, and height and width in pixels of the file."""
     whole = film(images, row)
     return [
         (whole[:, columns], (row.height, max(1, round(row.width * (columns.stop - columns.start) / whole.shape[1]))))
-        for columns in legs(whole)
+        for columns in parts(whole)
     ]
 
 
@@ -138,6 +140,20 @@ def leg_box(film: np.ndarray) -> tuple[float, float, float, float]:
         return whole
     x, y = width / _SIDE, height / _SIDE
     return columns[0] * x, rows[0] * y, (columns[-1] + 1) * x, (rows[-1] + 1) * y
+
+
+def parts(film: np.ndarray) -> list[slice]:
+    """Columns of what is compared of a film (h, w): each of its legs, left to right.
+
+    One leg that is as wide as two may be two that touch, so the halves of the film are compared as well.
+    """
+    found = legs(film)
+    if len(found) == 1:
+        left, top, right, bottom = leg_box(film)
+        if right - left >= _WIDE * (bottom - top) and film.shape[1] >= _WIDE * film.shape[0]:
+            middle = film.shape[1] // 2
+            found += [slice(0, middle), slice(middle, film.shape[1])]
+    return found
 
 
 def legs(film: np.ndarray) -> list[slice]:

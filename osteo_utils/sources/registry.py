@@ -16,6 +16,10 @@ NO_LICENCE = "none found; for local runs only, never pass on an image or a figur
 NOT_INDEPENDENT = (
     "Not independent of the other sets of knees until an audit says so (./run_all.sh audit DIR --against DIR2)."
 )
+WANI = (
+    "Wani, Insha Majeed; Arora, Sakshi (2021): Knee X-ray Osteoporosis Database. Mendeley Data, V2, "
+    "https://doi.org/10.17632/fxjm8fb6mw.2."
+)
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,8 @@ class DataSet:
 
     `slug` is its address on Kaggle (owner/name), `expected` the files per class, `checksums` the file in this folder
     that lists SHA-256 and name of each published file, `citation` how to cite it, `relation` what it shares with
-    other sets. Slugs and counts of the Kaggle sets are inferred from counts and hashes, not read on their pages.
+    other sets, `crosswalk` the file in this folder that names the film of another set which each film shows
+    (`audit.crosswalk`; its SHA-256 are the published ones) and `crosswalk_to` that set. Slugs and counts of the Kaggle sets are inferred from counts and hashes, not read on their pages.
     """
 
     name: str
@@ -37,6 +42,8 @@ class DataSet:
     checksums: str = ""
     citation: str = ""
     relation: str = ""
+    crosswalk: str = ""
+    crosswalk_to: str = ""
 
     @property
     def page(self) -> str:
@@ -46,11 +53,14 @@ class DataSet:
 
 def _kaggle(
     name: str, title: str, slug: str, relation: str, expected: dict[str, int], licence: str = NO_LICENCE,
-    checksums: str = "", citation: str = "",
+    checksums: str = "", citation: str = "", crosswalk: str = "", crosswalk_to: str = "",
 ) -> DataSet:  # fmt: skip
     own = f"{slug.replace('/', ': ')}. Data set, Kaggle, {KAGGLE}{slug}; add version and date of your download."
     citation = f"{citation} {own}".strip()
-    return DataSet(name, title, ULTRASOUND, licence, f"Kaggle {slug}", slug, expected, checksums, citation, relation)
+    return DataSet(
+        name, title, ULTRASOUND, licence, f"Kaggle {slug}", slug, expected, checksums, citation, relation, crosswalk,
+        crosswalk_to,
+    )  # fmt: skip
 
 
 REGISTRY: dict[str, DataSet] = {
@@ -70,9 +80,11 @@ REGISTRY: dict[str, DataSet] = {
             "Knee radiographs, normal and osteoporosis; the set whose count fits the paper",
             "mrmann007/osteoporosis",
             "By its counts knee372 and knee372_128x256 in one: of each class 186 larger films and 186 of "
-            f"128x256 pixels. {NOT_INDEPENDENT}",
+            f"128x256 pixels. Most of its films were cut from those of wani239. {NOT_INDEPENDENT}",
             {"normal": 372, "osteoporosis": 372},
             checksums="knee744.sha256",
+            crosswalk="knee744_crosswalk.csv",
+            crosswalk_to="wani239",
         ),
         DataSet(
             "folder",
@@ -82,6 +94,17 @@ REGISTRY: dict[str, DataSet] = {
             "a folder with normal/ and osteoporosis/",
             citation="Yours to know.",
             relation=NOT_INDEPENDENT,
+        ),
+        DataSet(
+            "wani239",
+            "Knee X-ray Osteoporosis Database of Wani and Arora: 239 films in three classes",
+            "Classes by T-score: normal, osteopenia, osteoporosis; by the word of third parties measured with quantitative "
+            "ultrasound. Where it was measured, and at which cut-offs, could not be read.",
+            "CC BY 4.0 by the word of third parties; for local runs only until you have read it on its page",
+            "Mendeley Data fxjm8fb6mw",
+            expected={"normal": 36, "osteopenia": 154, "osteoporosis": 49},
+            citation=WANI,
+            relation="Most films of knee744, under other classes, were cut from its films; knee239 is a copy.",
         ),
         _kaggle(
             "knee372",
@@ -110,11 +133,10 @@ REGISTRY: dict[str, DataSet] = {
             "knee239",
             "Copy of Wani and Arora, Mendeley Data fxjm8fb6mw: 239 knees in three classes",
             "mohamedgobara/osteoporosis-database",
-            f"The Mendeley set under another address; knee1947 may hold it. {NOT_INDEPENDENT}",
+            f"wani239 under another address; knee1947 may hold it. {NOT_INDEPENDENT}",
             {"normal": 36, "osteopenia": 154, "osteoporosis": 49},
             "CC BY 4.0 by the word of third parties",
-            citation="Wani, Insha Majeed; Arora, Sakshi (2021): Knee X-ray Osteoporosis Database. Mendeley Data, V2, "
-            "https://doi.org/10.17632/fxjm8fb6mw.2. Copy:",
+            citation=f"{WANI} Copy:",
         ),
     )
 }

@@ -43,7 +43,7 @@ def _audit(words: argparse.ArgumentParser, _door: bool) -> None:
     )
     words.epilog = (
         "A folder with train/, val/ and test/ (or usual other names) is a split, and so is --against.\n"
-        "exit codes: 0 no leak; 1 a knee lies on both sides of the split or in both folders; 2 it cannot be done"
+        "exit codes: 0 no leak, or a crosswalk; 1 a knee on both sides of a split or in both folders; 2 it cannot be done"
     )
     words.add_argument("folder", type=Path, help="folder of films; every subfolder is a class")
     words.add_argument("--against", type=Path, metavar="DIR", help="a second folder: which films are in both?")
@@ -54,6 +54,9 @@ def _audit(words: argparse.ArgumentParser, _door: bool) -> None:
         "--classes", nargs="+", default=[], type=class_folder, metavar="CLASS=FOLDER",
         help='after the folder: what other folders are, such as normal="Normal Knee" osteoporosis=OP',
     )  # fmt: skip
+    words.add_argument(
+        "--crosswalk", type=Path, metavar="CSV", help="with --against: where the table goes of each film and its source"
+    )
     words.add_argument("--page", type=Path, default=Path("audit.html"), help="where the page goes (%(default)s)")
     words.add_argument("--table", type=Path, metavar="CSV", help="where the table of groups goes, if wanted")
 
