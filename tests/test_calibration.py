@@ -51,6 +51,6 @@ def test_scores_that_know_nothing_are_called_so() -> None:
 
 
 def test_one_class_alone_is_refused_and_certainty_has_a_finite_logit() -> None:
-    with pytest.raises(ValueError, match="expected films of both classes"):
+    with pytest.raises(ValueError, match="so films of both classes"):
         calibration.fit(np.zeros(4), np.ones(4), np.arange(4), 10, 0)
     np.testing.assert_allclose(calibration.bounded_logit([0.0, 0.5, 1.0]), [-14, 0, 14], atol=1e-6)

@@ -51,7 +51,7 @@ def test_every_metric_equals_scikit_learn_under_any_weights_and_ties(seed, n, st
 def test_a_missing_class_a_wrong_probability_and_an_unknown_metric_are_refused():
     with pytest.raises(ValueError, match="expected both 0 and 1"):
         measure([1, 1], [0.2, 0.3])
-    with pytest.raises(ValueError, match=r"outside \[0, 1\]"):
+    with pytest.raises(ValueError, match="is empty in 1 of 2 rows, the first of them row 1; expected a probability"):
         measure([0, 1], [0.2, np.nan])
     with pytest.raises(ValueError, match="not known"):
         measure([0, 1], [0.2, 0.3], ["area"])

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit
 
+from osteo_utils.statistics.predictions import check_draws, check_groups, check_values
+
 ROUNDS = 50
 LARGEST_LOGIT = 14.0
 
@@ -48,9 +50,15 @@ def fit(logits: np.ndarray, y_true: np.ndarray, groups: np.ndarray, n_resamples:
     The targets are (n₊ + 1) / (n₊ + 2) and 1 / (n₋ + 2), so that separated classes still have a finite line: Platt 1999,
     "Probabilistic outputs for support vector machines", section 2.2. Raises ValueError where one class is missing.
     """
-    logits, y = np.asarray(logits, float), np.asarray(y_true, float)
-    if set(np.unique(y)) != {0.0, 1.0}:
-        raise ValueError(f"calibration: labels {np.unique(y).tolist()}; expected films of both classes")
+    (y,) = check_values(y_true)
+    logits = np.asarray(logits, float)
+    if logits.shape != y.shape or len(groups) != len(y) or not np.isfinite(logits).all():
+        raise ValueError(
+            f"calibration: {logits.shape} logits, {int((~np.isfinite(logits)).sum())} of them not finite, {len(y)} labels "
+            f"and {len(groups)} groups; expected a finite logit, a label and a group for each film"
+        )
+    check_groups(groups)
+    check_draws(n_resamples)
     names, column = np.unique(np.asarray(groups), return_inverse=True)
     random = np.random.default_rng(seed)
     counts = random.multinomial(len(names), np.full(len(names), 1 / len(names)), size=n_resamples)

@@ -17,8 +17,11 @@ from osteo_utils.statistics.evaluation import (
     two_sided,
 )
 from osteo_utils.statistics.metrics import TAILS, Undefined, delong, holm, measure, normal_test, placements
+from osteo_utils.statistics.predictions import check
 from osteo_utils.statistics.resampling import resample
 from osteo_utils.study.results import Estimate
+
+NO_SPREAD = "; the two arms differ alike everywhere, so the interval has no width"
 
 
 def clustered_delong(y_true: np.ndarray, placed: np.ndarray, groups: np.ndarray) -> tuple[float, float, float]:
@@ -83,7 +86,7 @@ def by_group(pred_a: pd.DataFrame, pred_b: pd.DataFrame, metric: str = "auroc") 
         raise ValueError(f"metric is {metric!r}; expected one of {list(names)}")
     frame, (value, error, p_value) = _paired(pred_a, pred_b, metric)
     half = stats.norm.ppf(TAILS[1]) * error
-    note = f"p = {p_value:.3g}, {names[metric]}"
+    note = f"p = {p_value:.3g}, {names[metric]}" + ("" if error else NO_SPREAD)
     return Comparison(Estimate(value, float(value - half), float(value + half), *_sizes(frame), note=note), p_value)
 
 
@@ -109,7 +112,7 @@ def minimal_detectable(pred_a: pd.DataFrame, pred_b: pd.DataFrame, metric: str =
     of them is lower, it is larger.
     """
     frame, (_, error, _) = _paired(pred_a, pred_b, metric)
-    note = "power 0.8, two-sided alpha 0.05; Bloom 1995, standard error by group"
+    note = "power 0.8, two-sided alpha 0.05; Bloom 1995, standard error by group" + ("" if error else NO_SPREAD)
     return Estimate(detectable(error), None, None, *_sizes(frame), note=note)
 
 
@@ -138,7 +141,7 @@ def over_folds(pred_a: pd.DataFrame, pred_b: pd.DataFrame, metric: str = "auroc"
     where a fold lacks a class or is the only one, ValueError as `align` does.
     """
     pair = align({"a": pred_a, "b": pred_b})
-    frame = pair["a"]
+    frame = check(pair["a"], ["fold"])
     gaps, shares = [], []
     for (seed, fold), part in frame.groupby(["seed", "fold"]).indices.items():
         labels = frame["y_true"].to_numpy()[part]
@@ -155,7 +158,7 @@ def over_folds(pred_a: pd.DataFrame, pred_b: pd.DataFrame, metric: str = "auroc"
         gaps.append(first - second)
         shares.append(len(part) / ((frame["seed"] == seed).sum() - len(part)))
     *value_and_ends, p_value = corrected_t(np.array(gaps), float(np.mean(shares)))
-    note = f"p = {p_value:.3g}, corrected t over {len(gaps)} folds"
+    note = f"p = {p_value:.3g}, corrected t over {len(gaps)} folds" + ("" if np.ptp(gaps) else NO_SPREAD)
     return Comparison(Estimate(*value_and_ends, *_sizes(frame), note=note), p_value)
 
 
@@ -218,6 +221,8 @@ def contrast(
     `weights` by name of the arm; other arms do not count. Interval and p value as in `evaluation.difference`, which is
     the contrast of weights 1 and -1. Raises ValueError as `align` does.
     """
+    if not weights or (missing := [name for name in weights if name not in frames]):
+        raise ValueError(f"there are no arms {missing if weights else '(no weights)'}; expected some of {list(frames)}")
     arms = align({name: frames[name] for name in weights})
 
     def statistic(rows: np.ndarray, counts: np.ndarray | None) -> np.ndarray:

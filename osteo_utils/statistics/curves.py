@@ -10,8 +10,9 @@ import pandas as pd
 from statsmodels.nonparametric.smoothers_lowess import lowess
 
 from osteo_utils.statistics.calibration import logit
-from osteo_utils.statistics.evaluation import check
+from osteo_utils.statistics.evaluation import check_spread
 from osteo_utils.statistics.metrics import TAILS
+from osteo_utils.statistics.predictions import check, check_both_classes
 from osteo_utils.statistics.resampling import Statistic, resample
 
 
@@ -52,6 +53,7 @@ def precision_recall(
 def _staircase(predictions: pd.DataFrame, read: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Statistic:
     """A statistic that reads counts of true and false positives, from the highest probability downwards."""
     frame = check(predictions)
+    check_both_classes(frame, "a curve by threshold")
     y, p = frame["y_true"].to_numpy(float), frame["y_prob"].to_numpy(float)
 
     def statistic(rows: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
@@ -106,12 +108,15 @@ def decision(
     all log odds of probabilities by the difference of the two log odds. `thresholds` (k,) in (0, 1).
     """
     frame = check(predictions)
+    check_both_classes(frame, "a decision curve")
     y, p = frame["y_true"].to_numpy(float), frame["y_prob"].to_numpy(float)
     own = y.mean()
     share = own if prevalence is None else prevalence
     if not 0 < share < 1:
         raise ValueError(f"prevalence is {prevalence}; expected a share between 0 and 1")
     grid = np.linspace(0.01, 0.99, 99) if thresholds is None else np.asarray(thresholds, float)
+    if not np.all((grid > 0) & (grid < 1)):
+        raise ValueError(f"thresholds are {grid.tolist()[:12]}; expected probabilities above 0 and below 1")
     shift = 0.0 if prevalence is None else float(logit(np.array(share)) - logit(np.array(own)))
     called = (p[:, None] >= grid) if shift == 0 else (logit(p)[:, None] + shift >= logit(grid))
     price = grid / (1 - grid)
@@ -130,6 +135,8 @@ def decision(
 def _banded(
     predictions: pd.DataFrame, statistic: Statistic, across: str, up: str, grid: np.ndarray, n_resamples: int, seed: int
 ) -> pd.DataFrame:
-    values, resampled = resample(check(predictions), statistic, n_resamples, seed)
+    frame = check(predictions)
+    check_spread(frame, f"the band of {up}")
+    values, resampled = resample(frame, statistic, n_resamples, seed)
     low, high = np.quantile(resampled, TAILS, axis=0)
     return pd.DataFrame({across: grid, up: values, "low": low, "high": high})

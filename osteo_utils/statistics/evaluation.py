@@ -12,11 +12,11 @@ from sklearn.metrics import classification_report, confusion_matrix
 from statsmodels.stats.contingency_tables import mcnemar
 
 from osteo_utils.statistics.metrics import METRICS, TAILS, Undefined, measure, wilson
+from osteo_utils.statistics.predictions import KEYS, NO_WIDTH, check
 from osteo_utils.statistics.resampling import Statistic, bca_tails, jackknife, resample, spread_of_difference, strata
 from osteo_utils.study.results import Estimate
 
 CLASSES = ("normal", "osteoporosis")
-KEYS = ["image_id", "view", "seed"]
 
 
 class Comparison(NamedTuple):
@@ -33,33 +33,6 @@ class McNemar(NamedTuple):
     only_b_right: int
     n_groups: int
     p_value: float
-
-
-def check(predictions: pd.DataFrame) -> pd.DataFrame:
-    """The predictions of one arm in the order of their keys.
-
-    Expects image_id, group, seed, y_true, y_prob, and at most one protocol, recipe and variant. A missing `view` is 0.
-    Raises ValueError for missing columns or values, a mixture of arms or double keys.
-    """
-    if missing := sorted({"image_id", "group", "seed", "y_true", "y_prob"} - set(predictions.columns)):
-        raise ValueError(f"the predictions lack the columns {missing}; expected the contract 'predictions'")
-    if predictions.empty:
-        raise ValueError("the predictions are empty; check protocol, recipe, variant and seed of the filter")
-    for column in ("image_id", "group", "seed", "y_true", "y_prob"):
-        if (empty := predictions[column].isna().to_numpy()).any():
-            first = int(np.flatnonzero(empty)[0])
-            raise ValueError(
-                f"column {column!r} is empty in {int(empty.sum())} of {len(predictions)} rows, the first of them row "
-                f"{first} ({predictions['image_id'].iloc[first]}); expected a value in each"
-            )
-    for column in {"protocol", "recipe", "variant"} & set(predictions.columns):
-        if len(found := sorted(predictions[column].unique())) > 1:
-            raise ValueError(f"the predictions mix {column} {found}; expected one, so filter them first")
-    frame = predictions if "view" in predictions.columns else predictions.assign(view=0)
-    if twice := int(frame.duplicated(KEYS).sum()):
-        raise ValueError(f"{twice} predictions are there twice; expected one for each of {KEYS}")
-    # In one order, sums round alike however the table was put together.
-    return frame.sort_values(KEYS, ignore_index=True)
 
 
 def summarise(
@@ -81,7 +54,7 @@ def summarise(
     """
     if method not in ("percentile", "bca"):
         raise ValueError(f"method is {method!r}; expected 'percentile' or 'bca'")
-    frame = check(predictions)
+    frame = check(predictions, [threshold] if isinstance(threshold, str) else [])
     statistic = statistic_of(frame, metrics, threshold)
     values, resampled = resample(frame, statistic, n_resamples, seed)
     tails = np.tile(TAILS, (len(metrics), 1))
@@ -107,13 +80,7 @@ def statistic_of(frame: pd.DataFrame, metrics: Sequence[str], threshold: float |
 def _estimate(
     name: str, value: float, resampled: np.ndarray, tails: Sequence[float], frame: pd.DataFrame, note: str
 ) -> Estimate:
-    sizes = [len(members) for members in strata(frame["group"], frame["y_true"])[1]]
-    if max(sizes) < 2:
-        raise Undefined(
-            f"the interval of {name} is not estimable: column 'group' holds {sizes[0]} normal groups, {sizes[1]} with "
-            f"osteoporosis and {sizes[2]} with both labels in {len(frame)} rows, which are the same in every resample; "
-            "expected two groups or more of one kind, so add films of other knees or persons"
-        )
+    check_spread(frame, f"the interval of {name}")
     # An infinite resample at or beside an end of the interval makes the end infinite or NaN; both are refused below.
     with np.errstate(invalid="ignore"):
         low, high = np.quantile(resampled, tails)
@@ -123,10 +90,21 @@ def _estimate(
             "classes are separated or all probabilities alike, here or in some resamples; report another metric"
         )
     if low == high:
-        note = "; ".join(filter(None, (note, "the same in every resample, so the interval has no width")))
+        note = "; ".join(filter(None, (note, NO_WIDTH)))
     once = frame.drop_duplicates("image_id")
     n_files = int(once["files"].sum()) if "files" in once else len(once)
     return Estimate(float(value), float(low), float(high), n_files, frame["group"].nunique(), "", note)
+
+
+def check_spread(frame: pd.DataFrame, what: str) -> None:
+    """Raises Undefined where every resample of a checked table is the same, so that an interval would have no width."""
+    sizes = [len(members) for members in strata(frame["group"], frame["y_true"])[1]]
+    if max(sizes) < 2:
+        raise Undefined(
+            f"{what} is not estimable: column 'group' holds {sizes[0]} normal groups, {sizes[1]} with "
+            f"osteoporosis and {sizes[2]} with both labels in {len(frame)} rows, which are the same in every resample; "
+            "expected two groups or more of one kind, so add films of other knees or persons"
+        )
 
 
 def group_vote(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -244,6 +222,8 @@ def calibration_table(predictions: pd.DataFrame, bins: int = 10) -> pd.DataFrame
     Columns bin, predicted, observed, low, high, count, groups. The interval is Wilson's with the number
     of groups as n, because copies add no evidence. Bins without a prediction have no row.
     """
+    if bins < 1:
+        raise ValueError(f"bins is {bins}; expected 1 or more")
     frame = check(predictions)
     number = np.minimum((frame["y_prob"] * bins).astype(int), bins - 1)
     bins_of = frame.groupby(number.rename("bin"))

@@ -12,6 +12,7 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 from osteo_utils.statistics.calibration import calibration_gap, recalibration
+from osteo_utils.statistics.predictions import SCORE, check_values
 
 METRICS = (
     "auroc", "accuracy", "balanced_accuracy", "sensitivity", "specificity", "precision",
@@ -48,16 +49,12 @@ def measure(
     For those of CALIBRATION see `recalibration` and `calibration_gap`. Raises ValueError for an unknown metric, a
     probability outside [0, 1] or a missing class.
     """
-    y, p = np.asarray(y_true).astype(float), np.asarray(y_prob, dtype=float)
+    y, p = check_values(y_true, y_prob)
     at = {name: found for name in metrics if (found := _AT.fullmatch(name))}
     if unknown := sorted(set(metrics) - {*METRICS, *CALIBRATION, *at}):
         raise ValueError(
             f"metrics {unknown} are not known; expected some of {[*METRICS, *CALIBRATION]}, ppv@0.1, npv@0.1"
         )
-    if not np.all((p >= 0) & (p <= 1)):
-        raise ValueError("y_prob holds values outside [0, 1] or none at all; expected probabilities")
-    if set(np.unique(y)) != {0.0, 1.0}:
-        raise ValueError(f"y_true holds the labels {np.unique(y).tolist()}; expected both 0 and 1")
     w = np.ones((1, len(y))) if weights is None else np.asarray(weights, dtype=float)
     called = p >= threshold
     parts = np.stack([called * y, called * (1 - y), ~called * (1 - y), ~called * y, (p - y) ** 2], axis=1)
@@ -116,9 +113,8 @@ def placements(y_true: np.ndarray, y_prob: np.ndarray) -> np.ndarray:
     The structural components V10 and V01 of DeLong, DeLong and Clarke-Pearson, Biometrics 44 (1988), by midranks (Sun
     and Xu, 2014).
     """
-    y, p = np.asarray(y_true) == 1, np.asarray(y_prob, float)
-    if y.all() or not y.any():
-        raise ValueError(f"y_true holds {int(y.sum())} of {len(y)} positive; expected both classes")
+    labels, p = check_values(y_true, y_prob, expected=SCORE)
+    y = labels == 1
     ranks, found = stats.rankdata(p), np.zeros(len(p))
     found[y] = (ranks[y] - stats.rankdata(p[y])) / (~y).sum()
     found[~y] = 1 - (ranks[~y] - stats.rankdata(p[~y])) / y.sum()
@@ -137,7 +133,8 @@ def delong(y_true: np.ndarray, prob_a: np.ndarray, prob_b: np.ndarray) -> tuple[
 
     It takes rows as independent: give it one vote per group.
     """
-    positive = np.asarray(y_true) == 1
+    y_true, prob_a, prob_b = check_values(y_true, prob_a, prob_b, expected=SCORE)
+    positive = y_true == 1
     m, n = positive.sum(), (~positive).sum()
     if min(m, n) < 2:
         raise Undefined(f"DeLong needs two rows of each class; found {m} positive and {n} negative")

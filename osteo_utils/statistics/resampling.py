@@ -12,6 +12,7 @@ import pandas as pd
 from scipy import stats
 
 from osteo_utils.statistics.metrics import TAILS, measure
+from osteo_utils.statistics.predictions import check, check_draws, check_groups
 from osteo_utils.study.results import Estimate
 
 # From rows of a table and their weights (resamples, rows; None = one each) to values (resamples or 1, k).
@@ -26,6 +27,7 @@ def draw_groups(groups: np.ndarray, y_true: np.ndarray, n_resamples: int, seed: 
     for each row (n,): `drawn[:, column]` are the rows' weights. Every stratum keeps its size, so both classes are in
     every resample.
     """
+    check_draws(n_resamples)
     column, kinds = strata(groups, y_true)
     rng = np.random.default_rng(seed)
     drawn = np.zeros((n_resamples, column.max() + 1), dtype=np.int16)
@@ -40,10 +42,7 @@ def strata(groups: np.ndarray, y_true: np.ndarray) -> tuple[np.ndarray, tuple[np
 
     Raises ValueError for a row without a group.
     """
-    if (empty := pd.isna(np.asarray(groups))).any():
-        raise ValueError(
-            f"column 'group' is empty in row {int(np.flatnonzero(empty)[0])}; expected a group in each row"
-        )
+    check_groups(groups)
     column, _ = pd.factorize(np.asarray(groups), sort=True)
     share = np.bincount(column, np.asarray(y_true, float)) / np.bincount(column)
     strata = (share == 0, share == 1, (share > 0) & (share < 1))
@@ -105,7 +104,7 @@ def bca_tails(values: np.ndarray, resampled: np.ndarray, tails: np.ndarray, left
 
 def by_seed(predictions: pd.DataFrame, metric: str = "auroc") -> pd.Series:
     """A metric of one arm for each seed; index seed, ascending."""
-    parts = predictions.groupby("seed")
+    parts = check(predictions).groupby("seed")
     return pd.Series({s: float(measure(part.y_true, part.y_prob, [metric])[metric][0]) for s, part in parts})
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from osteo_utils.statistics import evaluation, metrics, resampling
+from osteo_utils.statistics.predictions import NO_WIDTH, check_arms, check_draws, check_groups
 from osteo_utils.study.results import Estimate
 
 REPORTED = ("auroc", "accuracy", "balanced_accuracy", "sensitivity", "specificity", "auprc", "brier")
@@ -34,6 +35,7 @@ def named_estimates(
     over seeds, where there are several; and for the protocols of HONEST the `probability_estimates`. Where groups cannot
     vote, their metrics are missing and the note of the accuracy says why.
     """
+    check_arms(predictions)
     found = {}
     draws = {"n_resamples": n_resamples, "seed": seed}
     for (protocol, recipe, variant), part in predictions.groupby(["protocol", "recipe", "variant"]):
@@ -92,10 +94,8 @@ def mean_estimate(values: pd.Series, groups: pd.Series, n_resamples: int, seed: 
 
     With a single group there is no interval, and the note says so. Raises ValueError for an image without a group.
     """
-    if (empty := groups.isna().to_numpy()).any():
-        raise ValueError(
-            f"column 'group' is empty in row {int(np.flatnonzero(empty)[0])}; expected a group in each row"
-        )
+    check_groups(groups)
+    check_draws(n_resamples)
     per_group = pd.DataFrame({"value": values.to_numpy(), "group": groups.to_numpy()}).groupby("group").value
     totals, sizes = per_group.sum().to_numpy(), per_group.size().to_numpy()
     if len(sizes) < 2:
@@ -104,4 +104,6 @@ def mean_estimate(values: pd.Series, groups: pd.Series, n_resamples: int, seed: 
     chosen = np.random.default_rng(seed).integers(len(sizes), size=(n_resamples, len(sizes)))
     means = totals[chosen].sum(1) / sizes[chosen].sum(1)
     low, high = np.quantile(means, [0.025, 0.975])
+    if low == high:
+        note = "; ".join(filter(None, (note, NO_WIDTH)))
     return Estimate(float(values.mean()), float(low), float(high), len(values), len(sizes), note=note)
