@@ -200,7 +200,7 @@ osteoporosis       0.90      0.87      0.89        95
         ("[[83 12]\n [ 9 101]]", "prints like this", False),
         ("[[100  10]\n [ 12  83]]", "does not print like this", True),
         ("[[400  40]\n [ 12 320]]", "its classes have other sizes", False),
-        ("[[1 2 3]\n [4 5 6]\n [7 8 9]]", "only those of two classes", False),
+        ("[[1 2 3]\n [4 5 6]\n [7 8 9]]", "it is not one of 2 classes", False),
     ],
 )
 @pytest.mark.parametrize("below", [False, True])

@@ -88,6 +88,28 @@ def totals(within: Limits, sizes: Sequence[int], listed: bool = True) -> tuple[n
     return hits, false
 
 
+def prints_as(within: Limits, matrix: np.ndarray) -> bool:
+    """Whether one matrix (k, k), rows truth, prints within these limits, whatever stands for undefined shares."""
+    sizes, hits = matrix.sum(axis=1), matrix.diagonal()
+    false, total = matrix.sum(axis=0) - hits, matrix.sum()
+    for undefined in (0.0, 1.0, np.nan):
+        scores = np.stack(scores_of(sizes, total - sizes, hits, false, undefined))
+        values = {(i, column): scores[column, i] for i in range(len(sizes)) for column in range(4)}
+        for column, row in enumerate(scores[:3]):
+            known = ~np.isnan(row)
+            weights = {"macro avg": known * 1, "weighted avg": known * sizes}
+            for where, weight in weights.items():
+                mean = np.average(np.nan_to_num(row), weights=weight) if weight.any() else np.nan
+                values[where, column] = mean
+        right = hits.sum() / total
+        if all(
+            inside(right if where in ("accuracy", "micro avg") else values[where, column], limit)
+            for (where, column), limit in within.items()
+        ):
+            return True
+    return False
+
+
 def _candidates(
     within: Limits, i: int, size: int, others: int, undefined: float, listed: bool
 ) -> tuple[np.ndarray, np.ndarray]:

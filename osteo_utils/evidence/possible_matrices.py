@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -42,69 +42,110 @@ class Possible:
     reading: str = ""
 
 
-def limits(report: PrintedReport, truncated: bool = False, own_decimals: bool = False) -> Limits:
+def limits(
+    report: PrintedReport, truncated: bool = False, decimals: Mapping[tuple[int | str, int], int] | None = None
+) -> Limits:
     """The range of each share that prints as in the report, by place as in `PrintedReport.shares`.
 
     To the nearest, a value exactly between two printed ones counts for both, so every rule for halves is covered.
+    `decimals` are those of single places, by default the report's. An accuracy beside the table, at ("accuracy", 1) and
+    so on, is rounded or cut off by itself.
     """
     found = {}
     for place, value in report.shares().items():
-        digits = min(report.fewer.get(place, report.digits) if own_decimals else report.digits, 12)
+        digits = min((decimals or {}).get(place, report.digits), 12)
         step = 10.0**-digits
         found[place] = (value - step / 2 - NOISE, value + step / 2 + NOISE)
         if truncated:
             found[place] = (value - NOISE, value + step - NOISE)
+    for at, (value, digits) in enumerate(report.said, 1):
+        step = 10.0 ** -min(digits, 12)
+        found["accuracy", at] = (value - step / 2 - NOISE, value + max(step - NOISE, step / 2 + NOISE))
     return found
 
 
 def readings(report: PrintedReport) -> Iterator[tuple[str, Limits]]:
-    own = "each number is read to its own decimals, as they differ"
+    """Every way to read the numbers, in words and as the ranges that it leaves; the plain way first, in no words."""
     cut = "the numbers are cut off after the last decimal instead of rounded"
-    yield "", limits(report)
-    if report.fewer:
-        yield own, limits(report, own_decimals=True)
-    if report.digits <= 10:
-        yield cut, limits(report, truncated=True)
-        if report.fewer:
-            yield f"{cut}, and {own}", limits(report, truncated=True, own_decimals=True)
-    if (digits := _digits_without_zeros(report)) <= report.digits - 2:
-        words = f"the numbers were rounded to {digits} decimals before they were printed with more"
-        yield words, limits(replace(report, digits=digits, fewer={}))
-    if derived := _computed_from_rounded(report):
-        within = {place: limit for place, limit in limits(report).items() if place not in derived}
-        yield "F1 or averages were computed from the rounded numbers beside them", within
+    by_hand = "F1 or averages were computed from the rounded numbers beside them"
+    ways = list(_decimals(report))
+    seen = []
+    for hand in (False, True):
+        for truncated in (False, True):
+            for words, decimals, padded in ways:
+                # Numbers that another step rounded are not cut off, and cut ones have fewer than ten decimals.
+                if truncated and (padded or report.digits > 10):
+                    continue
+                within = limits(report, truncated, decimals)
+                if hand:
+                    derived = _computed_from_rounded(report, within)
+                    within = {place: limit for place, limit in within.items() if place not in derived}
+                if within not in seen or any(np.isnan(low) for low, _ in within.values()):
+                    seen.append(within)
+                    said = (words, cut if truncated else "", by_hand if hand and derived else "")
+                    if not hand or derived:
+                        yield ", and ".join(filter(None, said)), within
 
 
-def _digits_without_zeros(report: PrintedReport) -> int:
-    """Decimals without the zeros that all shares end in, at least one.
+def _decimals(report: PrintedReport) -> Iterator[tuple[str, Mapping[tuple[int | str, int], int], bool]]:
+    """Ways to see how many decimals each share has: words, decimals by place, and whether zeros only fill these up.
 
-    A data frame rounded to two decimals prints 0.890000 in LaTeX.
+    A data frame rounded to two decimals prints 0.890000 in LaTeX; only some of its columns may have been rounded.
     """
-    shares = [value for value in report.shares().values() if not np.isnan(value)]
-    return next((n for n in range(1, report.digits) if all(round(v, n) == v for v in shares)), report.digits)
+    yield "", {}, False
+    if report.fewer:
+        yield "each number is read to its own decimals, as they differ", report.fewer, False
+    shares = {place: value for place, value in report.shares().items() if not np.isnan(value)}
+    own = {place: report.fewer.get(place, report.digits) for place in shares}
+
+    def filled(places: Sequence[tuple[int | str, int]]) -> int:
+        most = max(own[place] for place in places)
+        return next((n for n in range(1, most) if all(round(shares[p], n) == shares[p] for p in places)), most)
+
+    digits = filled(list(shares)) if shares else report.digits
+    if digits <= report.digits - 2:
+        words = f"the numbers were rounded to {digits} decimals before they were printed with more"
+        yield words, dict.fromkeys(shares, digits), True
+    columns: dict[tuple[bool | str, int], list[tuple[int | str, int]]] = {}
+    for where, column in shares:
+        columns.setdefault((where if where == "accuracy" else isinstance(where, int), column), []).append(
+            (where, column)
+        )
+    short = {key: n for key, places in columns.items() if (n := filled(places)) <= max(own[p] for p in places) - 2}
+    if short:
+        own |= {place: n for key, n in short.items() for place in columns[key]}
+        yield "some columns were rounded before they were printed with more decimals", own, True
 
 
-def _computed_from_rounded(report: PrintedReport) -> set[tuple[int | str, int]]:
+def _computed_from_rounded(report: PrintedReport, within: Limits) -> set[tuple[int | str, int]]:
     """Places whose number is the F1 of the printed precision and recall, or the mean of the printed column.
 
-    Authors compute these by hand, and then they can differ in the last decimal from those of any confusion matrix.
+    Authors compute these by hand, and then they can differ in the last decimal from those of any confusion matrix. The
+    F1 of an average may also be that of its precision and recall (Opitz and Burst, arXiv 1911.03347), exact or rounded.
     """
-    shares, within, supports = report.shares(), limits(report), np.array(report.supports, float)
+    shares, supports = report.shares(), np.array(report.supports, float)
     found = set()
     for place, limit in within.items():
         where, column = place
-        by_hand = None
+        by_hand = []
         if isinstance(where, int) and column == 2:
-            both = [shares.get((where, one)) for one in (0, 1)]
-            if None not in both and sum(both) > 0:
-                by_hand = 2 * both[0] * both[1] / sum(both)
+            by_hand.append(_f1(shares.get((where, 0)), shares.get((where, 1))))
         elif where in ("macro avg", "weighted avg"):
             values = [shares.get((row, column)) for row in range(len(supports))]
             if None not in values:
-                by_hand = np.average(values, weights=supports if where == "weighted avg" else None)
-        if by_hand is not None and inside(np.float64(by_hand), limit):
+                by_hand.append(np.average(values, weights=supports if where == "weighted avg" else None))
+            if column == 2 and {(where, 0), (where, 1)} <= set(within):
+                ends = [_f1(within[where, 0][end], within[where, 1][end]) for end in (0, 1)]
+                by_hand += [np.clip(limit[0], *ends)] if None not in ends else []
+        if any(value is not None and inside(np.float64(value), limit) for value in by_hand):
             found.add(place)
     return found
+
+
+def _f1(precision: float | None, recall: float | None) -> float | None:
+    if precision is None or recall is None or not precision + recall > 0:
+        return None
+    return 2 * precision * recall / (precision + recall)
 
 
 def prints(within: Limits, sizes: Sequence[np.ndarray], wrong: Sequence[np.ndarray]) -> np.ndarray:

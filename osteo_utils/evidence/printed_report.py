@@ -2,22 +2,26 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import permutations
 
 import numpy as np
 
 from osteo_utils.evidence import more_classes, possible_matrices
 from osteo_utils.evidence.possible_matrices import Limits, Possible, TooManyError, matrix
 from osteo_utils.evidence.report_forms import parse_report
+from osteo_utils.evidence.report_source import decoded
 from osteo_utils.evidence.report_table import PrintedReport
 from osteo_utils.statistics.metrics import wilson
 
 __all__ = [
-    "Arithmetic", "Possible", "PrintedReport", "arithmetic", "interval_of_printed", "largest_hold_out", "matrices_printing_as",
+    "Arithmetic", "Possible", "PrintedReport", "arithmetic", "decoded", "interval_of_printed", "largest_hold_out", "matrices_printing_as",
     "parse_report", "plural", "possible", "span_of",
 ]  # fmt: skip
 
 
 _MOST_TRIED, _PORTION = 50_000_000, 1_000_000
+# More accuracies beside a table are a log, and more classes have too many orders.
+_MOST_SAID, _MOST_ORDERED = 4, 4
 
 
 @dataclass(frozen=True)
@@ -156,22 +160,41 @@ def arithmetic(
         )
     found = None
     try:
+        report, told = _with_one_accuracy(report)
+        for text, contradicts in told:
+            (against if contradicts else remarks).append(text)
         found = possible(report)
         none = f"no confusion matrix with supports {report.supports} prints like this"
         if found.count:
             remarks += _told(report, found)
-        elif "micro avg" in report.averages and report.accuracy is None and fits_as_part(report):
+        elif report.averaged:
+            remarks.append(f"{none}; its numbers may be means over several runs, which need not belong to one matrix")
+        elif "micro avg" in report.averages and report.accuracy is None and fits_as_part(replace(report, said=())):
             remarks.append(f"{none}, but some do if the report lists only some of the classes, or films of several")
         else:
             against.append(none)
     except TooManyError as error:
         remarks.append(f"not decided whether a confusion matrix prints like this: {error}")
     for text, contradicts in _against_beside(report):
-        (against if contradicts else remarks).append(text)
+        (against if contradicts and not report.averaged else remarks).append(text)
     if class_sizes is not None:
         for text, contradicts in _against_sizes(report, class_sizes):
-            (against if contradicts else remarks).append(text)
+            (against if contradicts and not (report.averaged and "prints like" in text) else remarks).append(text)
     return Arithmetic(found, against, remarks)
+
+
+def _with_one_accuracy(report: PrintedReport) -> tuple[PrintedReport, list[tuple[str, bool]]]:
+    """The report with those accuracies beside its table that agree with it, and what to say of the others.
+
+    A text may also name the accuracy of other films, such as those of training, so one that agrees is enough.
+    """
+    bare = replace(report, said=())
+    if not report.said or possible(report).count or not possible(bare).count:
+        return report if not report.said or possible(report).count else bare, []
+    fitting = tuple(one for one in report.said[:_MOST_SAID] if possible(replace(bare, said=(one,))).count)
+    others = [f"{value:.{digits}f}" for value, digits in report.said if (value, digits) not in fitting]
+    text = f"no confusion matrix that prints like the table has the accuracy {' or '.join(others)} beside it"
+    return replace(bare, said=fitting[:1]), [(text, not fitting and len(report.said) <= _MOST_SAID)]
 
 
 def _told(report: PrintedReport, found: Possible) -> list[str]:
@@ -190,27 +213,36 @@ def _told(report: PrintedReport, found: Possible) -> list[str]:
 def _against_beside(report: PrintedReport) -> Iterator[tuple[str, bool]]:
     """What confusion matrices in the same text say of the report, and whether they contradict it.
 
-    A matrix may have its rows and columns exchanged and its classes in the other order. One of other films, such as
-    those that a network learns from, contradicts nothing.
+    A matrix may have its rows and columns exchanged and its classes in another order. One of other films, such as those
+    that a network learns from, contradicts nothing, and where one agrees, others of the same sizes are of other models.
     """
+    told = []
     for rows in report.beside:
-        told = f"the confusion matrix {[list(row) for row in rows]} beside the report"
-        if len(report.rows) != 2 or [len(row) for row in rows] != [2, 2]:
-            yield f"{told} is not checked: only those of two classes are", False
-            continue
-        one = np.array(rows, dtype=object)
-        turned = [each for way in (one, one.T) for each in (way, way[::-1, ::-1])]
-        alike = [each.astype(int) for each in turned if tuple(each.sum(axis=1)) == report.supports]
-        if not alike:
-            yield f"{told} is not checked: its classes have other sizes", False
-        elif any(
-            possible_matrices.prints(within, [*map(np.array, report.supports)], (each[0, 1], each[1, 0])).all()
-            for _, within in possible_matrices.readings(report)
-            for each in alike
-        ):
-            yield f"{told} prints like this", False
+        name = (
+            f"the confusion matrix {[[int(n) if n.is_integer() else n for n in row] for row in rows]} beside the report"
+        )
+        sizes = report.supports
+        if any(len(row) != len(sizes) for row in (*rows, rows)):
+            told.append((f"{name} is not checked: it is not one of {len(sizes)} classes", None))
+        elif not all(n.is_integer() and n < 1e12 for row in rows for n in row):
+            told.append((f"{name} is not checked: its numbers are no counts", None))
         else:
-            yield f"{told} does not print like this", True
+            one = np.array(rows).astype(int)
+            orders = [tuple(range(len(sizes))), tuple(range(len(sizes)))[::-1]]
+            if few := len(sizes) <= _MOST_ORDERED:
+                orders = list(permutations(range(len(sizes))))
+            ways = [way[np.ix_(order, order)] for way in (one, one.T) for order in orders]
+            alike = [way for way in ways if tuple(way.sum(axis=1)) == sizes]
+            readings = [within for _, within in possible_matrices.readings(report)] if alike else []
+            if not alike:
+                told.append((f"{name} is not checked: its classes have other sizes", None))
+            elif any(more_classes.prints_as(within, way) for within in readings for way in alike):
+                told.append((f"{name} prints like this", False))
+            else:
+                told.append((f"{name} does not print like this", few))
+    agrees = any(contradicts is False for _, contradicts in told)
+    for text, contradicts in told:
+        yield text, bool(contradicts) and not agrees
 
 
 def _against_sizes(report: PrintedReport, class_sizes: Sequence[int]) -> Iterator[tuple[str, bool]]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ast
-import csv
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from osteo_utils.evidence.report_source import is_prose, plain, split_cells, without_loose_numbers, without_matrices
 from osteo_utils.evidence.report_table import (
     EXPECTED,
     MEASURES,
@@ -16,14 +17,15 @@ from osteo_utils.evidence.report_table import (
     column_of,
     is_number,
     kind_of,
+    parted,
     report_of,
 )
 
 _LONGEST = 50_000
 _DELIMITERS = ("|", "&", "\t", ";", ",")
-# As NumPy prints an array of counts.
-_MATRIX = r"(?:array\()?\[\s*\[[\d\s,]+\][\s,]*(?:\[[\d\s,]+\][\s,]*)+\](?:, *dtype=\w+)?\)?"
 _SKLEARN = ["precision", "recall", "f1-score", "support"]
+_COLUMNS = (*_SKLEARN, "specificity")
+_GAPS = r"\s{2,}|\t"
 
 
 def parse_report(text: str) -> PrintedReport:
@@ -33,24 +35,23 @@ def parse_report(text: str) -> PrintedReport:
     """
     if len(text) > _LONGEST:
         raise ValueError(f"the text has {len(text):,} characters; expected one report of at most {_LONGEST:,}")
-    # Colours of a terminal.
-    text = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", text)
-    # Spaces, minus and apostrophes as PDF, word processors and web pages have them.
-    text = re.sub(r"[^\S\n\r\t]", " ", text.lstrip("\ufeff")).replace("\u2019", "'").replace("\r\n", "\n")
-    text = re.sub(r"(?<=\d)[ ]+%", "%", re.sub(r"[\u200b\u200c\u2060\u00ad]", "", text).replace("\\%", "%"))
+    text = plain(text)
     brace = text.find("{")
     if brace >= 0 and re.fullmatch(r"[\w\s=.:`()\[\]\"']*", text[:brace]) and ":" in text[brace:]:
         return report_of(_rows_of_mapping(text[brace:].rstrip("` \n);")))
-    beside = tuple(
-        tuple(tuple(map(int, re.findall(r"\d+", row))) for row in re.findall(r"\[([^\[\]]+)\]", found))
-        for found in re.findall(_MATRIX, text)
-    )
-    lines = [line for line in re.sub(_MATRIX, "", text).splitlines() if line.strip()]
+    text, beside = without_matrices(text)
+    lines, said, remarks = without_loose_numbers([line for line in text.splitlines() if line.strip()])
+
+    def finished(rows: list[Row]) -> PrintedReport:
+        report = report_of(rows, said)
+        return replace(report, beside=beside, remarks=(*report.remarks, *remarks))
+
     for delimiter in _DELIMITERS:
-        grid = [(_split(line, delimiter), line) for line in lines if delimiter in line]
-        if rows := _rows_of_grid(grid):
-            return replace(report_of(rows + _loose_accuracy(lines, delimiter)), beside=beside)
-    return replace(report_of(_rows_of_text(lines)), beside=beside)
+        # One line of LaTeX may hold several rows.
+        parts = [part for line in lines for part in (line.split("\\\\") if delimiter == "&" else [line])]
+        if rows := _rows_of_grid([(split_cells(part, delimiter), part) for part in parts if delimiter in part]):
+            return finished(rows)
+    return finished(_rows_of_text(lines))
 
 
 def _rows_of_mapping(text: str) -> list[Row]:
@@ -94,26 +95,13 @@ def _ends(text: str) -> list[int]:
     return [match.end() for match in re.finditer(r"\{", text)][:1000]
 
 
-def _split(line: str, delimiter: str) -> list[str]:
-    """The cells of a line of a table, without the marks of Markdown and LaTeX."""
-    if delimiter == "&":
-        line = re.sub(r"\\(hline|toprule|midrule|bottomrule|cline\{[^{}]*\})", "", line)
-        line = re.sub(r"\\multicolumn\{(\d)\}\{[^{}]*\}\{([^{}]*)\}", lambda m: m[2] + " &" * (int(m[1]) - 1), line)
-        line = re.sub(r"\\\\.*$", "", line)
-        line = re.sub(r"\\[a-zA-Z]+\{([^{}]*)\}", r"\1", line).replace("\\_", "_").replace("\\,", " ")
-        line = re.sub(r"[${}]|\\[a-zA-Z]+ ?", "", line)
-        cells = line.split("&")
-    elif delimiter == "|":
-        cells = line.strip().removeprefix("|").removesuffix("|").split("|")
-    else:
-        cells = next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])
-    return [re.sub(r"\*\*|__|`", "", cell).strip() for cell in cells]
-
-
 def _rows_of_grid(grid: Sequence[tuple[list[str], str]]) -> list[Row]:
     """Rows of a table with delimiters, in either orientation; empty where no line of it holds the heads."""
     grid = [(cells, line) for cells, line in grid if not all(re.fullmatch(r"[:=+\-\s]*", cell) for cell in cells)]
-    heads = [i for i, (cells, _) in enumerate(grid) if sum(column_of(cell) in MEASURES for cell in cells) >= 2]
+    heads = _above_rows(
+        [i for i, (cells, _) in enumerate(grid) if sum(column_of(cell) in MEASURES for cell in cells) >= 2],
+        [any(map(is_number, cells[1:])) for cells, _ in grid],
+    )
     turned = [i for i, (cells, _) in enumerate(grid) if len(cells) > 2 and column_of(cells[0]) in MEASURES]
     if not heads and len(turned) >= 2:
         first = turned[0]
@@ -137,6 +125,11 @@ def _rows_of_grid(grid: Sequence[tuple[list[str], str]]) -> list[Row]:
             continue
         if len(cells) == len(columns) - 1 and not columns[at] and at == 0:
             cells = ["", *cells]
+        while len(cells) > len(columns) and not cells[-1]:
+            cells = cells[:-1]
+        if kind_of(cells[0]) == "accuracy" and 1 <= len(filled := [c for c in cells[1:] if c]) <= 2 and at == 0:
+            rows.append(Row(cells[0], dict(zip(("f1-score", "support"), filled, strict=False)), line.strip()[:120]))
+            continue
         if len(cells) != len(columns):
             raise ValueError(
                 f"{line.strip()[:120]!r} has {len(cells)} cells, the heads have {len(columns)}; {EXPECTED}"
@@ -146,63 +139,62 @@ def _rows_of_grid(grid: Sequence[tuple[list[str], str]]) -> list[Row]:
     return rows
 
 
-def _loose_accuracy(lines: Sequence[str], delimiter: str) -> list[Row]:
-    """A line 'accuracy: 0.90' outside of a table with delimiters."""
-    return [row for line in lines if delimiter not in line and (row := _accuracy(line))]
-
-
-def _accuracy(line: str) -> Row | None:
-    found = re.fullmatch(r"\s*((?:[A-Za-z]+ )?accuracy)\s*[:=]\s*(\S+?)[.;]?\s*", line, re.IGNORECASE)
-    return Row("accuracy", {"f1-score": found[2]}, line.strip()[:120]) if found and is_number(found[2]) else None
+def _above_rows(heads: Sequence[int], numbers: Sequence[bool]) -> list[int]:
+    """The lines of heads with a line of numbers before the next ones: a title may name the measures, too."""
+    ends = [*heads[1:], len(numbers)]
+    return [i for i, end in zip(heads, ends, strict=False) if any(numbers[i + 1 : end])] or list(heads)
 
 
 def _rows_of_text(lines: Sequence[str]) -> list[Row]:
     """Rows of a table of blanks: a line each, or, where a line is no row, cells put together across lines."""
-    heads = [i for i, line in enumerate(lines) if sum(c in MEASURES for c in _heads(line)) >= 2]
+    heads = _above_rows(
+        [i for i, line in enumerate(lines) if sum(c in MEASURES for c in _heads(line)) >= 2],
+        [sum(map(is_number, line.split())) >= 2 for line in lines],
+    )
     if len(heads) > 1:
         raise ValueError(
             f"heads stand twice, again in {lines[heads[1]].strip()[:120]!r}; expected one report in a file"
         )
     if not heads:
-        cells = [(re.split(r"\s{2,}|\t", line.strip()), line) for line in lines]
-        if rows := _rows_of_grid(cells):
-            return rows
+        for split in (lambda line: re.split(_GAPS, line.strip()), _split_at_numbers):
+            if rows := _rows_of_grid([(split(line), line) for line in lines]):
+                return rows
     columns = _heads(lines[heads[0]]) if heads else _SKLEARN
     body = lines[heads[0] + 1 :] if heads else lines
     columns = columns[1:] if columns[0] == "name" or column_of(columns[0]) == columns[0] == "" else columns
     rows, words, fault = [], [], ""
     for line in body:
-        row = _accuracy(line) or _row_of_line(line, columns)
+        row = _row_of_line(line, columns)
         if row:
             fault = fault or (f"{words[0]!r} stands between the rows" if words and heads else "")
             rows.append(row)
-        elif any(map(str.isdigit, line)) and heads:
+        elif any(map(str.isdigit, line)) and heads and not is_prose(line):
             fault = fault or f"{line.strip()[:120]!r} is no row of {len(columns)} numbers below {columns}"
         elif not re.fullmatch(r"[\s\-=+_]*", line):
             words.append(line.strip()[:120])
     if rows and not fault:
-        return [row for line in lines[: heads[0] if heads else 0] if (row := _accuracy(line))] + rows
+        return rows
     try:
-        return _rows_of_cells(lines)
+        return _rows_of_columns(lines) or _rows_of_cells(lines)
     except ValueError as error:
         raise ValueError(f"{fault}; {EXPECTED}" if fault else str(error)) from error
 
 
 def _heads(line: str) -> list[str]:
     """The columns that a line of heads names, in order; words that are no known head stay as they are."""
-    by_gaps = [column_of(cell) for cell in re.split(r"\s{2,}|\t", line.strip())]
+    by_gaps = [column_of(cell) for cell in re.split(_GAPS, line.strip())]
     if sum(column in MEASURES for column in by_gaps) >= 2:
         return by_gaps
     words, found = line.split(), []
     while words:
-        size = next((n for n in (4, 3, 2) if column_of(" ".join(words[:n])) in (*_SKLEARN, "specificity")), 1)
+        size = next((n for n in (4, 3, 2) if column_of(" ".join(words[:n])) in _COLUMNS), 1)
         found.append(column_of(" ".join(words[:size])))
         words = words[size:]
     return found
 
 
 def _row_of_line(line: str, columns: Sequence[str]) -> Row | None:
-    cells = re.split(r"\s{2,}|\t", line.strip())
+    cells = re.split(_GAPS, line.strip())
     if len(cells) == len(columns) + 1 and all(is_number(cell, spaced=True) for cell in cells[1:]):
         return Row(cells[0], dict(zip(columns, cells[1:], strict=True)), line.strip()[:120])
     words = line.split()
@@ -210,12 +202,12 @@ def _row_of_line(line: str, columns: Sequence[str]) -> Row | None:
     while start > 0 and is_number(words[start - 1]):
         start -= 1
     # Thousands are parted by one blank, columns by more where they can be.
-    parted = bool(re.search(r"\d \d+\s*$", line))
-    return _row(words[:start], words[start:], columns, line.strip()[:120], parted)
+    blank = bool(re.search(r"\d \d+\s*$", line))
+    return _row(words[:start], words[start:], columns, line.strip()[:120], blank)
 
 
 def _row(
-    words: Sequence[str], numbers: Sequence[str], columns: Sequence[str], line: str, parted: bool = True
+    words: Sequence[str], numbers: Sequence[str], columns: Sequence[str], line: str, blank: bool = True
 ) -> Row | None:
     """A row of name and numbers; None where they do not fill the columns in exactly one way."""
     kind = kind_of(" ".join(words))
@@ -226,10 +218,10 @@ def _row(
     ways = [(words, list(numbers))]
     if numbers and numbers[0].isdigit() and kind == "class":
         ways.append(([*words, numbers[0]], list(numbers[1:])))
-    if parted and columns[-1] == "support" and re.fullmatch(r"[1-9]\d{0,2} \d{3}", " ".join(numbers[-2:])):
+    if blank and columns[-1] == "support" and re.fullmatch(r"[1-9]\d{0,2} \d{3}", " ".join(numbers[-2:])):
         ways += [(name, [*cells[:-2], cells[-2] + cells[-1]]) for name, cells in ways if len(cells) > 2]
     ways = [(name, cells) for name, cells in ways if name and len(cells) in lengths]
-    alike = [way for way in ways if len({len(cell.partition(".")[2]) for cell in way[1][:-1]}) < 2]
+    alike = [way for way in ways if len({len(parted(cell)[0].partition(".")[2]) for cell in way[1][:-1]}) < 2]
     ways = alike if len(alike) == 1 else ways
     if len(ways) != 1:
         return None
@@ -238,21 +230,54 @@ def _row(
     return Row(" ".join(name), dict(zip(under, cells, strict=False)), line)
 
 
+def _split_at_numbers(line: str) -> list[str]:
+    """The head and the numbers of a turned table with single blanks, or its names."""
+    words = line.split()
+    end = next((i for i, word in enumerate(words) if is_number(word)), 0)
+    return [" ".join(words[:end]), *words[end:]] if end else words
+
+
+def _rows_of_columns(lines: Sequence[str]) -> list[Row]:
+    """Rows of cells that stand one a line, column by column, as copied out of a PDF; empty where they are no such."""
+    cells = [line.strip() for line in lines]
+    heads = [i for i, cell in enumerate(cells) if column_of(cell) in (*MEASURES, "support")]
+    if len(heads) < 3:
+        return []
+    columns, above = {}, cells[: heads[0]]
+    for start, stop in zip(heads, [*heads[1:], len(cells)], strict=True):
+        numbers = list(itertools.takewhile(is_number, cells[start + 1 : stop]))
+        if not numbers or any(re.search(r"\d", cell) for cell in cells[start + 1 + len(numbers) : stop]):
+            return []
+        columns[column_of(cells[start])] = numbers
+    named = [i for i, cell in enumerate(above) if column_of(cell) == "name"]
+    names = above[named[-1] + 1 :] if named else above[-max(map(len, columns.values())) :]
+    short = [i for i, name in enumerate(names) if kind_of(name) == "accuracy"]
+    for numbers in columns.values():
+        # The accuracy has no precision and no recall.
+        if len(short) == 1 and len(numbers) == len(names) - 1:
+            numbers.insert(short[0], "")
+    if any(len(numbers) != len(names) for numbers in columns.values()):
+        return []
+    return [
+        Row(name, dict(zip(columns, row, strict=True)), " ".join([name, *row])[:120])
+        for name, row in zip(names, zip(*columns.values(), strict=True), strict=True)
+    ]
+
+
 def _rows_of_cells(lines: Sequence[str]) -> list[Row]:
     """Rows from the stream of cells, however the lines are broken: names, then as many numbers as there are heads."""
     words, columns = " ".join(lines).split(), []
-    while words and not columns:
-        for size in (3, 2, 1):
-            if (column := column_of(" ".join(words[:size]))) in MEASURES:
-                columns, words = [column], words[size:]
-                break
-        else:
-            words = words[1:]
-    while words and (
-        size := next((n for n in (3, 2, 1) if column_of(" ".join(words[:n])) in (*_SKLEARN, "specificity")), 0)
-    ):
-        columns.append(column_of(" ".join(words[:size])))
-        words = words[size:]
+    # A title may name some of the measures; the heads are the most that stand side by side.
+    start = 0
+    while start < len(words):
+        found, end = [], start
+        while size := next((n for n in (3, 2, 1) if column_of(" ".join(words[end : end + n])) in _COLUMNS), 0):
+            found.append(column_of(" ".join(words[end : end + size])))
+            end += size
+        if len(found) > len(columns) and found[0] in MEASURES:
+            columns, after = found, end
+        start = max(end, start + 1)
+    words = words[after:] if columns else []
     if len(columns) < 2 or len(set(columns)) < len(columns):
         raise ValueError(f"the text has no line with the heads of a report; {EXPECTED}")
     rows = []

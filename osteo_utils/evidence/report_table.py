@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 MEASURES = ("precision", "recall", "f1-score", "specificity")
@@ -44,7 +44,8 @@ class PrintedReport:
     "macro avg", "weighted avg" and "micro avg"; `specificity` is that of each class or empty. `digits` are the decimals
     of the fractions; `fewer` those of the shares that have fewer, by place as in `shares`. `totals` are totals printed
     beside `total` that differ from it; `remarks` say how the report was read; `beside` are the confusion matrices that
-    stand in the same text.
+    stand in the same text, `said` the accuracies that stand beside the table, each with its decimals. `averaged`: shares
+    have deviations or intervals behind them, so they may be means over several runs.
     """
 
     rows: tuple[tuple[str, float | None, float | None, float | None, int], ...]
@@ -56,7 +57,9 @@ class PrintedReport:
     fewer: Mapping[tuple[int | str, int], int] = field(default_factory=dict)
     totals: tuple[int, ...] = ()
     remarks: tuple[str, ...] = ()
-    beside: tuple[tuple[tuple[int, ...], ...], ...] = ()
+    beside: tuple[tuple[tuple[float, ...], ...], ...] = ()
+    said: tuple[tuple[float, int], ...] = ()
+    averaged: bool = False
 
     @property
     def supports(self) -> tuple[int, ...]:
@@ -97,11 +100,49 @@ def is_number(text: str, spaced: bool = False) -> bool:
     """Whether a cell is a number as reports print it; `spaced` allows blanks between thousands."""
     if " " in text and not spaced:
         return False
-    return bool(re.fullmatch(rf"{_DECIMAL}%?|{_THOUSANDS}|nan", text, re.IGNORECASE))
+    main, _ = parted(text)
+    return bool(re.fullmatch(rf"{_DECIMAL}%?|{_THOUSANDS}|nan", main, re.IGNORECASE))
 
 
-def report_of(rows: Sequence[Row]) -> PrintedReport:
-    """Make a report of its rows. Raises ValueError that names the row at fault."""
+def parted(cell: str) -> tuple[str, str]:
+    """The number of a cell, and what stands behind it without a blank: a deviation, an interval, a per cent, counts."""
+    found = re.fullmatch(r"([^±()\[\]]*[\d%])((?:±[\d.,]+%?)?(?:[(\[][^()\[\]]*[)\]])?)", cell.strip())
+    if not found:
+        return cell.strip(), ""
+    main, note = found[1], found[2]
+    # 101/110(91.8%) is a share with its counts.
+    if re.fullmatch(r"\d+/\d+", main) and (share := re.fullmatch(r"\(([\d.,]+%)\)", note)):
+        return share[1], f"({main})"
+    return main, note
+
+
+def _without_notes(rows: Sequence[Row]) -> tuple[list[Row], list[str], bool]:
+    """Rows whose cells are numbers alone, a remark on what stood behind these, and whether they may be means."""
+    bare_rows, noted, averaged = [], [], False
+    for row in rows:
+        cells = {}
+        for column, cell in row.cells.items():
+            main, note = parted(cell)
+            if column in MEASURES and main.isdecimal() and (share := re.fullmatch(r"[(\[]([\d.,]+%)[)\]]", note)):
+                main, note = share[1], f"({main})"
+            if note and column in (*MEASURES, "support"):
+                noted.append(cell)
+                averaged |= column in MEASURES and not re.fullmatch(r"[(\[]\d+(?:/|of)?\d*[)\]]", note)
+            cells[column] = main if column in (*MEASURES, "support") else cell
+        bare_rows.append(replace(row, cells=cells))
+    return (
+        bare_rows,
+        [f"what stands behind a number is not checked, such as in {noted[0]!r}"] if noted else [],
+        averaged,
+    )
+
+
+def report_of(rows: Sequence[Row], said: Sequence[tuple[str, str]] = ()) -> PrintedReport:
+    """Make a report of its rows, and of accuracies (cell, line) beside them.
+
+    Raises ValueError that names the row at fault.
+    """
+    rows, remarks, averaged = _without_notes(rows)
     kinds = [kind_of(row.name) for row in rows]
     if "samples avg" in kinds:
         raise ValueError("the row 'samples avg' is of films with several labels each; expected one label a film")
@@ -111,7 +152,7 @@ def report_of(rows: Sequence[Row]) -> PrintedReport:
         raise ValueError(
             f"the report holds the classes {names[:12]}, each of which needs a name of its own; {EXPECTED}"
         )
-    remarks, cells, places, totals = [], {}, {}, []
+    cells, places, totals, also = {}, {}, [], [_share(cell, line) for cell, line in said]
     known = (*MEASURES, "support", "name", "")
     for head in dict.fromkeys(column for row in rows for column in row.cells if column not in known):
         remarks.append(f"the column {head!r} is not checked")
@@ -129,6 +170,9 @@ def report_of(rows: Sequence[Row]) -> PrintedReport:
             # A data frame made of an output_dict repeats the accuracy in every column.
             support = "" if len(filled) > 1 else support
             shares = {"precision": max(filled, key=len)}
+            if ("accuracy", 0) in places:
+                also.append(_share(shares["precision"], row.line))
+                continue
         where = classes.index(row) if kind == "class" else kind
         if kind != "class" and any(place == (where, 0) for place in places):
             raise ValueError(f"{row.line!r}: a second row {kind!r}; expected one report in a file")
@@ -165,7 +209,14 @@ def report_of(rows: Sequence[Row]) -> PrintedReport:
         fewer={place: n for place, (value, n, _) in cells.items() if n < digits and value == value},
         totals=tuple(sorted(set(totals) - {total})),
         remarks=tuple(remarks),
+        said=tuple(dict.fromkeys(_fraction(*one) for one in also if one[0] == one[0])),
+        averaged=averaged,
     )
+
+
+def _fraction(value: Decimal, decimals: int, sign: bool | None) -> tuple[float, int]:
+    """An accuracy beside the table as a fraction with its decimals."""
+    return (float(value / 100), decimals + 2) if sign or value > 1 else (float(value), decimals)
 
 
 def _columns(rows: Sequence[Row]) -> set[str]:
@@ -193,7 +244,8 @@ def _count(cell: str, line: str, comma: bool) -> int:
     if re.fullmatch(_THOUSANDS, text):
         text = re.sub(r"\D", "", text)
     if not re.fullmatch(r"\d{1,12}", text):
-        raise ValueError(f"{line!r}: the support is {cell!r}; expected a number of films such as 372 or 1,372")
+        there = "without a support" if cell in _ABSENT else f"the support is {cell!r}"
+        raise ValueError(f"{line!r}: {there}; expected the number of films of each class, such as 372 or 1,372")
     return int(text)
 
 
