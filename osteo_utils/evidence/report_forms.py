@@ -10,11 +10,14 @@ from dataclasses import replace
 
 from osteo_utils.evidence.report_source import is_prose, plain, split_cells, without_loose_numbers, without_matrices
 from osteo_utils.evidence.report_table import (
+    COLUMNS,
     EXPECTED,
+    GAPS,
     MEASURES,
     PrintedReport,
     Row,
     column_of,
+    heads_of,
     is_number,
     kind_of,
     parted,
@@ -24,8 +27,6 @@ from osteo_utils.evidence.report_table import (
 _LONGEST = 50_000
 _DELIMITERS = ("|", "&", "\t", ";", ",")
 _SKLEARN = ["precision", "recall", "f1-score", "support"]
-_COLUMNS = (*_SKLEARN, "specificity")
-_GAPS = r"\s{2,}|\t"
 
 
 def parse_report(text: str) -> PrintedReport:
@@ -38,7 +39,8 @@ def parse_report(text: str) -> PrintedReport:
     text = plain(text)
     brace = text.find("{")
     if brace >= 0 and re.fullmatch(r"[\w\s=.:`()\[\]\"']*", text[:brace]) and ":" in text[brace:]:
-        return report_of(_rows_of_mapping(text[brace:].rstrip("` \n);")))
+        start = brace - 1 if text[:brace].endswith("[") else brace
+        return report_of(_rows_of_mapping(text[start:].rstrip("` \n);")))
     text, beside = without_matrices(text)
     lines, said, remarks = without_loose_numbers([line for line in text.splitlines() if line.strip()])
 
@@ -55,16 +57,18 @@ def parse_report(text: str) -> PrintedReport:
 
 
 def _rows_of_mapping(text: str) -> list[Row]:
-    """Rows of an `output_dict`, as Python or JSON; numbers keep the decimals that they are written with."""
-    if max((text[:end].count("{") - text[:end].count("}") for end in _ends(text)), default=0) > 2 or "((" in text:
-        raise ValueError(f"the braces of the report lie more than two deep; {EXPECTED}")
+    """Rows of an `output_dict`, as Python or JSON; numbers keep the decimals that they are written with.
+
+    The mapping may also be a list of rows that hold their names, or stand in another one.
+    """
+    depth = max(itertools.accumulate({"{": 1, "}": -1}.get(sign, 0) for sign in text), default=0)
+    if depth > 3 or "((" in text or "[[" in text:
+        raise ValueError(f"the braces or brackets of the report lie too deep; {EXPECTED}")
     try:
         outer = ast.parse(text, mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = getattr(error, "lineno", None) or 1
         raise ValueError(f"line {line} is neither Python nor JSON: {text.splitlines()[line - 1][:80]!r}") from error
-    if not isinstance(outer, ast.Dict):
-        raise ValueError(f"the text is no mapping; {EXPECTED}")
 
     def pairs(node: ast.Dict) -> Iterator[tuple[str, ast.expr]]:
         for key, value in zip(node.keys, node.values, strict=True):
@@ -77,10 +81,20 @@ def _rows_of_mapping(text: str) -> list[Row]:
         source = (ast.get_source_segment(text, inner) or "").strip("'\"")
         return "" if source in ("null", "None") else source
 
-    table = {
-        name: {key: number(one) for key, one in pairs(node)} if isinstance(node, ast.Dict) else number(node)
-        for name, node in pairs(outer)
-    }
+    def cells_of(node: ast.expr) -> dict[str, str] | str:
+        return {key: number(one) for key, one in pairs(node)} if isinstance(node, ast.Dict) else number(node)
+
+    if isinstance(outer, ast.List) and outer.elts and all(isinstance(one, ast.Dict) for one in outer.elts):
+        rows = [{column_of(key): cell for key, cell in cells_of(one).items()} for one in outer.elts]
+        return [Row(row.pop("name", row.pop("index", "")), row, str(row)[:120]) for row in rows]
+    if not isinstance(outer, ast.Dict):
+        raise ValueError(f"the text is no mapping; {EXPECTED}")
+    inner = [(name, one) for name, one in pairs(outer) if isinstance(one, ast.Dict) and depth == 3]
+    if deep := [one for _, one in inner if any(isinstance(value, ast.Dict) for value in one.values)]:
+        if len(deep) > 1:
+            raise ValueError(f"the mappings {[name for name, _ in inner][:12]} hold reports; expected one in a file")
+        outer = deep[0]
+    table = {name: cells_of(node) for name, node in pairs(outer)}
     if sum(column_of(name) in _SKLEARN for name in table) >= 2:
         names = dict.fromkeys(name for column in table.values() if isinstance(column, dict) for name in column)
         table = {name: {key: column.get(name, "") for key, column in table.items()} for name in names}
@@ -89,10 +103,6 @@ def _rows_of_mapping(text: str) -> list[Row]:
         cells = cells if isinstance(cells, dict) else {"f1-score": cells}
         rows.append(Row(name, {column_of(key): value for key, value in cells.items()}, f"{name}: {cells}"[:120]))
     return rows
-
-
-def _ends(text: str) -> list[int]:
-    return [match.end() for match in re.finditer(r"\{", text)][:1000]
 
 
 def _rows_of_grid(grid: Sequence[tuple[list[str], str]]) -> list[Row]:
@@ -148,7 +158,7 @@ def _above_rows(heads: Sequence[int], numbers: Sequence[bool]) -> list[int]:
 def _rows_of_text(lines: Sequence[str]) -> list[Row]:
     """Rows of a table of blanks: a line each, or, where a line is no row, cells put together across lines."""
     heads = _above_rows(
-        [i for i, line in enumerate(lines) if sum(c in MEASURES for c in _heads(line)) >= 2],
+        [i for i, line in enumerate(lines) if sum(c in MEASURES for c in heads_of(line)) >= 2],
         [sum(map(is_number, line.split())) >= 2 for line in lines],
     )
     if len(heads) > 1:
@@ -156,10 +166,10 @@ def _rows_of_text(lines: Sequence[str]) -> list[Row]:
             f"heads stand twice, again in {lines[heads[1]].strip()[:120]!r}; expected one report in a file"
         )
     if not heads:
-        for split in (lambda line: re.split(_GAPS, line.strip()), _split_at_numbers):
+        for split in (lambda line: re.split(GAPS, line.strip()), _split_at_numbers):
             if rows := _rows_of_grid([(split(line), line) for line in lines]):
                 return rows
-    columns = _heads(lines[heads[0]]) if heads else _SKLEARN
+    columns = heads_of(lines[heads[0]]) if heads else _SKLEARN
     body = lines[heads[0] + 1 :] if heads else lines
     columns = columns[1:] if columns[0] == "name" or column_of(columns[0]) == columns[0] == "" else columns
     rows, words, fault = [], [], ""
@@ -180,21 +190,8 @@ def _rows_of_text(lines: Sequence[str]) -> list[Row]:
         raise ValueError(f"{fault}; {EXPECTED}" if fault else str(error)) from error
 
 
-def _heads(line: str) -> list[str]:
-    """The columns that a line of heads names, in order; words that are no known head stay as they are."""
-    by_gaps = [column_of(cell) for cell in re.split(_GAPS, line.strip())]
-    if sum(column in MEASURES for column in by_gaps) >= 2:
-        return by_gaps
-    words, found = line.split(), []
-    while words:
-        size = next((n for n in (4, 3, 2) if column_of(" ".join(words[:n])) in _COLUMNS), 1)
-        found.append(column_of(" ".join(words[:size])))
-        words = words[size:]
-    return found
-
-
 def _row_of_line(line: str, columns: Sequence[str]) -> Row | None:
-    cells = re.split(_GAPS, line.strip())
+    cells = re.split(GAPS, line.strip())
     if len(cells) == len(columns) + 1 and all(is_number(cell, spaced=True) for cell in cells[1:]):
         return Row(cells[0], dict(zip(columns, cells[1:], strict=True)), line.strip()[:120])
     words = line.split()
@@ -240,7 +237,7 @@ def _split_at_numbers(line: str) -> list[str]:
 def _rows_of_columns(lines: Sequence[str]) -> list[Row]:
     """Rows of cells that stand one a line, column by column, as copied out of a PDF; empty where they are no such."""
     cells = [line.strip() for line in lines]
-    heads = [i for i, cell in enumerate(cells) if column_of(cell) in (*MEASURES, "support")]
+    heads = [i for i, cell in enumerate(cells) if column_of(cell) in COLUMNS]
     if len(heads) < 3:
         return []
     columns, above = {}, cells[: heads[0]]
@@ -271,7 +268,7 @@ def _rows_of_cells(lines: Sequence[str]) -> list[Row]:
     start = 0
     while start < len(words):
         found, end = [], start
-        while size := next((n for n in (3, 2, 1) if column_of(" ".join(words[end : end + n])) in _COLUMNS), 0):
+        while size := next((n for n in (3, 2, 1) if column_of(" ".join(words[end : end + n])) in COLUMNS), 0):
             found.append(column_of(" ".join(words[end : end + size])))
             end += size
         if len(found) > len(columns) and found[0] in MEASURES:
@@ -286,7 +283,7 @@ def _rows_of_cells(lines: Sequence[str]) -> list[Row]:
         end = next((i for i in range(stop, len(words)) if not is_number(words[i])), len(words))
         name, numbers, words = words[:stop], words[stop:end], words[end:]
         line = " ".join([*name, *numbers])[:120]
-        if not numbers:
+        if not numbers and not re.search(r"\d", line):
             break
         step = len(columns) + 1
         if not name and len(numbers) % step == 0:

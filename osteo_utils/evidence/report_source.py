@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from html.parser import HTMLParser
 
-from osteo_utils.evidence.report_table import EXPECTED, MEASURES, column_of, is_number, kind_of
+from osteo_utils.evidence.report_table import COLUMNS, EXPECTED, MEASURES, column_of, is_number, kind_of
 
 Matrix = tuple[tuple[float, ...], ...]
 # As NumPy prints an array.
@@ -19,6 +19,8 @@ _CELLS = {
     "fn": "fn|false negatives?",
     "tp": "tp|true positives?",
 }
+_FOUR = r"\W?".join([r"\btn\W{1,3}fp\W{1,3}fn\W{1,3}tp\W{1,9}", *[r"(\d{1,9})\W{1,3}"] * 3, r"(\d{1,9})\)?"])
+_TWO = (r"(\d{1,9})",) * 2
 _NUMBER = r"\d*[.,]?\d+(?:e[-+]?\d+)?%?(?:±[\d.,]+%?)?(?:[(\[][^()\[\]]*[)\]])?"
 _PAIR = rf"[A-Za-z_)\]'\"]\s*[:=]+\s*{_NUMBER}(?![\w.])"
 # Words beside "accuracy" that leave it the one of the films of the report.
@@ -62,9 +64,13 @@ def plain(text: str) -> str:
         except AssertionError as error:
             raise ValueError(f"the page cannot be read as HTML ({error}); {EXPECTED}") from error
         text = "".join(page.parts)
+    if all(line.startswith(">") for line in text.splitlines() if line.strip()):
+        text = re.sub(r"(?m)^(?:> ?)+", "", text)
     # Spaces, minus and apostrophes as PDF, word processors and web pages have them.
     text = re.sub(r"[^\S\n\r\t]", " ", text.lstrip("\ufeff")).replace("\u2019", "'").replace("\r\n", "\n")
-    text = re.sub(r"[\u200b\u200c\u2060\u00ad]", "", text).replace("\\%", "%").replace("\r", "\n")
+    text = (
+        re.sub(r"[\u200b\u200c\u2060\u00ad]", "", text).replace("\\%", "%").replace("\r", "\n").replace("\u2011", "-")
+    )
     text = re.sub(r"(?<=\d) +%", "%", text)
     for mark, tool in _OTHER_TOOLS.items():
         if found := re.search(mark, text):
@@ -135,6 +141,7 @@ def without_matrices(text: str) -> tuple[str, tuple[Matrix, ...]]:
         for one in re.findall(_ARRAY, text)
     ]
     text = re.sub(_ARRAY, "", text)
+    text = re.sub(_FOUR, r"TN=\1 FP=\2 FN=\3 TP=\4", text, flags=re.IGNORECASE)
     cells = {
         key: re.findall(rf"\b(?:{words})\b\s*[:=]\s*(\d+)\b", text, re.IGNORECASE) for key, words in _CELLS.items()
     }
@@ -142,16 +149,26 @@ def without_matrices(text: str) -> tuple[str, tuple[Matrix, ...]]:
         tn, fp, fn, tp = (float(cells[key][0]) for key in ("tn", "fp", "fn", "tp"))
         found.append(((tn, fp), (fn, tp)))
         text = re.sub(rf"\b(?:{'|'.join(_CELLS.values())})\b\s*[:=]\s*\d+\b[ ,;]*", "", text, flags=re.IGNORECASE)
-    lines = [line for line in text.splitlines() if line.strip()]
+    one_line = rf"\s*[\[(]*{'[ ,]+'.join(_TWO)}[)\]]*\s*[/;]\s*[\[(]*{'[ ,]+'.join(_TWO)}[)\]]*;?\s*"
+    lines = []
+    for line in filter(str.strip, text.splitlines()):
+        if row := re.fullmatch(one_line, line):
+            a, b, c, d = map(float, row.groups())
+            found.append(((a, b), (c, d)))
+        else:
+            lines.append(line)
     kept, start = [], 0
     while start < len(lines):
         stop, matrix = _block(lines, start)
         if matrix and not (kept and _is_of_a_report(kept[-1])):
             found.append(matrix)
-            # The names of its columns, which may be numbers.
-            for _ in range(2):
-                if kept and _names_columns(kept[-1], len(matrix)):
-                    kept.pop()
+            # The names of its columns, which may be numbers, and a rule or a name of the rows below these.
+            for above in (1, 2, 3):
+                if len(kept) >= above and _names_columns(kept[-above], len(matrix)):
+                    del kept[-above:]
+                    break
+                if len(kept) < above or re.search(r"(?<!\w)\d", kept[-above]) or _is_of_a_report(kept[-above]):
+                    break
         else:
             kept += lines[start:stop]
         start = stop
@@ -164,41 +181,49 @@ def _is_of_a_report(line: str) -> bool:
 
 
 def _names_columns(line: str, size: int) -> bool:
-    """Whether a line above a matrix holds names of its columns alone, of which some are numbers."""
+    """Whether a line above a matrix holds names of its columns alone, some of them numbers or all in a table's cells."""
     words = re.findall(r"\w+", line)
     numbers = {int(word) for word in words if word.isdecimal() and len(word) < 3}
     plain_words = not _is_of_a_report(line) and kind_of(" ".join(w for w in words if not w.isdecimal())) == "class"
-    return plain_words and bool(numbers) and numbers <= set(range(size + 1))
+    cells = len(re.findall(r"[|,;&\t]", line)) >= size
+    return plain_words and bool(words) and (bool(numbers) or cells) and numbers <= set(range(size + 1))
 
 
 def _block(lines: Sequence[str], start: int) -> tuple[int, Matrix | None]:
-    """The end of the lines from `start` that are names with as many whole numbers, and their matrix if it is square."""
-    rows, stop, size = [], start, 0
-    while stop < len(lines):
-        if rows and re.fullmatch(r"[\s|:+=-]*", lines[stop]):
+    """The end of the lines from `start` that are names with as many whole numbers, and their matrix if it is square.
+
+    The names may be numbers that count up from 0 or 1.
+    """
+    end = start + 1
+    for named_from in (0, 1, None):
+        rows, stop = [], start
+        while stop < len(lines):
+            if rows and re.fullmatch(r"[\s|:+=-]*", lines[stop]):
+                stop += 1
+                continue
+            counts = _counts(lines[stop], None if named_from is None else str(named_from + len(rows)))
+            if len(counts) < 2 or (rows and len(counts) != len(rows[0])):
+                break
+            rows.append(counts)
             stop += 1
-            continue
-        words = [word for word in re.split(r",\s|[\s|;&]+", lines[stop].strip(" \t|\\")) if word]
-        first = next((i for i in range(len(words), 0, -1) if not words[i - 1].isdecimal()), 0)
-        name = " ".join(words[:first])
-        if len(words) - first < 2 or column_of(name) in (*MEASURES, "support") or any(len(word) > 12 for word in words):
-            break
-        if (rows and len(words) - first != size) or kind_of(name) not in ("class", "total"):
-            break
-        size = len(words) - first
-        rows.append((bool(name), list(map(int, words[first:]))))
-        stop += 1
-    counts = [row for _, row in rows]
-    ways = [counts]
-    if not any(named for named, _ in rows) and [row[0] for row in counts] in (
-        list(range(len(rows))),
-        list(range(1, len(rows) + 1)),
-    ):
-        ways = [[row[1:] for row in counts], counts]
-    for way in ways:
-        if matrix := _square(way):
+        if matrix := _square(rows):
             return stop, matrix
-    return max(stop, start + 1), None
+        end = max(end, stop)
+    return end, None
+
+
+def _counts(line: str, number: str | None) -> list[int]:
+    """The whole numbers behind the name of a row, which may be this number; empty where the line is no such row."""
+    line = line.strip(" \t|\\")
+    commas = re.fullmatch(r"[^\d,][^,]*(?:,\d{1,9}){2,},*", line)
+    words = [word for word in re.split("," if commas else r",\s|[\s|;&]+", line) if word]
+    first = next((i for i in range(len(words), 0, -1) if not words[i - 1].isdecimal()), 0)
+    name = " ".join(words[:first])
+    if column_of(name) in COLUMNS or kind_of(name) not in ("class", "total"):
+        return []
+    if number is not None and not name:
+        first = 1 if words and words[0] == number else len(words)
+    return [int(word) for word in words[first:]] if all(len(word) < 12 for word in words[first:]) else []
 
 
 def _square(rows: Sequence[Sequence[int]]) -> Matrix | None:
@@ -263,7 +288,9 @@ def split_cells(line: str, delimiter: str) -> list[str]:
 
 
 def is_prose(line: str) -> bool:
-    """Whether a line with digits is a sentence and no row: three words or more, few numbers, and not two at its end."""
+    """Whether a line with digits is a footnote, or a sentence: three words or more, few numbers, not two at its end."""
+    if line.lstrip().startswith(("*", "†", "‡", "§")):
+        return True
     words = line.split()
     named = [word for word in words if re.search(r"[A-Za-z]{2}", word)]
     numbers = [word for word in words if re.search(r"\d", word) and not re.search(r"[A-Za-z]", word)]

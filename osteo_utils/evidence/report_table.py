@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 MEASURES = ("precision", "recall", "f1-score", "specificity")
+COLUMNS = (*MEASURES, "support")
+GAPS = r"\s{2,}|\t"
 EXPECTED = (
     "expected two classes or more in lines such as 'normal  0.97  0.99  0.98  372' below the heads 'precision  recall  "
     "f1-score  support', or the same as CSV, Markdown, LaTeX, JSON or Python's output_dict"
@@ -91,6 +93,19 @@ def column_of(head: str) -> str:
     return _COLUMN_OF.get(plain, head.strip())
 
 
+def heads_of(line: str) -> list[str]:
+    """The columns that a line of heads names, in order; words that are no known head stay as they are."""
+    by_gaps = [column_of(cell) for cell in re.split(GAPS, line.strip())]
+    if sum(column in MEASURES for column in by_gaps) >= 2:
+        return by_gaps
+    words, found = line.split(), []
+    while words:
+        size = next((n for n in (4, 3, 2) if column_of(" ".join(words[:n])) in COLUMNS), 1)
+        found.append(column_of(" ".join(words[:size])))
+        words = words[size:]
+    return found
+
+
 def kind_of(name: str) -> str:
     """What a row of this name holds: "accuracy", an average, "total", "average" (of no said kind) or "class"."""
     return _KIND_OF.get(" ".join(re.sub(r"[-_./:]", " ", name.lower()).split()), "class")
@@ -164,12 +179,11 @@ def report_of(rows: Sequence[Row], said: Sequence[tuple[str, str]] = ()) -> Prin
         support = row.cells.get("support", "")
         if kind == "accuracy":
             filled = [cell for cell in shares.values() if cell not in _ABSENT]
-            # Each column of such a frame has its own number of zeros at the end.
-            if len({_share(cell, row.line)[0] for cell in filled}) != 1:
+            if not _one_accuracy([_share(cell, row.line)[0] for cell in filled]):
                 raise ValueError(f"{row.line!r}: found the accuracies {sorted(set(filled))}; expected one")
             # A data frame made of an output_dict repeats the accuracy in every column.
             support = "" if len(filled) > 1 else support
-            shares = {"precision": max(filled, key=len)}
+            shares = {"precision": max(filled, key=lambda cell: (len(cell.rstrip("0")), len(cell)))}
             if ("accuracy", 0) in places:
                 also.append(_share(shares["precision"], row.line))
                 continue
@@ -211,6 +225,17 @@ def report_of(rows: Sequence[Row], said: Sequence[tuple[str, str]] = ()) -> Prin
         remarks=tuple(remarks),
         said=tuple(dict.fromkeys(_fraction(*one) for one in also if one[0] == one[0])),
         averaged=averaged,
+    )
+
+
+def _one_accuracy(values: Sequence[Decimal]) -> bool:
+    """Whether values are one, which some columns of a frame may have rounded and filled up with zeros."""
+    known = [value.normalize() for value in values if value == value]
+    if not known or len(known) < len(values):
+        return not known and bool(values)
+    longest = min(known, key=lambda value: value.as_tuple().exponent)
+    return all(
+        abs(value - longest) <= Decimal(5).scaleb(value.as_tuple().exponent - 1) or value == longest for value in known
     )
 
 
