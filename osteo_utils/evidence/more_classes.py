@@ -24,6 +24,7 @@ from osteo_utils.evidence.possible_matrices import (
 )
 
 _MOST_ROWS, _MOST_CANDIDATES, _MOST_PAIRS, _PORTION = 1_000_000, 300_000, 20_000_000, 100_000
+_MOST_SORTED = 100_000
 
 
 def of_more(within: Limits, sizes: Sequence[int]) -> Possible:
@@ -73,12 +74,14 @@ def totals(within: Limits, sizes: Sequence[int], listed: bool = True) -> tuple[n
     """
     n_all, found = sum(sizes), []
     with_nan = any(np.isnan(low) for low, _ in within.values())
-    for undefined in (np.nan,) if with_nan else (0.0, 1.0):
+    for undefined in (np.nan, 0.0, 1.0) if with_nan else (0.0, 1.0):
         lists = [_candidates(within, i, n, n_all - n, undefined, listed) for i, n in enumerate(sizes)]
         if undefined == 1.0 and min(sizes) > 0 and not any(np.any(hit + false == 0) for hit, false in lists):
             continue
         found.append(_joined(lists, *_sums(within, sizes, lists, undefined, listed), listed))
-    rows = np.unique(np.concatenate(found), axis=0)
+    rows = np.concatenate(found)
+    # One search finds no row twice, and to sort many takes long.
+    rows = np.unique(rows, axis=0) if len(found) > 1 or len(rows) < _MOST_SORTED else rows
     hits, false = rows[:, : len(sizes)], rows[:, len(sizes) :]
     if listed:
         # A matrix with these totals exists where no class has more errors in its row and column than there are in all.
@@ -103,7 +106,8 @@ def prints_as(within: Limits, matrix: np.ndarray) -> bool:
                 values[where, column] = mean
         right = hits.sum() / total
         if all(
-            inside(right if where in ("accuracy", "micro avg") else values[where, column], limit)
+            (where not in ("accuracy", "micro avg") and column == 2 and np.isnan(limit[0]) and not np.all(hits))
+            or inside(right if where in ("accuracy", "micro avg") else values[where, column], limit)
             for (where, column), limit in within.items()
         ):
             return True
@@ -125,7 +129,7 @@ def _candidates(
     hit = np.arange(fewest, most + 1)
 
     # The recall does not depend on false calls, and may be undefined; it is checked at the end.
-    by_calls = [(column, limit) for column, limit in measures if column != 1]
+    by_calls = [(c, limit) for c, limit in measures if c != 1 and not (c == 2 and np.isnan(limit[0]))]
 
     def values(false: np.ndarray) -> list[np.ndarray]:
         scores = scores_of(size, most_false, hit, false, undefined)
@@ -143,8 +147,13 @@ def _candidates(
     if fewest == 0:
         hits, false = np.append(hits, 0), np.append(false, 0)
     scores = scores_of(size, most_false, hits, false, undefined)
-    fits = np.all([inside(scores[column], limit) for column, limit in measures] or [hits >= 0], axis=0)
+    fits = np.all([_agrees(scores, column, limit, hits) for column, limit in measures] or [hits >= 0], axis=0)
     return hits[fits], false[fits]
+
+
+def _agrees(scores: Sequence[np.ndarray], column: int, limit: tuple[float, float], hits: np.ndarray) -> np.ndarray:
+    """Whether shares lie within a limit. An F1 computed as 2PR / (P + R) is undefined wherever no answer is right."""
+    return hits == 0 if column == 2 and np.isnan(limit[0]) else inside(scores[column], limit)
 
 
 def _sums(

@@ -9,12 +9,11 @@ import numpy as np
 from osteo_utils.evidence import more_classes, possible_matrices
 from osteo_utils.evidence.possible_matrices import Limits, Possible, TooManyError, matrix
 from osteo_utils.evidence.report_forms import parse_report
-from osteo_utils.evidence.report_source import decoded
 from osteo_utils.evidence.report_table import PrintedReport
 from osteo_utils.statistics.metrics import wilson
 
 __all__ = [
-    "Arithmetic", "Possible", "PrintedReport", "arithmetic", "decoded", "interval_of_printed", "largest_hold_out", "matrices_printing_as",
+    "Arithmetic", "Possible", "PrintedReport", "arithmetic", "interval_of_printed", "largest_hold_out", "matrices_printing_as",
     "parse_report", "plural", "possible", "span_of",
 ]  # fmt: skip
 
@@ -160,10 +159,10 @@ def arithmetic(
         )
     found = None
     try:
-        report, told = _with_one_accuracy(report)
-        for text, contradicts in told:
-            (against if contradicts else remarks).append(text)
         found = possible(report)
+        if report.said and not found.count:
+            report, found, text, contradicts = _without_odd_accuracies(report)
+            (against if contradicts else remarks).extend(text)
         none = f"no confusion matrix with supports {report.supports} prints like this"
         if found.count:
             remarks += _told(report, found)
@@ -183,18 +182,20 @@ def arithmetic(
     return Arithmetic(found, against, remarks)
 
 
-def _with_one_accuracy(report: PrintedReport) -> tuple[PrintedReport, list[tuple[str, bool]]]:
-    """The report with those accuracies beside its table that agree with it, and what to say of the others.
+def _without_odd_accuracies(report: PrintedReport) -> tuple[PrintedReport, Possible, list[str], bool]:
+    """The report with an accuracy beside its table that agrees with it, or none; its matrices; what to say of the others.
 
     A text may also name the accuracy of other films, such as those of training, so one that agrees is enough.
     """
     bare = replace(report, said=())
-    if not report.said or possible(report).count or not possible(bare).count:
-        return report if not report.said or possible(report).count else bare, []
-    fitting = tuple(one for one in report.said[:_MOST_SAID] if possible(replace(bare, said=(one,))).count)
-    others = [f"{value:.{digits}f}" for value, digits in report.said if (value, digits) not in fitting]
-    text = f"no confusion matrix that prints like the table has the accuracy {' or '.join(others)} beside it"
-    return replace(bare, said=fitting[:1]), [(text, not fitting and len(report.said) <= _MOST_SAID)]
+    found = possible(bare)
+    if not found.count:
+        return bare, found, [], False
+    tried = [replace(report, said=(one,)) for one in report.said[:_MOST_SAID]] if len(report.said) > 1 else []
+    kept = next((one for one in tried if possible(one).count), bare)
+    others = " or ".join(f"{value:.{digits}f}" for value, digits in report.said if (value, digits) not in kept.said)
+    text = f"no confusion matrix that prints like the table has the accuracy {others} beside it"
+    return kept, possible(kept), [text], not kept.said and len(report.said) <= _MOST_SAID
 
 
 def _told(report: PrintedReport, found: Possible) -> list[str]:

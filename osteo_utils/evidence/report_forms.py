@@ -8,7 +8,15 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from osteo_utils.evidence.report_source import is_prose, plain, split_cells, without_loose_numbers, without_matrices
+from osteo_utils.evidence.report_source import (
+    above_rows,
+    is_prose,
+    is_title,
+    plain,
+    split_cells,
+    without_loose_numbers,
+    without_matrices,
+)
 from osteo_utils.evidence.report_table import (
     COLUMNS,
     EXPECTED,
@@ -107,8 +115,12 @@ def _rows_of_mapping(text: str) -> list[Row]:
 
 def _rows_of_grid(grid: Sequence[tuple[list[str], str]]) -> list[Row]:
     """Rows of a table with delimiters, in either orientation; empty where no line of it holds the heads."""
-    grid = [(cells, line) for cells, line in grid if not all(re.fullmatch(r"[:=+\-\s]*", cell) for cell in cells)]
-    heads = _above_rows(
+    grid = [
+        (cells, line)
+        for cells, line in grid
+        if not all(re.fullmatch(r"[:=+\-\s]*|str|[fiu]\d\d?", cell) for cell in cells)
+    ]
+    heads = above_rows(
         [i for i, (cells, _) in enumerate(grid) if sum(column_of(cell) in MEASURES for cell in cells) >= 2],
         [any(map(is_number, cells[1:])) for cells, _ in grid],
     )
@@ -149,15 +161,10 @@ def _rows_of_grid(grid: Sequence[tuple[list[str], str]]) -> list[Row]:
     return rows
 
 
-def _above_rows(heads: Sequence[int], numbers: Sequence[bool]) -> list[int]:
-    """The lines of heads with a line of numbers before the next ones: a title may name the measures, too."""
-    ends = [*heads[1:], len(numbers)]
-    return [i for i, end in zip(heads, ends, strict=False) if any(numbers[i + 1 : end])] or list(heads)
-
-
 def _rows_of_text(lines: Sequence[str]) -> list[Row]:
     """Rows of a table of blanks: a line each, or, where a line is no row, cells put together across lines."""
-    heads = _above_rows(
+    lines = [line for line in lines if not is_title(line)]
+    heads = above_rows(
         [i for i, line in enumerate(lines) if sum(c in MEASURES for c in heads_of(line)) >= 2],
         [sum(map(is_number, line.split())) >= 2 for line in lines],
     )
@@ -166,8 +173,8 @@ def _rows_of_text(lines: Sequence[str]) -> list[Row]:
             f"heads stand twice, again in {lines[heads[1]].strip()[:120]!r}; expected one report in a file"
         )
     if not heads:
-        for split in (lambda line: re.split(GAPS, line.strip()), _split_at_numbers):
-            if rows := _rows_of_grid([(split(line), line) for line in lines]):
+        for gap in ("  ", " "):
+            if rows := _rows_of_grid([(split_cells(line, gap), line) for line in lines]):
                 return rows
     columns = heads_of(lines[heads[0]]) if heads else _SKLEARN
     body = lines[heads[0] + 1 :] if heads else lines
@@ -178,7 +185,7 @@ def _rows_of_text(lines: Sequence[str]) -> list[Row]:
         if row:
             fault = fault or (f"{words[0]!r} stands between the rows" if words and heads else "")
             rows.append(row)
-        elif any(map(str.isdigit, line)) and heads and not is_prose(line):
+        elif re.search(r"(?<!\w)\d", line) and heads and not is_prose(line):
             fault = fault or f"{line.strip()[:120]!r} is no row of {len(columns)} numbers below {columns}"
         elif not re.fullmatch(r"[\s\-=+_]*", line):
             words.append(line.strip()[:120])
@@ -211,6 +218,8 @@ def _row(
     if kind == "total" and len(numbers) == 1:
         return Row(" ".join(words), {"support": numbers[0]}, line)
     lengths = {len(columns), *((1, 2) if kind == "accuracy" else ())}
+    if columns[-1] == "support" and kind.endswith(("avg", "average")):
+        lengths.add(len(columns) - 1)
     # In 'class 1 0.83 0.92 0.87 372' the first number is a name's, in 'normal 0.83 0.92 0.87 1 372' the last are one.
     ways = [(words, list(numbers))]
     if numbers and numbers[0].isdigit() and kind == "class":
@@ -223,15 +232,8 @@ def _row(
     if len(ways) != 1:
         return None
     name, cells = ways[0]
-    under = columns if len(cells) == len(columns) else ("f1-score", "support")
+    under = ("f1-score", "support") if len(cells) < len(columns) and kind == "accuracy" else columns
     return Row(" ".join(name), dict(zip(under, cells, strict=False)), line)
-
-
-def _split_at_numbers(line: str) -> list[str]:
-    """The head and the numbers of a turned table with single blanks, or its names."""
-    words = line.split()
-    end = next((i for i, word in enumerate(words) if is_number(word)), 0)
-    return [" ".join(words[:end]), *words[end:]] if end else words
 
 
 def _rows_of_columns(lines: Sequence[str]) -> list[Row]:

@@ -1,4 +1,4 @@
-"""From the bytes of a file to plain lines: encodings, web pages, marks behind numbers, confusion matrices, loose numbers."""
+"""From a text to plain lines: web pages, marks behind numbers, confusion matrices, loose numbers."""
 
 from __future__ import annotations
 
@@ -7,46 +7,30 @@ import re
 from collections.abc import Sequence
 from html.parser import HTMLParser
 
-from osteo_utils.evidence.report_table import COLUMNS, EXPECTED, MEASURES, column_of, is_number, kind_of
+from osteo_utils.evidence.report_table import COLUMNS, EXPECTED, GAPS, MEASURES, column_of, heads_of, is_number, kind_of
 
 Matrix = tuple[tuple[float, ...], ...]
 # As NumPy prints an array.
 _ARRAY = r"(?:array\()?\[\s*\[[\d\s,.e+-]+\][\s,]*(?:\[[\d\s,.e+-]+\][\s,]*)+\](?:, *dtype=\w+)?\)?"
 _COUNT = r"(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?"
-_CELLS = {
-    "tn": "tn|true negatives?",
-    "fp": "fp|false positives?",
-    "fn": "fn|false negatives?",
-    "tp": "tp|true positives?",
-}
+_CELLS = ("tn|true negatives?", "fp|false positives?", "fn|false negatives?", "tp|true positives?")
+_RULE = r"[\s|:+=-]*"
 _FOUR = r"\W?".join([r"\btn\W{1,3}fp\W{1,3}fn\W{1,3}tp\W{1,9}", *[r"(\d{1,9})\W{1,3}"] * 3, r"(\d{1,9})\)?"])
-_TWO = (r"(\d{1,9})",) * 2
 _NUMBER = r"\d*[.,]?\d+(?:e[-+]?\d+)?%?(?:±[\d.,]+%?)?(?:[(\[][^()\[\]]*[)\]])?"
 _PAIR = rf"[A-Za-z_)\]'\"]\s*[:=]+\s*{_NUMBER}(?![\w.])"
+_OTHER_MEASURES = "auc|auroc|kappa|mcc|loss|brier|error"
 # Words beside "accuracy" that leave it the one of the films of the report.
 _OF_THE_REPORT = set(
     "accuracy acc score the a our test testing tested overall total final model models model's network classifier of on "
     "for over with set data dataset images films classification prediction predictions hold out holdout heldout is was".split()
 )  # fmt: skip
+# Invisible signs, and the frames that terminals and polars draw around tables.
+_SIGNS = dict.fromkeys(map(ord, "\ufeff\u200b\u200c\u2060\u00ad")) | dict.fromkeys(range(0x2500, 0x2580), "-")
+_SIGNS |= dict.fromkeys(map(ord, "│┃┆┇┊┋║"), "|") | {ord("\u2019"): "'", ord("\u2011"): "-", ord("\r"): "\n"}
 _OTHER_TOOLS = {
-    r"Confusion Matrix and Statistics": "confusionMatrix of R's caret",
-    r"=== Detailed Accuracy By Class ===": "Weka",
+    "Confusion Matrix and Statistics": "confusionMatrix of R's caret",
+    "=== Detailed Accuracy By Class ===": "Weka",
 }
-
-
-def decoded(source: bytes) -> str:
-    """The text of a file in UTF-8, UTF-16 with its mark, or Latin-1. Raises ValueError where it is no text."""
-    if source.startswith((b"\xff\xfe", b"\xfe\xff")):
-        try:
-            return source.decode("utf-16")
-        except UnicodeDecodeError as error:
-            raise ValueError(f"the file starts as UTF-16 and is not ({error.reason}); {EXPECTED}") from error
-    if b"\0" in source:
-        raise ValueError(f"the file holds bytes of no text; {EXPECTED}")
-    try:
-        return source.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return source.decode("cp1252", errors="replace")
 
 
 def plain(text: str) -> str:
@@ -67,17 +51,13 @@ def plain(text: str) -> str:
     if all(line.startswith(">") for line in text.splitlines() if line.strip()):
         text = re.sub(r"(?m)^(?:> ?)+", "", text)
     # Spaces, minus and apostrophes as PDF, word processors and web pages have them.
-    text = re.sub(r"[^\S\n\r\t]", " ", text.lstrip("\ufeff")).replace("\u2019", "'").replace("\r\n", "\n")
-    text = (
-        re.sub(r"[\u200b\u200c\u2060\u00ad]", "", text).replace("\\%", "%").replace("\r", "\n").replace("\u2011", "-")
-    )
+    text = re.sub(r"[^\S\n\r\t]", " ", text.replace("\r\n", "\n").translate(_SIGNS)).replace("\\%", "%")
     text = re.sub(r"(?<=\d) +%", "%", text)
     for mark, tool in _OTHER_TOOLS.items():
-        if found := re.search(mark, text):
+        if mark in text:
             raise ValueError(
-                f"{found[0]!r} is printed by {tool}, which gives no support of each class; expected lines such as 'normal "
-                "0.97 0.99 0.98 372' below the heads 'precision recall f1-score support': the supports are the sums of its "
-                "confusion matrix over the true class"
+                f"{mark!r} is printed by {tool}, which gives no supports: these are the sums of its confusion matrix "
+                f"over the true class. Copy them with its numbers; {EXPECTED}"
             )
     text = re.sub(
         r"(?<=[\d%]) {0,4}[_^]?\{?\$? ?([(\[]?)\$? ?(?:\\pm|±|\+/[-\u2212\u2013])\$? {0,2}(?=[\d.])", r"\1±", text
@@ -91,13 +71,13 @@ def plain(text: str) -> str:
 
 
 class _Page(HTMLParser):
-    """The text of a web page: a line a row with tabs between its cells; what is set as typed stays as it is."""
+    """The text of a web page: a line a row with tabs between its cells; what stands outside of tables stays as it is."""
 
     def __init__(self) -> None:
         super().__init__()
         self.parts: list[str] = []
         self.cell: list[str] | None = None
-        self.span, self.typed, self.hidden = 1, 0, 0
+        self.span, self.hidden = 1, 0
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag in ("td", "th"):
@@ -109,7 +89,6 @@ class _Page(HTMLParser):
         elif tag in ("tr", "br", "p", "div", "li", "pre", "table"):
             self._end_cell()
             self.parts.append("\n")
-        self.typed += tag == "pre"
         self.hidden += tag in ("script", "style")
 
     def handle_endtag(self, tag: str) -> None:
@@ -117,7 +96,6 @@ class _Page(HTMLParser):
             self._end_cell()
         if tag in ("tr", "table", "p", "div", "pre", "li", "title", "caption") or re.fullmatch(r"h\d", tag):
             self.parts.append("\n")
-        self.typed = max(0, self.typed - (tag == "pre"))
         self.hidden = max(0, self.hidden - (tag in ("script", "style")))
 
     def handle_data(self, data: str) -> None:
@@ -125,8 +103,8 @@ class _Page(HTMLParser):
             return
         if self.cell is not None:
             self.cell.append(data)
-        else:
-            self.parts.append(data if self.typed else re.sub(r"\s+", " ", data))
+        elif data.strip() or not "".join(self.parts[-1:]).endswith("\t"):
+            self.parts.append(data)
 
     def _end_cell(self) -> None:
         if self.cell is not None:
@@ -142,32 +120,24 @@ def without_matrices(text: str) -> tuple[str, tuple[Matrix, ...]]:
     ]
     text = re.sub(_ARRAY, "", text)
     text = re.sub(_FOUR, r"TN=\1 FP=\2 FN=\3 TP=\4", text, flags=re.IGNORECASE)
-    cells = {
-        key: re.findall(rf"\b(?:{words})\b\s*[:=]\s*(\d+)\b", text, re.IGNORECASE) for key, words in _CELLS.items()
-    }
-    if all(len(one) == 1 for one in cells.values()):
-        tn, fp, fn, tp = (float(cells[key][0]) for key in ("tn", "fp", "fn", "tp"))
+    cells = [re.findall(rf"\b(?:{words})\b\s*[:=]\s*(\d{{1,12}})\b", text, re.IGNORECASE) for words in _CELLS]
+    if all(len(one) == 1 for one in cells):
+        tn, fp, fn, tp = (float(one[0]) for one in cells)
         found.append(((tn, fp), (fn, tp)))
-        text = re.sub(rf"\b(?:{'|'.join(_CELLS.values())})\b\s*[:=]\s*\d+\b[ ,;]*", "", text, flags=re.IGNORECASE)
-    one_line = rf"\s*[\[(]*{'[ ,]+'.join(_TWO)}[)\]]*\s*[/;]\s*[\[(]*{'[ ,]+'.join(_TWO)}[)\]]*;?\s*"
-    lines = []
-    for line in filter(str.strip, text.splitlines()):
-        if row := re.fullmatch(one_line, line):
-            a, b, c, d = map(float, row.groups())
-            found.append(((a, b), (c, d)))
-        else:
-            lines.append(line)
+        text = re.sub(rf"\b(?:{'|'.join(_CELLS)})\b\s*[:=]\s*\d+\b[ ,;]*", "", text, flags=re.IGNORECASE)
+    text = re.sub(r"(?m)^ *\[?(\d{1,9}[ ,]+\d{1,9}) *[/;] *(\d{1,9}[ ,]+\d{1,9})\]?;? *$", r"\1\n\2", text)
+    lines = [line for line in text.splitlines() if line.strip()]
     kept, start = [], 0
     while start < len(lines):
         stop, matrix = _block(lines, start)
-        if matrix and not (kept and _is_of_a_report(kept[-1])):
+        above = next((line for line in reversed(kept) if not re.fullmatch(_RULE, line)), "")
+        if matrix and not _goes_on(above, len(matrix)):
             found.append(matrix)
             # The names of its columns, which may be numbers, and a rule or a name of the rows below these.
-            for above in (1, 2, 3):
-                if len(kept) >= above and _names_columns(kept[-above], len(matrix)):
-                    del kept[-above:]
-                    break
-                if len(kept) < above or re.search(r"(?<!\w)\d", kept[-above]) or _is_of_a_report(kept[-above]):
+            for at, line in enumerate(kept[:-4:-1], 1):
+                if _names_columns(line, len(matrix)):
+                    del kept[-at:]
+                if re.search(r"(?<!\w)\d", line) or _is_of_a_report(line) or _names_columns(line, len(matrix)):
                     break
         else:
             kept += lines[start:stop]
@@ -178,6 +148,14 @@ def without_matrices(text: str) -> tuple[str, tuple[Matrix, ...]]:
 def _is_of_a_report(line: str) -> bool:
     words = re.split(r"[\s|,;&]+", line.strip())
     return sum(column_of(word) in MEASURES for word in words) >= 2 or bool(re.search(r"\d[.,]\d", line))
+
+
+def _goes_on(line: str, size: int) -> bool:
+    """Whether whole numbers below a line may be rows of a report: below its heads, or a class with as many numbers."""
+    words = [word for word in re.split(r"[\s|;&]+|,\s", line.strip()) if word]
+    shares = [word for word in words if is_number(word)]
+    is_class = kind_of(" ".join(word for word in words if not is_number(word))) == "class"
+    return _is_of_a_report(line) and (not shares or (is_class and len(shares) in (size, size + 1)))
 
 
 def _names_columns(line: str, size: int) -> bool:
@@ -198,7 +176,7 @@ def _block(lines: Sequence[str], start: int) -> tuple[int, Matrix | None]:
     for named_from in (0, 1, None):
         rows, stop = [], start
         while stop < len(lines):
-            if rows and re.fullmatch(r"[\s|:+=-]*", lines[stop]):
+            if rows and re.fullmatch(_RULE, lines[stop]):
                 stop += 1
                 continue
             counts = _counts(lines[stop], None if named_from is None else str(named_from + len(rows)))
@@ -215,8 +193,10 @@ def _block(lines: Sequence[str], start: int) -> tuple[int, Matrix | None]:
 def _counts(line: str, number: str | None) -> list[int]:
     """The whole numbers behind the name of a row, which may be this number; empty where the line is no such row."""
     line = line.strip(" \t|\\")
-    commas = re.fullmatch(r"[^\d,][^,]*(?:,\d{1,9}){2,},*", line)
-    words = [word for word in re.split("," if commas else r",\s|[\s|;&]+", line) if word]
+    # A name may end in a number where cells are told apart by more than one blank.
+    ways = (r"[|;&\t,]|\s{2,}", r",\s|[\s|;&]+")
+    split = [[word.strip() for word in re.split(way, line) if word.strip()] for way in ways]
+    words = next((one for one in split if len(one) > 2 and all(map(str.isdecimal, one[1:]))), split[1])
     first = next((i for i in range(len(words), 0, -1) if not words[i - 1].isdecimal()), 0)
     name = " ".join(words[:first])
     if column_of(name) in COLUMNS or kind_of(name) not in ("class", "total"):
@@ -232,9 +212,8 @@ def _square(rows: Sequence[Sequence[int]]) -> Matrix | None:
     across = width > 2 and all(sum(row[:-1]) == row[-1] for row in rows)
     down = height > 2 and all(sum(column[:-1]) == column[-1] for column in zip(*rows, strict=True))
     inner = [row[: width - across] for row in rows[: height - down]]
-    if len(inner) < 2 or len(inner) != len(inner[0]):
-        return None
-    return tuple(tuple(map(float, row)) for row in inner)
+    square = len(inner) > 1 and len(inner) == len(inner[0])
+    return tuple(tuple(map(float, row)) for row in inner) if square else None
 
 
 def without_loose_numbers(lines: Sequence[str]) -> tuple[list[str], list[tuple[str, str]], list[str]]:
@@ -260,8 +239,10 @@ def without_loose_numbers(lines: Sequence[str]) -> tuple[list[str], list[tuple[s
                 said.append((name[2], bare[:120]))
             else:
                 others.append(bare[:120])
-        elif re.search(_PAIR, bare) and (
-            not re.search(r"\d", re.sub(_PAIR, "", bare)) or re.search(r"\b(loss|epoch|step)\b", bare)
+        elif (
+            re.fullmatch(rf"[^\d|,;&]*\b({_OTHER_MEASURES})\b[^\d|,;&]*\s{_NUMBER}", bare, re.IGNORECASE)
+            or (re.search(_PAIR, bare) and not re.search(r"\d", re.sub(_PAIR, "", bare)))
+            or (re.search(_PAIR, bare) and re.search(r"\b(loss|epoch|step)\b", bare))
         ):
             others.append(bare[:120])
         else:
@@ -271,7 +252,13 @@ def without_loose_numbers(lines: Sequence[str]) -> tuple[list[str], list[tuple[s
 
 
 def split_cells(line: str, delimiter: str) -> list[str]:
-    """The cells of a line of a table, without the marks of Markdown and LaTeX."""
+    """The cells of a line of a table, without the marks of Markdown and LaTeX; one blank parts a head from numbers."""
+    if delimiter == "  ":
+        return re.split(GAPS, line.strip())
+    if delimiter == " ":
+        words = line.split()
+        end = next((i for i, word in enumerate(words) if is_number(word)), 0)
+        return [" ".join(words[:end]), *words[end:]] if end else words
     if delimiter == "&":
         line = re.sub(r"\\(hline|(top|mid|bottom)rule|(cline|row\w*|cell\w*|begin)(\{[^{}]*\})+|cmidrule\S*)", "", line)
         line = re.sub(r"\\multirow\{[^{}]*\}\{[^{}]*\}", "", line)
@@ -287,9 +274,21 @@ def split_cells(line: str, delimiter: str) -> list[str]:
     return [re.sub(r"\*\*|__|`", "", cell).strip() for cell in cells]
 
 
+def above_rows(heads: Sequence[int], numbers: Sequence[bool]) -> list[int]:
+    """The lines of heads with a line of numbers before the next ones: a title may name the measures, too."""
+    ends = [*heads[1:], len(numbers)]
+    return [i for i, end in zip(heads, ends, strict=False) if any(numbers[i + 1 : end])] or list(heads)
+
+
+def is_title(line: str) -> bool:
+    """Whether a line that names measures is a title such as 'Precision and recall of the test set', and no heads."""
+    words = set(map(str.lower, heads_of(line)))
+    return bool(words & set(MEASURES) and words & {"and", "of", "the", "for", "on", "in", "with"})
+
+
 def is_prose(line: str) -> bool:
     """Whether a line with digits is a footnote, or a sentence: three words or more, few numbers, not two at its end."""
-    if line.lstrip().startswith(("*", "†", "‡", "§")):
+    if re.match(r"\s*([*†‡§]|\d{4}-\d\d-\d\d|\d\d?:\d\d)", line):
         return True
     words = line.split()
     named = [word for word in words if re.search(r"[A-Za-z]{2}", word)]
