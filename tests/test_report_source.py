@@ -166,6 +166,10 @@ def test_four_counts_are_a_matrix(text):
     assert any("prints like this" in remark for remark in arithmetic(parse_report(f"{REPORT}\n{text}\n")).remarks[1:])
 
 
+def test_counts_that_look_like_the_numbers_of_rows_are_counts():
+    assert without_matrices("1 0 0\n2 0 1\n1 0 0")[1] == (((1, 0, 0), (2, 0, 1), (1, 0, 0)),)
+
+
 def test_rows_of_a_report_in_whole_numbers_are_no_matrix():
     perfect = np.diag([50, 50, 50, 50])
     for matrix in (MATRIX, THREE, perfect):

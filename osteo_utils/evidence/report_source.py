@@ -172,7 +172,7 @@ def _block(lines: Sequence[str], start: int) -> tuple[int, Matrix | None]:
 
     The names may be numbers that count up from 0 or 1.
     """
-    end = start + 1
+    end, best = start + 1, None
     for named_from in (0, 1, None):
         rows, stop = [], start
         while stop < len(lines):
@@ -184,10 +184,12 @@ def _block(lines: Sequence[str], start: int) -> tuple[int, Matrix | None]:
                 break
             rows.append(counts)
             stop += 1
-        if matrix := _square(rows):
-            return stop, matrix
-        end = max(end, stop)
-    return end, None
+        matrix = _square(rows)
+        if matrix and (best is None or stop > end):
+            end, best = stop, matrix
+        elif best is None:
+            end = max(end, stop)
+    return end, best
 
 
 def _counts(line: str, number: str | None) -> list[int]:
