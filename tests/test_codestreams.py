@@ -11,7 +11,7 @@ from PIL import Image
 from pydicom import uid
 from samples import dicom_film
 
-from osteo_utils.images import codestreams, dicom
+from osteo_utils.images import codestreams, dicom, dicom_file
 from osteo_utils.images.grey_levels import Unusable
 
 
@@ -54,7 +54,7 @@ LOSSLESS = {
 
 def stored(data: bytes) -> np.ndarray:
     """Stored values of a DICOM film, before anything is done for the display."""
-    header, remarks = dicom._open(data)
+    header, remarks = dicom_file.opened(data)
     dicom._complete(header, remarks)
     return dicom.stored_values(header, dicom._cells(header, remarks)[0], remarks)[1]
 

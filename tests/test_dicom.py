@@ -11,7 +11,7 @@ from PIL import Image
 from pydicom import uid
 from samples import dicom_film
 
-from osteo_utils.images import dicom
+from osteo_utils.images import dicom, dicom_file
 from osteo_utils.images.decode import decode_bytes
 from osteo_utils.images.grey_levels import Unusable
 
@@ -93,6 +93,85 @@ def test_one_film_in_several_fragments_is_one_and_surplus_films_are_named() -> N
     assert remarks == ["pixel data of 2 pictures where the header says one, the first is used"]
 
 
+def encapsulated(*items: bytes) -> bytes:
+    """A film whose pixel data are exactly these items, the table of offsets first."""
+    whole = dicom_film(FILM, syntax=uid.JPEGLSLossless, frames=[b"XXXX"])
+    written = b"".join(b"\xfe\xff\x00\xe0" + len(item).to_bytes(4, "little") + item for item in items)
+    return whole[: whole.rindex(b"\xff\xff\xff\xff") + 4] + written + b"\xfe\xff\xdd\xe0\0\0\0\0"
+
+
+@pytest.mark.parametrize("kind", ["jpegls", "jpeg"])
+def test_fragments_of_every_shape_are_the_picture(kind: str) -> None:
+    small = (FILM // 16).astype(np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(small).save(stream, "JPEG", quality=100)
+    frame = bytes(imagecodecs.jpegls_encode(FILM.astype(np.uint16))) if kind == "jpegls" else stream.getvalue()
+    right = dicom.read(encapsulated(b"", frame))[0]
+    if kind == "jpegls":
+        assert np.array_equal(right, SHOWN)
+    odd = len(frame) // 2 | 1
+    forms = {
+        "offset beyond the file": (b"\xff\xff\0\0", frame),
+        "offsets of an odd length": (b"\0\0\0", frame),
+        "no table of offsets": (frame,),
+        "an empty fragment": (b"", b"", frame),
+        "fragments of an odd length": (b"", frame[:odd], frame[odd:]),
+    }
+    for name, items in forms.items():
+        grey, _, remarks = dicom.read(encapsulated(*items))
+        assert np.array_equal(grey, right) and not [remark for remark in remarks if "labelled" not in remark], name
+
+
+def test_a_compressed_picture_that_stands_without_items_is_read() -> None:
+    frame = bytes(imagecodecs.jpegls_encode(FILM.astype(np.uint16)))
+    data = encapsulated(b"")
+    start = data.rindex(b"\xff\xff\xff\xff")
+    grey, _, remarks = dicom.read(data[:start] + len(frame).to_bytes(4, "little") + frame)
+    assert np.array_equal(grey, SHOWN) and remarks == []
+
+
+def test_an_enhanced_film_is_shown_as_its_functional_groups_say() -> None:
+    window, spacing, values = pydicom.Dataset(), pydicom.Dataset(), pydicom.Dataset()
+    window.WindowCenter, window.WindowWidth = 1000, 500
+    spacing.PixelSpacing = [0.2, 0.1]
+    values.RescaleSlope, values.RescaleIntercept = 2, 0
+    shared, frame = pydicom.Dataset(), pydicom.Dataset()
+    shared.FrameVOILUTSequence, shared.PixelMeasuresSequence = [window], [spacing]
+    frame.PixelValueTransformationSequence = [values]
+    groups = {"SharedFunctionalGroupsSequence": [shared], "PerFrameFunctionalGroupsSequence": [frame]}
+    plain = {
+        "WindowCenter": 1000,
+        "WindowWidth": 500,
+        "PixelSpacing": [0.2, 0.1],
+        "RescaleSlope": 2,
+        "RescaleIntercept": 0,
+    }
+    (grey, _, said), (right, _, remarks) = (dicom.read(dicom_film(FILM, **some)) for some in (groups, plain))
+    assert np.array_equal(grey, right) and grey.shape == (80, 63) and said == remarks
+    # What the film says outside the groups comes first.
+    grey, _, _ = dicom.read(dicom_film(FILM, **groups, RescaleSlope=1))
+    assert np.array_equal(grey, dicom.read(dicom_film(FILM, **{**plain, "RescaleSlope": 1}))[0])
+
+
+@pytest.mark.parametrize(
+    ("sop_class", "name"),
+    [
+        (uid.MediaStorageDirectoryStorage, "Media Storage Directory Storage"),
+        (uid.BasicTextSRStorage, "Basic Text SR Storage"),
+        (uid.EncapsulatedPDFStorage, "Encapsulated PDF Storage"),
+    ],
+)
+def test_an_object_without_a_picture_is_named(sop_class: str, name: str) -> None:
+    header = pydicom.dcmread(io.BytesIO(changed(PixelData=b"")))
+    header.file_meta.MediaStorageSOPClassUID = header.SOPClassUID = sop_class
+    stream = io.BytesIO()
+    header.save_as(stream)
+    with pytest.raises(Unusable, match=f"^DICOM without a picture, but {name}: no pixel data$"):
+        decode_bytes(stream.getvalue())
+    with pytest.raises(Unusable, match="not DICOM"):
+        decode_bytes(b"\0", ".dcm")
+
+
 @pytest.mark.parametrize(
     ("elements", "reason"),
     [
@@ -107,6 +186,7 @@ def test_one_film_in_several_fragments_is_one_and_surplus_films_are_named() -> N
         ({"Rows": 60000, "Columns": 60000}, "too many pixels: 60000x60000"),
         ({"PixelData": b""}, "no pixel data"),
         ({"PhotometricInterpretation": "HSV"}, "photometric interpretation HSV"),
+        ({"Rows": [40, 40]}, r"DICOM with Rows \[40, 40\]"),
     ],
 )
 def test_what_cannot_be_shown_is_named_and_not_called_damaged(elements: dict, reason: str) -> None:
@@ -153,7 +233,7 @@ def test_damaged_files_are_called_damaged() -> None:
 
 
 def test_a_deflated_file_may_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dicom, "MOST_INFLATED", 4000)
+    monkeypatch.setattr(dicom_file, "MOST_INFLATED", 4000)
     with pytest.raises(Unusable, match="more than 4000 bytes when inflated"):
         decode_bytes(dicom_film(FILM, syntax=uid.DeflatedExplicitVRLittleEndian))
     assert len(zlib.compress(dicom_film(FILM))) < 4000
@@ -184,6 +264,43 @@ def test_colour_of_either_plane_order_becomes_luminance(mode: str, planar: int) 
     described = {"BitsAllocated": 8, "BitsStored": 8, "PlanarConfiguration": planar, "Rows": 40, "Columns": 63}
     grey, _, _ = dicom.read(dicom_film(values, mode, **described))
     assert np.abs(grey - right).max() <= (2 if mode == "YBR_FULL" else 0)
+
+
+COLOURS = np.dstack([FILM // 16, FILM[:, ::-1] // 16, FILM // 32]).astype(np.uint8)
+EIGHT = {"BitsAllocated": 8, "BitsStored": 8, "PlanarConfiguration": 0, "Rows": 40, "Columns": 63}
+
+
+@pytest.mark.parametrize("mode", ["RGB", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_422", "YBR_ICT"])
+def test_a_colour_jpeg_is_its_luminance_however_the_header_calls_it(mode: str) -> None:
+    stream = io.BytesIO()
+    Image.fromarray(COLOURS).save(stream, "JPEG", quality=100, subsampling=0)
+    grey, told, _ = dicom.read(dicom_film(COLOURS, mode, uid.JPEGBaseline8Bit, [stream.getvalue()], **EIGHT))
+    right = np.asarray(Image.fromarray(COLOURS).convert("L")).astype(int)
+    assert np.abs(grey - right).max() <= 2 and told == mode
+
+
+@pytest.mark.parametrize("mode", ["HSV", "YBR_RCT", "YBR_ICT", "YBR_PARTIAL_422"])
+def test_colours_that_would_be_read_as_others_are_refused(mode: str) -> None:
+    elements = {**EIGHT, "SamplesPerPixel": 3}
+    with pytest.raises(Unusable, match=f"photometric interpretation {mode}: expected RGB, YBR_FULL, YBR_FULL_422"):
+        decode_bytes(dicom_film(COLOURS, mode, **elements))
+
+
+def test_half_the_colours_that_the_header_expects_or_all_of_them() -> None:
+    grey_only = np.dstack([FILM // 16, np.full((40, 63), 128), np.full((40, 63), 128)])[:, :62]
+    grey, _, remarks = dicom.read(dicom_film(grey_only, "YBR_FULL_422", **{**EIGHT, "Columns": 62}))
+    assert np.abs(grey - (FILM // 16)[:, :62]).max() <= 1
+    assert remarks == ["YBR_FULL_422 with the colours of every pixel, read as YBR_FULL"]
+
+
+@pytest.mark.parametrize("said", [1, 3])
+def test_another_number_of_samples_than_the_header_says_is_refused(said: int) -> None:
+    stream = io.BytesIO()
+    Image.fromarray(COLOURS if said == 1 else COLOURS[..., 0]).save(stream, "JPEG")
+    mode = "MONOCHROME2" if said == 1 else "RGB"
+    values = COLOURS if said == 3 else COLOURS[..., 0]
+    with pytest.raises(Unusable, match=f"{4 - said} samples per pixel where the header says {said}"):
+        decode_bytes(dicom_film(values, mode, uid.JPEGBaseline8Bit, [stream.getvalue()], **EIGHT))
 
 
 def test_grey_in_sixteen_bit_colour_is_the_grey_film() -> None:
@@ -234,7 +351,7 @@ def test_spacing_that_cannot_be_is_ignored(spacing: list[float]) -> None:
 
 
 def test_what_looks_like_dicom() -> None:
-    assert dicom.looks_like(dicom_film(FILM)) and dicom.looks_like(FIRST + bytes(60))
+    assert dicom_file.looks_like(dicom_film(FILM)) and dicom_file.looks_like(FIRST + bytes(60))
     for start in (
         b"\x89PNG\r\n\x1a\n",
         b"\xff\xd8\xff\xe0",
@@ -243,4 +360,4 @@ def test_what_looks_like_dicom() -> None:
         b"\0\0\1\0\1\0",
         b"P5 3 3 255\n",
     ):
-        assert not dicom.looks_like(start + bytes(200))
+        assert not dicom_file.looks_like(start + bytes(200))

@@ -21,6 +21,7 @@ TESTED_IN = {
     "shapes": "drawing",  # curves and shells show in drawn bones alone
     "table_files": "user_tables", "film_names": "user_tables",  # the bytes and the names of one table
     "folder_tree": "film_folders", "class_names": "film_folders",  # the files and the names that it sorts
+    "dicom_file": "dicom",  # what a file holds shows in the film that is read
     "kaggle_command": "download", "weight_files": "weights",  # one stand-in for the network serves both
     "predict": "own_films",  # its page needs the same fitted study
     "report_table": "report_forms",  # what a report says is met by reading it

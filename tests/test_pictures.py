@@ -1,6 +1,7 @@
 """Picture files at full depth: colour, transparency, negatives, floats, pages, and a JPEG without its end."""
 
 import io
+import zlib
 
 import imagecodecs
 import numpy as np
@@ -122,6 +123,27 @@ def test_orientation_of_a_tiff_is_applied_at_every_depth(values: np.ndarray, tur
     assert film.pixels.shape == turned.shape and np.abs(film.pixels.astype(int) - turned).max() <= 1
 
 
+def marked(values: np.ndarray, kind: str, turn: int) -> bytes:
+    """A picture of 12 or 16 bits whose EXIF data say how it lies."""
+    exif = Image.Exif()
+    exif[274] = turn
+    told = exif.tobytes()
+    if kind == "lossless JPEG":
+        data, segment = SIXTEEN[kind], b"Exif\0\0" + told.removeprefix(b"Exif\0\0")
+        return data[:2] + b"\xff\xe1" + (len(segment) + 2).to_bytes(2, "big") + segment + data[2:]
+    told = told.removeprefix(b"Exif\0\0")
+    chunk = len(told).to_bytes(4, "big") + b"eXIf" + told + zlib.crc32(b"eXIf" + told).to_bytes(4, "big")
+    data = png(values)
+    return data[:33] + chunk + data[33:]
+
+
+@pytest.mark.parametrize("kind", ["grey PNG", "colour PNG", "lossless JPEG"])
+def test_the_orientation_of_a_deep_picture_is_applied(kind: str) -> None:
+    values = GREY if kind == "grey PNG" else COLOUR
+    for turn, right in ((1, SHOWN), (3, SHOWN[::-1, ::-1]), (6, np.rot90(SHOWN, -1))):
+        assert np.array_equal(decode_bytes(marked(values, kind, turn)).pixels, right)
+
+
 def pages(*values: np.ndarray, reduced: tuple[int, ...] = ()) -> bytes:
     stream = io.BytesIO()
     with tifffile.TiffWriter(stream) as writer:
@@ -151,6 +173,12 @@ def test_several_full_pages_are_refused() -> None:
     [
         (tiff(np.dstack([COLOUR, OPAQUE]), photometric="separated"), "16-bit TIFF in SEPARATED of 4 samples"),
         (tiff(GREY, photometric="minisblack", compression="jpeg2000"), "16-bit TIFF compressed by"),
+        (
+            tiff(EIGHT, photometric="minisblack", compression="jpeg2000"),
+            "8-bit TIFF with compression JPEG2000: no decoder",
+        ),
+        (tiff(np.stack([EIGHT] * 3), photometric="minisblack", volumetric=True), "3 pictures in one file"),
+        (tiff(GREY.astype(np.complex64), photometric="minisblack"), "TIFF of complex numbers"),
         (b"P6 70 48 65535\n" + bytes(200), "damaged or truncated"),
         (SIXTEEN["colour TIFF"][:-2000], "damaged or truncated"),
         (SIXTEEN["colour PNG"][:-200], "damaged or truncated"),
@@ -161,6 +189,24 @@ def test_several_full_pages_are_refused() -> None:
 def test_what_cannot_be_read_is_named(data: bytes, reason: str) -> None:
     with pytest.raises(Unusable, match=reason):
         decode_bytes(data)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".dcm"])
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"\x1f\x8b\x08\0", "a file packed by gzip; unpack it"),
+        (b"PK\x03\x04", "a zip archive or an Office document; unpack it"),
+        (b"%PDF-1.7\n", "a PDF; save its picture as PNG"),
+        (b"\xef\xbb\xbf\n <!DOCTYPE HTML><title>404</title>", "a web page; download the film itself"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS"),
+        (b"\0\0\0\x18ftypheic", "HEIC; save it as PNG or JPEG"),
+        (bytes(imagecodecs.jpegxl_encode(EIGHT)), "JPEG XL; save it as PNG"),
+    ],
+)
+def test_what_often_lies_among_films_is_named_with_what_to_do(data: bytes, reason: str, suffix: str) -> None:
+    with pytest.raises(Unusable, match=f"^not an image: {reason}"):
+        decode_bytes(data + bytes(200), suffix)
 
 
 @pytest.mark.parametrize("progressive", [False, True])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from osteo_utils.images import codestreams, dicom, grey_levels, pictures
+from osteo_utils.images import codestreams, dicom, dicom_file, grey_levels, pictures
 from osteo_utils.images.grey_levels import Unusable
 
 __all__ = ["MIN_SIDE", "Radiograph", "Unusable", "decode", "decode_bytes"]
@@ -94,7 +94,9 @@ def decode_bytes(data: bytes, suffix: str = "") -> Radiograph:
     guessed or ignored, the film's `note` says so.
     """
     named = SUFFIXES.get(suffix.lower(), "")
-    is_dicom = dicom.looks_like(data) or (named == "DICOM" and not data.startswith(IMAGE_STARTS))
+    is_dicom = dicom_file.looks_like(data) or (
+        named == "DICOM" and not (data.startswith(IMAGE_STARTS) or pictures.other_content(data))
+    )
     try:
         if is_dicom:
             (pixels, mode, remarks), kind = dicom.read(data), "DICOM"

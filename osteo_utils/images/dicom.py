@@ -2,49 +2,23 @@
 
 from __future__ import annotations
 
-import io
-import zlib
-
 import numpy as np
 import pydicom
 from PIL import Image
-from pydicom import encaps, uid
+from pydicom import encaps
 from pydicom.pixels import convert_color_space, get_decoder
 
 from osteo_utils.images import codestreams, display
+from osteo_utils.images.dicom_file import NATIVE, SAVE_AGAIN, SYNTAXES, first_picture, opened
 from osteo_utils.images.display import numbers, text
 from osteo_utils.images.grey_levels import Unusable, eight_bits, one_channel, refuse_huge
 
-# pydicom's warnings quote the value that they find fault with, which may be a patient's name.
-pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
-
-PIXEL_DATA = b"\xe0\x7f\x10\x00"
-FIRST_TYPES = (b"UL", b"UI", b"CS", b"DA", b"TM", b"SH", b"OB")
-ITEM = b"\xfe\xff\x00\xe0"
-MOST_INFLATED = 1_000_000_000
-NATIVE = (uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.DeflatedExplicitVRLittleEndian, uid.ExplicitVRBigEndian)  # fmt: skip
-SYNTAXES = {
-    codestreams.JPEG: (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit),
-    codestreams.LOSSLESS: (uid.JPEGLosslessSV1, uid.JPEGLossless),
-    codestreams.JPEG_LS: (uid.JPEGLSLossless, uid.JPEGLSNearLossless),
-    codestreams.JPEG_2000: (uid.JPEG2000Lossless, uid.JPEG2000, uid.HTJ2KLossless, uid.HTJ2KLosslessRPCL, uid.HTJ2K),
-    "RLE": (uid.RLELossless,),
-}
 SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio")
 MOST_STRETCHED = 8
-SAVE_AGAIN = "save it again without compression"
-
-
-def looks_like(data: bytes) -> bool:
-    """Whether a file is DICOM: it has the marker, or begins as a data set that lost its preamble does."""
-    if data[128:132] == b"DICM":
-        return True
-    for order in ("little", "big"):
-        group, element, length = (int.from_bytes(data[a:b], order) for a, b in ((0, 2), (2, 4), (4, 8)))
-        if group in (0x0002, 0x0008) and element <= 0x0100:
-            # The type of the element stands next, or its length where types are implicit.
-            return data[4:6] in FIRST_TYPES or (order == "little" and length <= 64 and length % 2 == 0)
-    return False
+GREY = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
+# Colours that a decoder turns into RGB by the header; JPEG and JPEG 2000 also say themselves what they hold.
+COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422")
+SELF_DESCRIBED = (*SYNTAXES[codestreams.JPEG], *SYNTAXES[codestreams.JPEG_2000])
 
 
 def read(data: bytes) -> tuple[np.ndarray, str, list[str]]:
@@ -52,13 +26,13 @@ def read(data: bytes) -> tuple[np.ndarray, str, list[str]]:
 
     Raises Unusable where it holds no single film that can be shown, any other error where it is damaged.
     """
-    header, remarks = _open(data)
+    header, remarks = opened(data)
     _complete(header, remarks)
+    mode = text(header, "PhotometricInterpretation")
     cells, read_as_rgb = _cells(header, remarks)
     if cells.shape[:2] != (header.Rows, header.Columns):
         found = "x".join(str(side) for side in cells.shape[1::-1])
         raise Unusable(f"a picture of {found} pixels where the header says {header.Columns}x{header.Rows}")
-    mode = text(header, "PhotometricInterpretation")
     if cells.ndim == 3:
         grey = _colour(header, cells, read_as_rgb)
     elif mode == "PALETTE COLOR":
@@ -66,74 +40,6 @@ def read(data: bytes) -> tuple[np.ndarray, str, list[str]]:
     else:
         grey = _monochrome(header, cells, remarks)
     return _square(header, grey, remarks), mode, remarks
-
-
-def _open(data: bytes) -> tuple[pydicom.Dataset, list[str]]:
-    """The data set, with the transfer syntax that its pixels have."""
-    remarks = [] if data[128:132] == b"DICM" else ["DICOM without its preamble"]
-    header = pydicom.dcmread(io.BytesIO(_inflated(data)), force=True)
-    if not header.get("PixelData"):
-        if "FloatPixelData" in header or "DoubleFloatPixelData" in header:
-            raise Unusable("DICOM with floating-point pixels, a computed map: expected a radiograph")
-        if PIXEL_DATA in data and "PixelData" not in header:
-            raise ValueError("the file ends within its pixel data")
-        raise Unusable("DICOM without a picture: no pixel data")
-    named = uid.UID(str(header.file_meta.get("TransferSyntaxUID") or "").strip(" \0"))
-    if named and not any(named in known for known in (NATIVE, *SYNTAXES.values())):
-        raise Unusable(f"DICOM in the transfer syntax {named.name}: {SAVE_AGAIN}")
-    syntax, kind = _syntax(header)
-    alike = NATIVE if syntax in NATIVE else SYNTAXES[kind]
-    if not named:
-        remarks.append(f"DICOM without a transfer syntax, read as {kind}")
-    elif named not in alike:
-        remarks.append(f"DICOM labelled as {named.name}, read as {kind}")
-    if named not in NATIVE or syntax not in NATIVE:
-        header.file_meta.TransferSyntaxUID = syntax
-    return header, remarks
-
-
-def _inflated(data: bytes) -> bytes:
-    """The file, with a deflated data set checked: a small file can hold more than the memory."""
-    if uid.DeflatedExplicitVRLittleEndian.encode() in data[:2048]:
-        meta = 132 if data[128:132] == b"DICM" else 0
-        start = meta + 12 + int.from_bytes(data[meta + 8 : meta + 12], "little")
-        stream = zlib.decompressobj(-zlib.MAX_WBITS)
-        stream.decompress(data[start:], MOST_INFLATED)
-        if stream.unconsumed_tail:
-            raise Unusable(f"too large: more than {MOST_INFLATED} bytes when inflated")
-    return data
-
-
-def _syntax(header: pydicom.Dataset) -> tuple[uid.UID, str]:
-    """How the pixel data are encoded, by their own first bytes."""
-    pixels = header["PixelData"]
-    if not (pixels.is_undefined_length or pixels.value.startswith(ITEM)):
-        implicit, little = header.original_encoding
-        if little is False:
-            return uid.ExplicitVRBigEndian, uid.ExplicitVRBigEndian.name
-        syntax = uid.ImplicitVRLittleEndian if implicit else uid.ExplicitVRLittleEndian
-        return syntax, syntax.name
-    frame, _ = _frame(pixels.value)
-    stream = codestreams.describe(frame)
-    if stream is not None:
-        return SYNTAXES[stream.kind][0], stream.kind
-    if 1 <= int.from_bytes(frame[:4], "little") <= 15:
-        return uid.RLELossless, "RLE"
-    raise Unusable(f"DICOM compressed in an unknown way: {SAVE_AGAIN}")
-
-
-def _frame(value: bytes) -> tuple[bytes, int]:
-    """The first compressed picture, and how many there are; the table of offsets before it is often wrong."""
-    encaps.parse_basic_offsets(stream := io.BytesIO(value))
-    fragments = list(encaps.generate_fragments(stream))
-    if not fragments:
-        raise Unusable("DICOM without a picture: its compressed pixel data are empty")
-    first = fragments[0]
-    magic = first[:3] if first.startswith((codestreams.SOI, codestreams.J2K)) else b""
-    starts = [number for number, fragment in enumerate(fragments) if fragment.startswith(magic)]
-    if len(starts) > 1:
-        return b"".join(fragments[: starts[1]]), len(starts)
-    return b"".join(fragments), 1
 
 
 def _complete(header: pydicom.Dataset, remarks: list[str]) -> None:
@@ -145,14 +51,14 @@ def _complete(header: pydicom.Dataset, remarks: list[str]) -> None:
     if not text(header, "PhotometricInterpretation"):
         raise Unusable("DICOM without Photometric Interpretation: nothing says whether bone is bright or dark in it")
     header.PhotometricInterpretation = mode = text(header, "PhotometricInterpretation")
-    single = mode in ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
+    single = mode in GREY
     usual = {"SamplesPerPixel": 1 if single else 3, "BitsStored": header.get("BitsAllocated"), "PixelRepresentation": 0}
     for name, value in usual.items():
         if value is not None and not numbers(header, name):
             remarks.append(f"DICOM without {name}, read as {value}")
             setattr(header, name, value)
     for name in ("Rows", "Columns", "BitsAllocated", "BitsStored"):
-        if not (found := numbers(header, name)) or found[0] < 1:
+        if len(found := numbers(header, name) or []) != 1 or found[0] < 1:
             raise Unusable(f"DICOM with {name} {display.written(header, name)}: expected a number above 0")
     refuse_huge(header.Columns, header.Rows)
     if header.BitsAllocated not in (8, 16, 32) or header.BitsStored > header.BitsAllocated:
@@ -163,8 +69,15 @@ def _complete(header: pydicom.Dataset, remarks: list[str]) -> None:
             f"DICOM with photometric interpretation {mode} of {header.SamplesPerPixel} samples per pixel: "
             "expected MONOCHROME1, MONOCHROME2 or a grey palette of 1, or RGB or YBR of 3"
         )
-    if header.SamplesPerPixel == 3 and not numbers(header, "PlanarConfiguration"):
-        header.PlanarConfiguration = 0
+    if header.SamplesPerPixel == 3:
+        if mode not in COLOURS and not (
+            mode.startswith("YBR_") and header.file_meta.TransferSyntaxUID in SELF_DESCRIBED
+        ):
+            raise Unusable(
+                f"DICOM with photometric interpretation {mode}: expected {', '.join(COLOURS)}; save it as grey"
+            )
+        if not numbers(header, "PlanarConfiguration"):
+            header.PlanarConfiguration = 0
 
 
 def _cells(header: pydicom.Dataset, remarks: list[str]) -> tuple[np.ndarray, bool]:
@@ -172,20 +85,26 @@ def _cells(header: pydicom.Dataset, remarks: list[str]) -> tuple[np.ndarray, boo
     syntax = header.file_meta.TransferSyntaxUID
     if syntax in NATIVE:
         wanted = header.Rows * header.Columns * header.SamplesPerPixel * header.BitsAllocated // 8
-        if text(header, "PhotometricInterpretation").startswith("YBR_FULL_422"):
-            wanted = wanted * 2 // 3
+        if text(header, "PhotometricInterpretation") == "YBR_FULL_422":
+            if wanted <= len(header.PixelData) <= wanted + 1:
+                remarks.append("YBR_FULL_422 with the colours of every pixel, read as YBR_FULL")
+                header.PhotometricInterpretation = "YBR_FULL"
+            else:
+                wanted = wanted * 2 // 3
         if (surplus := len(header.PixelData) // wanted) > 1:
             remarks.append(f"pixel data of {surplus} pictures where the header says one, the first is used")
             header.PixelData = header.PixelData[: wanted + wanted % 2]
         options = {} if header.SamplesPerPixel == 3 else {"correct_unused_bits": False}
         return get_decoder(syntax).as_array(header, index=0, allow_excess_frames=False, **options)[0], True
-    frame, frames = _frame(header.PixelData)
+    frame, frames = first_picture(header.PixelData)
     if frames > 1:
         remarks.append(f"{frames} compressed pictures where the header says one, the first is used")
-        header.PixelData = encaps.encapsulate([frame])
     stream = codestreams.describe(frame)
     if stream is not None:
         refuse_huge(stream.width, stream.height)
+        if stream.channels != header.SamplesPerPixel:
+            found = f"{stream.channels} samples per pixel where the header says {header.SamplesPerPixel}"
+            raise Unusable(f"a compressed picture of {found}; {SAVE_AGAIN}")
         if stream.kind == codestreams.JPEG and header.BitsStored > 12:
             raise Unusable(f"lossy JPEG of {header.BitsStored} bits: expected at most 12; {SAVE_AGAIN}")
         by_pillow = stream.kind in (codestreams.JPEG, codestreams.JPEG_2000)
@@ -197,6 +116,9 @@ def _cells(header: pydicom.Dataset, remarks: list[str]) -> tuple[np.ndarray, boo
                 remarks.append("the compressed picture has negative values, its header none: they are kept")
                 header.PixelRepresentation = 1
             return cells, by_pillow
+    header.PixelData = encaps.encapsulate([frame])
+    if syntax in SYNTAXES[codestreams.JPEG] and text(header, "PhotometricInterpretation") not in (*COLOURS, *GREY):
+        header.PhotometricInterpretation = "YBR_FULL_422"
     plugin = {"decoding_plugin": "pydicom" if stream is None else "pillow"}
     options = {"correct_unused_bits": False} if header.SamplesPerPixel == 1 else {}
     return get_decoder(syntax).as_array(header, index=0, **plugin, **options)[0], True

@@ -27,8 +27,25 @@ TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 START_OF_SCAN = b"\xff\xda"
 # Compressions of deep TIFF files that are read: none, LZW, Deflate (two numbers), PackBits, LZMA, Zstandard.
 TIFF_COMPRESSIONS = (1, 5, 8, 32946, 32773, 34925, 50000)
+COMPLEX = (5, 6)
 UNASSOCIATED_ALPHA = 2
+ORIENTATION, IMAGE_DEPTH = 274, 32997
 TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
+# Other files that lie among films: how they begin, what they are and what to do.
+OTHERS = {
+    b"\x1f\x8b": "a file packed by gzip; unpack it",
+    b"PK\x03\x04": "a zip archive or an Office document; unpack it, or save its picture as PNG",
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive; unpack it",
+    b"Rar!": "a rar archive; unpack it",
+    b"%PDF": "a PDF; save its picture as PNG",
+    b"<!doctype html": "a web page; download the film itself",
+    b"<html": "a web page; download the film itself",
+    b"version https://git-lfs": "a pointer of Git LFS; fetch the film with `git lfs pull`",
+    b"\xff\x0a": "JPEG XL; save it as PNG",
+    b"\0\0\0\x0cJXL ": "JPEG XL; save it as PNG",
+    b"\x93NUMPY": "an array of NumPy; save it as PNG",
+}
+HEIC = (b"ftypheic", b"ftypheix", b"ftyphevc", b"ftypmif1", b"ftypmsf1")
 # A JPEG that lost its end is used if at most this share of its rows is affected.
 MOST_LOST = 0.02
 
@@ -56,13 +73,23 @@ def read(data: bytes) -> tuple[np.ndarray, str, str, list[str]]:
     return _grey(image), mode, kind, remarks
 
 
+def other_content(data: bytes) -> str:
+    """What a file is that is no film but often lies among films, and what to do about it; empty for all others."""
+    if data[4:12] in HEIC:
+        return "HEIC; save it as PNG or JPEG"
+    start = data[:100].removeprefix(b"\xef\xbb\xbf").lstrip()
+    for written in (data, start.lower()):
+        if found := next((words for magic, words in OTHERS.items() if written.startswith(magic)), ""):
+            return found
+    return ""
+
+
 def _opened(data: bytes) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:
-        raise Unusable(
-            "not an image: expected JPEG, PNG, TIFF, BMP, GIF, WebP, JPEG 2000, PGM, AVIF or DICOM"
-        ) from None
+        expected = "expected JPEG, PNG, TIFF, BMP, GIF, WebP, JPEG 2000, PGM, AVIF or DICOM"
+        raise Unusable(f"not an image: {other_content(data) or expected}") from None
     except Image.DecompressionBombError:
         raise Unusable(f"too many pixels: expected at most {MAX_PIXELS}") from None
     refuse_huge(image.width, image.height)
@@ -101,8 +128,9 @@ def _without_its_end(data: bytes) -> Image.Image:
 def _deep(data: bytes) -> tuple[np.ndarray, str, str] | None:
     """A picture that Pillow would cut to 8 bits or cannot read: grey levels, mode, format; None for any other."""
     if data.startswith(b"\x89PNG\r\n\x1a\n") and data[24:25] == b"\x10" and data[25:26] in b"\x02\x04\x06":
-        mode = _opened(data).mode
-        return _channels(imagecodecs.png_decode(data), 2.0**16 - 1), mode, "PNG"
+        image = _opened(data)
+        grey = _channels(imagecodecs.png_decode(data), 2.0**16 - 1)
+        return _turned(grey, image.getexif().get(ORIENTATION)), image.mode, "PNG"
     if deep := re.match(rb"P6(?:\s|#[^\n]*\n)+(\d+)(?:\s|#[^\n]*\n)+(\d+)(?:\s|#[^\n]*\n)+(\d{3,5})\s", data):
         width, height, top = (int(number) for number in deep.groups())
         if top > 255:
@@ -122,7 +150,23 @@ def _deep(data: bytes) -> tuple[np.ndarray, str, str] | None:
     if stream is None or by_pillow.get(stream.kind):
         return None
     grey = _channels(codestreams.decode(data, stream), 2.0**stream.precision - 1)
-    return grey, f"{stream.precision}-bit", "JPEG2000" if stream.kind == codestreams.JPEG_2000 else "JPEG"
+    if stream.kind == codestreams.JPEG_2000:
+        return grey, f"{stream.precision}-bit", "JPEG2000"
+    return _turned(grey, _orientation(data)), f"{stream.precision}-bit", "JPEG"
+
+
+def _orientation(data: bytes) -> int | None:
+    """The orientation in the EXIF segment of a JPEG that Pillow does not read."""
+    place = data.find(b"Exif\0\0", 0, 2**16)
+    exif = Image.Exif()
+    if place >= 0:
+        exif.load(data[place:])
+    return exif.get(ORIENTATION)
+
+
+def _turned(grey: np.ndarray, orientation: object) -> np.ndarray:
+    turn = TURNS.get(orientation)
+    return grey if turn is None else np.asarray(Image.fromarray(grey).transpose(Image.Transpose(turn)))
 
 
 def _channels(values: np.ndarray, opaque: float) -> np.ndarray:
@@ -140,7 +184,7 @@ def _is_plain_tiff(data: bytes) -> bool:
     try:
         image = Image.open(io.BytesIO(data), formats=("TIFF",))
         bits, forms = (np.max(image.tag_v2.get(tag, 1)) for tag in (258, 339))
-        return bits <= 8 and forms == 1 and image.n_frames == 1
+        return bits <= 8 and forms == 1 and image.n_frames == 1 and image.tag_v2.get(IMAGE_DEPTH, 1) == 1
     # Pillow has no reader for many deep forms, and says so in several ways.
     except (OSError, SyntaxError, TypeError, ValueError, KeyError, Image.DecompressionBombError):
         return False
@@ -153,8 +197,16 @@ def _tiff(data: bytes, remarks: list[str]) -> tuple[np.ndarray, str]:
         page = file.pages[number]
         refuse_huge(page.imagewidth, page.imagelength)
         depth, form = page.bitspersample, int(page.sampleformat)
+        if page.imagedepth > 1:
+            raise Unusable(f"{page.imagedepth} pictures in one file: expected one")
+        if form in COMPLEX:
+            raise Unusable("TIFF of complex numbers: expected grey levels; save their magnitude")
         if depth <= 8 and form != 2:
-            image = _opened(data)
+            try:
+                image = _opened(data)
+            except Unusable:
+                how = f"{depth}-bit TIFF with compression {page.compression.name}"
+                raise Unusable(f"{how}: no decoder for it; save it with 8 or 16 bits and LZW") from None
             image.seek(number)
             mode = image.mode
             image.load()
@@ -198,6 +250,4 @@ def _deep_tiff(page: tifffile.TiffPage, depth: int) -> np.ndarray:
     if UNASSOCIATED_ALPHA in page.extrasamples:
         opaque = 1.0 if values.dtype.kind == "f" else float(np.iinfo(values.dtype).max)
         grey = over_black(grey, values[..., -1], opaque)
-    grey = eight_bits(grey)
-    turn = TURNS.get(int(page.tags[274].value) if 274 in page.tags else 1)
-    return grey if turn is None else np.asarray(Image.fromarray(grey).transpose(Image.Transpose(turn)))
+    return _turned(eight_bits(grey), int(page.tags[ORIENTATION].value) if ORIENTATION in page.tags else 1)
