@@ -125,16 +125,26 @@ def test_other_class_names_are_mapped_and_system_folders_and_links_are_named(
     save(root / "OP" / ".ipynb_checkpoints" / "2-checkpoint.png", knees[1])
     (root / "OP" / "link").symlink_to(root / "healthy")
     assert command.main([str(root), *page]) == 0
-    assert "conflict, group 0: Normal Knee/1.png healthy/1.png" in capsys.readouterr().out
+    assert "conflict, group 0: Normal Knee/1.png OP/link/1.png healthy/1.png" in capsys.readouterr().out
     mapping = ["--classes", "normal=Normal Knee", "normal=healthy", "osteoporosis=OP"]
     assert command.main([str(root), *mapping, *page]) == 0
     said = capsys.readouterr().out
-    assert "conflict, group" not in said
+    assert "conflict, group 0: Normal Knee/1.png OP/link/1.png healthy/1.png" in said
     assert "not used: OP/.ipynb_checkpoints: folder of a program, its 1 files are not used" in said
-    assert "not used: OP/link: a link to a folder that is listed already" in said
     with pytest.raises(SystemExit, match="2"):
         command.main([str(root), "--classes", "healthy=OP", *page])
     assert "expected CLASS=FOLDER" in capsys.readouterr().err
+
+
+def test_a_test_folder_that_is_a_link_to_the_training_folder_is_a_leak(
+    tmp_path: Path, knees: list[np.ndarray], capsys: pytest.CaptureFixture
+) -> None:
+    root = tmp_path / "set"
+    save(root / "train" / "normal" / "1.png", knees[0])
+    save(root / "train" / "osteoporosis" / "2.png", knees[1])
+    (root / "test").symlink_to("train")
+    assert command.main([str(root), "--page", str(tmp_path / "page.html")]) == 1
+    assert "2 groups lie on more than one side" in capsys.readouterr().out
 
 
 def test_a_film_in_two_folders_is_a_leak_even_as_one_leg_of_two(

@@ -11,6 +11,7 @@ from samples import fill
 
 from osteo_utils.sources import class_names, folder_tree
 from osteo_utils.sources.film_folders import arrange
+from osteo_utils.sources.folder_tree import walk
 
 
 def films(root: Path, *names: str) -> Path:
@@ -146,7 +147,7 @@ def test_folders_of_programs_are_named_once_and_not_entered(tmp_path: Path) -> N
         arrange(root)
 
 
-def test_linked_folders_and_files_are_listed_once_and_never_loop(tmp_path: Path) -> None:
+def test_linked_folders_and_files_are_listed_and_never_loop(tmp_path: Path) -> None:
     root = films(tmp_path / "set", "normal/1.png", "normal/real/2.png", "osteoporosis/3.png")
     films(tmp_path / "elsewhere", "7.png", "deep/8.png")
     links = {
@@ -162,11 +163,36 @@ def test_linked_folders_and_files_are_listed_once_and_never_loop(tmp_path: Path)
     used = [name for name, place in places.items() if not place.unusable]
     assert used == [
         "normal/1.png", "normal/a link/7.png", "normal/a link/deep/8.png", "normal/real/2.png",
-        "osteoporosis/3.png", "osteoporosis/4.png", "osteoporosis/broken.png", "osteoporosis/itself",
+        "normal/real/again/7.png", "normal/real/again/deep/8.png", "osteoporosis/3.png", "osteoporosis/4.png",
+        "osteoporosis/broken.png", "osteoporosis/itself", "osteoporosis/same/2.png",
     ]  # fmt: skip
     refused = {name: place.unusable for name, place in places.items() if place.unusable}
-    assert set(refused) == set(links) - {"normal/a link"}
-    assert set(refused.values()) == {"a link to a folder that is listed already"}
+    around, again = "a link to a folder that it lies in", "a link to a folder that is listed already"
+    assert refused == {
+        **dict.fromkeys((f"osteoporosis/{name}" for name in ("everything", "own", "same/up")), around),
+        "normal/real/up": around,
+        "osteoporosis/same/again": again,
+    }
+
+
+def test_folders_that_link_to_each_other_come_to_an_end(tmp_path: Path) -> None:
+    root = films(tmp_path / "set", *(f"{name}/1.png" for name in "abcdef"))
+    for name in "abcdef":
+        for other in set("abcdef") - {name}:
+            (root / name / f"to {other}").symlink_to(root / other)
+    tree = walk(root)
+    assert len(tree.files) == 6 + 6 * 5
+    assert set(tree.not_entered.values()) == {"a link to a folder that is listed already"}
+
+
+@pytest.mark.parametrize("link", ["test", "test/normal"])
+def test_a_side_that_is_a_link_to_the_other_holds_the_same_films(link: str, tmp_path: Path) -> None:
+    root = films(tmp_path / "set", "train/normal/1.png", "train/osteoporosis/2.png")
+    if link != "test":
+        films(root, "test/osteoporosis/3.png")
+    (root / link).symlink_to(root / link.replace("test", "train"))
+    sides = arrange(root, every_folder=True).sides
+    assert (sides["train/normal/1.png"], sides["test/normal/1.png"]) == ("train", "test")
 
 
 def test_a_linked_class_is_a_class(tmp_path: Path) -> None:

@@ -210,7 +210,7 @@ def test_what_is_no_film_is_a_row_with_its_reason_and_links_are_followed(small, 
     table = manifest.build_manifest(small, "folder").set_index("image_id")
     assert table["status"]["Normal/more/7.png"] == "ok"
     assert {name: table["reason"][f"Normal/{name}"] for name in ("loop", "@eaDir", "pipe.png")} == {
-        "loop": "a link to a folder that is listed already",
+        "loop": "a link to a folder that it lies in",
         "@eaDir": "folder of a program, its 1 files are not used",
         "pipe.png": "a pipe, socket or device: expected a file",
     }

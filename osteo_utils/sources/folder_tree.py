@@ -1,4 +1,4 @@
-"""Every file below a folder, once: linked folders are entered, those of programs are not, and none is lost in silence."""
+"""Every file below a folder: linked folders are entered, those of programs are not, and none is lost in silence."""
 
 from __future__ import annotations
 
@@ -27,19 +27,27 @@ class Tree:
 def walk(root: Path) -> Tree:
     """List what lies below `root`, sorted, without the companions of a data set.
 
-    A linked folder is entered after all that are no link, and no folder twice, so that links make no loop. Raises
-    OSError for a folder that cannot be read, ValueError for a name that is not UTF-8.
+    A linked folder is entered after all that are no link, unless it lies around the link: links make no loop. A folder
+    that is listed already is listed again under the link's name, because its films then lie on two sides or in two
+    classes; in such a repetition no further link to a listed folder is entered. Raises OSError for a folder that cannot
+    be read, ValueError for a name that is not UTF-8.
     """
     tree = Tree()
     seen: set[str] = set()
-    home = os.path.realpath(root) + os.sep
-    waiting, links = [""], []
+    home = os.path.realpath(root)
+    waiting, links = [("", False)], []
     while waiting or links:
-        inside = waiting.pop() if waiting else links.pop(0)
+        is_link = not waiting
+        inside, repeated = links.pop(0) if is_link else waiting.pop()
         place = os.path.realpath(root / inside)
-        if inside and (place in seen or home.startswith(place.rstrip(os.sep) + os.sep)):
-            tree.not_entered[inside] = "a link to a folder that is listed already"
-            continue
+        if is_link:
+            if any(_lies_in(start, place) for start in (home, os.path.realpath((root / inside).parent))):
+                tree.not_entered[inside] = "a link to a folder that it lies in"
+                continue
+            if repeated and place in seen:
+                tree.not_entered[inside] = "a link to a folder that is listed already"
+                continue
+            repeated = repeated or place in seen
         seen.add(place)
         tree.folders.append(inside)
         with os.scandir(root / inside) as entries:
@@ -56,12 +64,16 @@ def walk(root: Path) -> Tree:
                 count = sum(len(found) for _, _, found in os.walk(entry.path))
                 tree.not_entered[name] = f"folder of a program, its {count} files are not used"
             else:
-                (links if entry.is_symlink() else waiting).append(name)
+                (links if entry.is_symlink() else waiting).append((name, repeated))
         links.sort()
     tree.folders.remove("")
     tree.files.sort()
     tree.folders.sort()
     return tree
+
+
+def _lies_in(place: str, folder: str) -> bool:
+    return f"{place}{os.sep}".startswith(f"{folder.rstrip(os.sep)}{os.sep}")
 
 
 def is_system_folder(name: str) -> bool:
