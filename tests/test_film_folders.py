@@ -195,6 +195,35 @@ def test_a_side_that_is_a_link_to_the_other_holds_the_same_films(link: str, tmp_
     assert (sides["train/normal/1.png"], sides["test/normal/1.png"]) == ("train", "test")
 
 
+@pytest.mark.parametrize("way", ["{who}/{what}/1.png", "{who}/2020-01-01/{what}/series 1/1.png"])
+def test_class_folders_inside_those_of_patients_are_the_classes(way: str, tmp_path: Path) -> None:
+    names = [way.format(who=who, what=what) for who in ("P1", "P2") for what in ("Normal", "osteoporosis")]
+    root = films(tmp_path / "set", *names, "DICOMDIR")
+    layout = arrange(root, every_folder=True)
+    assert {layout.places[name].class_name for name in names[::2]} == {"normal"}
+    assert {layout.places[name].class_name for name in names[1::2]} == {"osteoporosis"}
+    assert layout.remarks == ["the classes are the folders Normal/, osteoporosis/ inside P1/, P2/"]
+    with pytest.raises(
+        ValueError, match=r"the classes lie inside P1[^ ]*/, P2[^ ]*/; put them outside, as normal/NAME/"
+    ):
+        arrange(root)
+    # Where another folder holds films, the folders at the top are the classes as ever.
+    assert set(classes(films(root, "spare/1.png"), every_folder=True).values()) >= {"P1", "P2", "spare"}
+
+
+def test_a_folder_of_films_alone_is_told_of_the_table_of_classes(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"found no folder.* write the class of each film into labels.csv"):
+        arrange(films(tmp_path, "1.png", "2.png"))
+
+
+def test_numbers_of_three_classes_are_not_guessed_and_a_completed_slash_is_none(tmp_path: Path) -> None:
+    root = films(tmp_path, "0/1.png", "1/1.png", "2/1.png")
+    with pytest.raises(ValueError, match=r"--classes normal=FOLDER osteoporosis=FOLDER$"):
+        arrange(root)
+    named = classes(root, "normal=0/", "osteopenia=1/", "osteoporosis=2/")
+    assert named == {"0/1.png": "normal", "1/1.png": "osteopenia", "2/1.png": "osteoporosis"}
+
+
 def test_a_linked_class_is_a_class(tmp_path: Path) -> None:
     films(tmp_path / "store", "1.png")
     root = films(tmp_path / "set", "osteoporosis/3.png")

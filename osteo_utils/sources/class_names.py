@@ -24,6 +24,8 @@ def parse(entries: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for entry in entries:
         name, sign, folder = entry.partition("=")
+        # A shell that completes the name of a folder puts a slash after it.
+        folder = folder.rstrip("/")
         if not sign or not folder or name not in CLASSES:
             raise ValueError(f"classes: found {entry!r}; expected CLASS=FOLDER, where CLASS is {' or '.join(CLASSES)}")
         if found.setdefault(folder, name) != name:
@@ -62,7 +64,10 @@ def guess(name: str) -> str:
 def option(missing: Collection[str], names: Sequence[str]) -> str:
     """The option `--classes` that maps the `missing` classes to folders among `names`, as one would type it."""
     words = []
+    # Where there is a 2, 1 may as well be osteopenia.
+    numbered = {name: re.sub(r"\D", "", name) for name in names if not guess(re.sub(r"\d", "", name))}
+    unclear = [name for name in numbered if "2" in numbered.values()]
     for class_name in missing:
-        meant = [name for name in names if guess(name) == class_name] or ["FOLDER"]
+        meant = [name for name in names if name not in unclear and guess(name) == class_name] or ["FOLDER"]
         words += [f"{class_name}={shlex.quote(name)}" for name in meant]
     return f"--classes {' '.join(words)}"

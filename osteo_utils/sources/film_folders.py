@@ -14,7 +14,8 @@ from osteo_utils.sources.registry import LABELS
 from osteo_utils.sources.user_tables import known_side
 
 # The ways in which folders can lie in each other.
-BY_CLASS, SIDES_OUTSIDE, SIDES_INSIDE = "class", "side/class", "class/side"
+BY_CLASS, SIDES_OUTSIDE, SIDES_INSIDE, CLASSES_INSIDE = "class", "side/class", "class/side", "any/class"
+SHOWN = 10
 NEITHER = f"neither {' nor '.join(LABELS)}"
 
 
@@ -51,7 +52,8 @@ def arrange(root: Path, classes: Sequence[str] = (), every_folder: bool = False)
 
     Class folders lie at the top, or inside `train/`, `test/` and the like, or have such folders inside; without class
     folders the column class of `labels.csv` counts. `classes` names other folders or labels, as entries `class=folder`.
-    `every_folder`: each folder is a class. Without it the classes are those of the registry, and ValueError says which
+    `every_folder`: each folder is a class, unless all films lie in class folders inside others, as those of patients or
+    sites do. Without it the classes are those of the registry, and ValueError says which
     one is missing, doubled or empty, and how to name it.
     """
     tree = walk(root)
@@ -105,9 +107,20 @@ class _Sorting:
         alone = [top for top in tops if top in self.holds_files or not all(map(known_side, self.inner[top]))]
         if not alone and _sides(name for top in tops for name in self.inner[top]):
             return SIDES_INSIDE, ""
+        deep = [self._class_inside(folder) for folder in self.holds_files - {""}]
+        if self.every_folder and deep and all("/" in folder for folder in deep):
+            return CLASSES_INSIDE, ""
         return BY_CLASS, ""
 
+    def _class_inside(self, folder: str) -> str:
+        """The outermost part of a path that is called as a class is; empty where none is."""
+        parts = folder.split("/")
+        ends = (number for number, part in enumerate(parts, 1) if self._class_of(part))
+        return "/".join(parts[: next(ends, 0)])
+
     def _class_folders(self) -> list[str]:
+        if self.order == CLASSES_INSIDE:
+            return sorted({self._class_inside(folder) for folder in self.holds_files - {""}})
         if self.order != SIDES_OUTSIDE:
             return sorted(self.inner[""])
         sides = [f"{self.around}{name}" for name in self.inner[self.around.rstrip("/")] if known_side(name)]
@@ -130,6 +143,9 @@ class _Sorting:
                 return Place(first, excluded="lies outside the folders of the split")
         elif self.order == SIDES_INSIDE:
             side = known_side(second)
+        elif self.order == CLASSES_INSIDE:
+            folder = self._class_inside(name.rpartition("/")[0])
+            label = folder.rpartition("/")[2]
         if self.labels:
             folder, label = "", self.labels.values.get(name, "")
             if not label:
@@ -149,7 +165,10 @@ class _Sorting:
         told = []
         if self.labels:
             told = [f"the classes are those of {self.table.name}", *self.labels.remarks]
-        if self.order != BY_CLASS:
+        if self.order == CLASSES_INSIDE:
+            tops, names = (sorted({part(name) for name in self._class_folders()}) for part in (_first, _last))
+            told += [f"the classes are the folders {_some(names)} inside {_some(tops)}"]
+        elif self.order != BY_CLASS:
             inside = [self.around.rstrip("/")] if self.order == SIDES_OUTSIDE else sorted(self.inner[""])
             names = sorted({name for folder in inside for name in self.inner[folder] if known_side(name)})
             which = ", ".join(f"{name}/" for name in names)
@@ -198,9 +217,14 @@ class _Sorting:
 
     def _found_instead(self, missing: Sequence[str]) -> str:
         there = sorted(self.others + [name for names in self.folders.values() for name in names])
-        names = ", ".join(f"{name}/" for name in there[:10]) or "no folder"
+        names = _some(there) or "no folder"
         hint = "rename or add the class folders"
-        if deeper := find_roots(self.root):
+        if self.holds_files == {""}:
+            hint += ", or write the class of each film into labels.csv (image_id, class)"
+        elif len(deeper := find_roots(self.root)) > 1:
+            around = _some([folder.relative_to(self.root).as_posix() for folder in deeper])
+            hint = f"the classes lie inside {around}; put them outside, as normal/NAME/ and osteoporosis/NAME/"
+        elif deeper:
             hint = f"give {deeper[0]} instead, which has both"
         elif self.others:
             others = sorted({name.rpartition("/")[2] for name in self.others})
@@ -213,6 +237,19 @@ def find_roots(folder: Path) -> list[Path]:
     walked = os.walk(folder)
     found = [Path(place) for place, folders, _ in walked if set(LABELS) <= {name.lower() for name in folders}]
     return sorted(found, key=lambda path: (len(path.parts), path))
+
+
+def _first(path: str) -> str:
+    return path.partition("/")[0]
+
+
+def _last(path: str) -> str:
+    return path.rpartition("/")[2]
+
+
+def _some(folders: Sequence[str]) -> str:
+    more = f" and {len(folders) - SHOWN} more" if len(folders) > SHOWN else ""
+    return ", ".join(f"{name}/" for name in folders[:SHOWN]) + more
 
 
 def _sides(names: Iterable[str]) -> bool:
