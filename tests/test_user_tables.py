@@ -79,7 +79,54 @@ def test_a_workbook_is_read_as_it_shows(tmp_path: Path) -> None:
         user_tables.patients(two, FILES)
 
 
-@pytest.mark.parametrize("word", ["NA", "n/a", "-", "--", "nan", "None", "unknown", "?", "", " ", "#N/A", "NULL", "—"])
+def test_what_is_merged_downwards_counts_for_each_row_and_titles_stand_above_the_header(tmp_path: Path) -> None:
+    rows = [
+        ["Our knees", None],
+        [],
+        ["image_id", "patient"],
+        ["normal/1.png", "P1"],
+        ["normal/2.png"],
+        ["osteoporosis/1.png", "P2"],
+    ]
+    path = workbook(tmp_path / "patients.xlsx", people=rows)
+    book = openpyxl.load_workbook(path)
+    book["people"].merge_cells("B4:B5")
+    book["people"].merge_cells("A1:D1")
+    book.save(path)
+    known = user_tables.patients(path, FILES)
+    assert known.values == {"normal/1.png": "P1", "normal/2.png": "P1", "osteoporosis/1.png": "P2"}
+    assert known.remarks == ["patients.xlsx: the header is row 3; not used: row 1"]
+
+
+@pytest.mark.parametrize("above", ["# made in 2024\n# by hand\n", "Our knees\n\n", '"sep=;"\n'])
+def test_lines_above_the_header_are_named(above: str, tmp_path: Path) -> None:
+    path = tmp_path / "split.csv"
+    path.write_text(above + "image_id;split\nnormal/1.png;train\nnormal/2.png;test\n\x1a", "utf-8")
+    known = user_tables.sides(path, FILES)
+    assert known.values == {"normal/1.png": "train", "normal/2.png": "test"}
+    row = {
+        "#": ["split.csv: the header is row 3; not used: rows 1, 2"],
+        "O": ["split.csv: the header is row 3; not used: row 1"],
+    }
+    assert known.remarks == row.get(above[0], [])
+
+
+def test_values_that_may_be_no_patient_are_named_by_row(tmp_path: Path) -> None:
+    files = [f"normal/{number}.png" for number in range(24)]
+    people = ["0"] * 11 + [f"P{number}" for number in range(11)] + ["1.23E+11"] * 2
+    path = tmp_path / "patients.csv"
+    lines = (f"{file},{person}\n" for file, person in zip(files, people, strict=True))
+    path.write_text("image_id,patient\n" + "".join(lines), "utf-8")
+    known = user_tables.patients(path, files)
+    assert len(known.values) == 24
+    many, short = known.remarks
+    assert many.startswith(
+        "patients.csv: one patient has 11 films, rows 2, 3, 4, 5, 6 and others; leave the cells empty"
+    )
+    assert "shortened the patients of rows 24, 25 to numbers with an exponent" in short
+
+
+@pytest.mark.parametrize("word", ["NA", "n/a", "-", "--", "nan", "None", "unknown", "?", "", " ", "#N/A", "NULL", "—", "#NUM!", "#NAME?", "#DIV/0!", "TBD", "-1", "-9.0"])  # fmt: skip
 def test_a_missing_value_is_no_patient(word: str, tmp_path: Path) -> None:
     path = tmp_path / "patients.csv"
     path.write_text(f"image_id,patient\nnormal/1.png,{word}\nnormal/2.png,{word}\nosteoporosis/1.png,P5\n", "utf-8")
@@ -91,7 +138,7 @@ def test_a_missing_value_is_no_patient(word: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("first", "second", "remarks"),
     [("P5", "P5 ", 0), ("P5", "\u200bP5\u00a0", 0), ("5", "005", 1), ("5", "5.0", 1), ("p5", "P5", 1), ("P05", "P5", 1),
-     ("A B", "A  B", 1), ("50", "5", 0), ("5.5", "5", 0), ("100", "1", 0)],
+     ("A B", "A  B", 1), ("P 1", "P1", 1), ("P-1", "p01", 1), ("\uff30\uff11", "P1", 1), ("1-2", "12", 0), ("50", "5", 0), ("5.5", "5", 0), ("100", "1", 0)],
 )  # fmt: skip
 def test_ways_to_write_one_patient_are_one_or_get_a_remark(
     first: str, second: str, remarks: int, tmp_path: Path

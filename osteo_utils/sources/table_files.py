@@ -9,7 +9,8 @@ import re
 import unicodedata
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ MAX_BYTES = 100_000_000
 MAX_UNPACKED = 1_000_000_000
 # Columns of a workbook that are looked at; stray cells can lie 16,000 columns away.
 MAX_COLUMNS = 256
+# Rows that are looked at for the names of the columns.
+MOST_TITLES = 10
 DELIMITERS = (",", ";", "\t", "|")
 # Byte order marks, the longer ones first because one of them begins with another.
 MARKS = (
@@ -28,6 +31,10 @@ MARKS = (
 OLD_OFFICE = b"\xd0\xcf\x11\xe0"
 SAVE_AS = "save it as .xlsx or as CSV UTF-8"
 INVISIBLE = "\ufeff\u200b\u200c\u200d\u2060\u00ad"
+MISSING = set(
+    "na n/a n.a. n.a nan null (null) nil none missing unknown unk undefined empty blank anonymous anonymised anonymized "
+    "<na> #n/a #na nat tbd".split()
+) | {"not known", "not available", "not applicable", "not recorded", "not provided", "no id", "n / a"}  # fmt: skip
 
 Rows = list[list[str]]
 
@@ -35,7 +42,15 @@ Rows = list[list[str]]
 def clean(text: str) -> str:
     """Text without blanks or invisible characters at its ends, in the composed Unicode form, with plain blanks."""
     text = re.sub(r"[\u00a0\u202f\u2007]", " ", unicodedata.normalize("NFC", text))
-    return text.strip(INVISIBLE + " \t\r\n\v\f\x1c\x1d\x1e\x1f\x85\u2028\u2029")
+    return text.strip(INVISIBLE + " \t\r\n\v\f\x1a\x1c\x1d\x1e\x1f\x85\u2028\u2029")
+
+
+def is_missing(value: str) -> bool:
+    """Whether a value stands for "not known": empty, `NA`, `unknown`, `-` and the like."""
+    # The second kind are errors of a spreadsheet, such as #VALUE! and #DIV/0!.
+    return (
+        value.lower() in MISSING or re.fullmatch(r"[-\u2010-\u2015\u2212?._*/\\~\s]*|#[A-Z/0_]+[!?]", value) is not None
+    )
 
 
 def read_rows(path: Path, recognised: Callable[[Sequence[str]], int]) -> tuple[Rows, list[str]]:
@@ -85,15 +100,20 @@ def decoded(data: bytes) -> tuple[str, str]:
 
 def _of_text(path: Path, text: str, recognised: Callable[[Sequence[str]], int]) -> Rows:
     # The first line may name the delimiter for Excel, which does not count that line.
-    named = re.match(r"sep=(.)\r?\n?", text, re.IGNORECASE)
+    named = re.match(r'"?sep=(.)"?\r?\n?', text, re.IGNORECASE)
     if named:
         text = text[named.end() :]
     best: Rows = []
     for delimiter in [named.group(1)] if named else DELIMITERS:
-        head = next((row for row in _parsed(path, text, delimiter, strict=False) if any(row)), [])
+        head = header(_parsed(path, text, delimiter, strict=False), recognised)
         if not best or (recognised(head), len(head)) > (recognised(best[0]), len(best[0])):
             best, chosen = [head], delimiter
     return list(_parsed(path, text, chosen, strict=True)) if best[0] else []
+
+
+def header(rows: Iterable[list[str]], recognised: Callable[[Sequence[str]], int]) -> list[str]:
+    """The row that names the columns: of the first rows the one with most known names, as titles may stand above it."""
+    return max(islice((row for row in rows if any(row)), MOST_TITLES), key=recognised, default=[])
 
 
 def _parsed(path: Path, text: str, delimiter: str, strict: bool) -> Iterator[list[str]]:
@@ -123,12 +143,15 @@ def _of_workbook(path: Path, data: bytes, recognised: Callable[[Sequence[str]], 
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
-        if unpacked > MAX_UNPACKED:
-            raise ValueError(f"{unpacked} bytes unpacked, expected at most {MAX_UNPACKED}")
+            if unpacked > MAX_UNPACKED:
+                raise ValueError(f"{unpacked} bytes unpacked, expected at most {MAX_UNPACKED}")
+            sheets = [name for name in archive.namelist() if "worksheets/" in name]
+            merged = any(b"<mergeCell " in archive.read(name) for name in sheets)
         with warnings.catch_warnings():
             # They are about styles and menus, which are not read.
             warnings.simplefilter("ignore")
-            book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
+            # Merged cells are known only where a sheet is read whole, which takes more time and memory.
+            book = openpyxl.load_workbook(io.BytesIO(data), read_only=not merged, data_only=True)
             sheets = {sheet.title: _of_sheet(sheet) for sheet in book.worksheets}
     # A damaged workbook makes the reader fail in many ways; each is a reason, not a crash.
     except Exception as error:
@@ -138,7 +161,7 @@ def _of_workbook(path: Path, data: bytes, recognised: Callable[[Sequence[str]], 
     filled = {name: rows for name, rows in sheets.items() if any(rows)}
     if not filled:
         return [], []
-    score = {name: recognised(next(row for row in rows if row)) for name, rows in filled.items()}
+    score = {name: recognised(header(rows, recognised)) for name, rows in filled.items()}
     best = [name for name in filled if score[name] == max(score.values())]
     if len(best) > 1:
         raise ValueError(f"{path}: the sheets {', '.join(map(repr, best))} look alike; keep one of them in the file")
@@ -147,11 +170,16 @@ def _of_workbook(path: Path, data: bytes, recognised: Callable[[Sequence[str]], 
 
 
 def _of_sheet(sheet: Any) -> Rows:
-    # Some programs write a wrong size, and only so many cells would be read.
-    sheet.reset_dimensions()
-    return [
-        _trimmed([_as_text(value) for value in row]) for row in sheet.iter_rows(max_col=MAX_COLUMNS, values_only=True)
-    ]
+    if hasattr(sheet, "reset_dimensions"):
+        # Some programs write a wrong size, and only so many cells would be read.
+        sheet.reset_dimensions()
+    rows = [[_as_text(value) for value in row] for row in sheet.iter_rows(max_col=MAX_COLUMNS, values_only=True)]
+    for cells in getattr(sheet, "merged_cells", ()):
+        # What stands in a cell that was merged downwards counts for each of its rows.
+        if cells.min_col <= MAX_COLUMNS:
+            for row in rows[cells.min_row : cells.max_row]:
+                row[cells.min_col - 1] = rows[cells.min_row - 1][cells.min_col - 1]
+    return [_trimmed(row) for row in rows]
 
 
 def _as_text(value: Any) -> str:

@@ -7,13 +7,14 @@ that stands for "not known" is not known. What cannot be used is refused with fi
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from osteo_utils.sources.film_names import FilmNames
-from osteo_utils.sources.table_files import clean, read_rows
+from osteo_utils.sources.table_files import clean, header, is_missing, read_rows
 
 # Usual names of a column, without case, blanks and signs; the first is the one that error messages name.
 COLUMNS = {
@@ -28,10 +29,6 @@ COLUMNS = {
     "split": "split side subset set fold partition phase datasplit splitname".split(),
     "class": "class classname label labels diagnosis category target groundtruth".split(),
 }
-MISSING = set(
-    "na n/a n.a. n.a nan null (null) nil none missing unknown unk undefined empty blank anonymous anonymised anonymized "
-    "<na> #n/a #na #value! #ref! nat".split()
-) | {"not known", "not available", "not applicable", "n / a"}  # fmt: skip
 SIDES = {
     "train": "train training trn tr trainset trainingset traindata trainingdata".split(),
     "val": "val valid validation validate dev devel development tune tuning valset validationset validset devset".split(),
@@ -39,6 +36,8 @@ SIDES = {
 }
 TABLE_SUFFIXES = (".csv", ".tsv", ".xlsx", ".xlsm", ".xls", ".ods")
 SHOWN = 5
+# More films of one patient than this get a remark.
+MOST_FILMS = 10
 
 
 @dataclass(frozen=True)
@@ -64,11 +63,6 @@ def is_table(name: str, stem: str) -> bool:
     # labels.txt is most often a list of class names.
     suffixes = TABLE_SUFFIXES if stem == "labels" else (*TABLE_SUFFIXES, ".txt")
     return name.lower() in {stem + suffix for suffix in suffixes}
-
-
-def is_missing(value: str) -> bool:
-    """Whether a value stands for "not known": empty, `NA`, `unknown`, `-` and the like."""
-    return value.lower() in MISSING or re.fullmatch(r"[-\u2010-\u2015\u2212?._*/\\~\s]*", value) is not None
 
 
 def side_of(name: str) -> str:
@@ -97,8 +91,8 @@ def patients(path: Path, files: Sequence[str]) -> Known:
             f"{path}: names {len(absent)} files that are not there, such as {absent[0][1]!r} in row {absent[0][0]}; "
             "expected paths below the folder, such as normal/101.jpg; correct the names or take out the rows"
         )
-    values = table.one_value(rows, lambda value: "" if is_missing(value) else value)
-    remarks = table.remarks + _alike_remarks(path, rows, values)
+    values = table.one_value(rows, _patient)
+    remarks = table.remarks + _alike_remarks(path, rows, values) + _doubtful(path, rows, values)
     without = [row for name, found in rows.items() if not values[name] for row, _ in found]
     if without:
         remarks.append(f"{path.name}: no patient is known for {len(without)} films, {_row_list(without)}")
@@ -135,6 +129,11 @@ def classes(path: Path, files: Sequence[str]) -> Known:
     return Known(known, remarks, [name for name in values if name not in known])
 
 
+def _patient(value: str) -> str:
+    # Negative numbers are codes, as pandas gives one to what is missing.
+    return "" if is_missing(value) or re.fullmatch(r"-\d+(\.0+)?", value) else value
+
+
 @dataclass(frozen=True)
 class _Table:
     """Rows (number as a spreadsheet counts, name of a film, value) of a table, and remarks on its reading."""
@@ -148,11 +147,16 @@ class _Table:
     def read(cls, path: Path, column: str) -> _Table:
         """Read the columns image_id and `column`; raises ValueError, which names file and row."""
         wanted = ("image_id", column)
-        rows, remarks = read_rows(path, lambda row: sum(bool(_places(row, name)) for name in wanted))
-        first = next((number for number, row in enumerate(rows) if row), None)
-        if first is None:
+
+        def recognised(row: Sequence[str]) -> int:
+            return sum(bool(_places(row, name)) for name in wanted)
+
+        rows, remarks = read_rows(path, recognised)
+        if not (head := header(rows, recognised)):
             raise ValueError(f"{path}: is empty; expected {' and '.join(wanted)}")
-        head = rows[first]
+        first = rows.index(head)
+        if above := [number for number, row in enumerate(rows[:first], 1) if row]:
+            remarks = [*remarks, f"{path.name}: the header is row {first + 1}; not used: {_row_list(above)}"]
         image, value = (_place(path, head, name, wanted) for name in wanted)
         if others := [
             name or f"(column {number})" for number, name in enumerate(head, 1) if number - 1 not in (image, value)
@@ -242,8 +246,9 @@ def _place(path: Path, head: Sequence[str], column: str, wanted: Sequence[str]) 
 
 
 def _alike(value: str) -> str:
-    """What two ways to write one identifier share: without case, leading zeros, a `.0` at the end, doubled blanks."""
-    value = re.sub(r"(?<=\d)\.0+$", "", " ".join(value.lower().split()))
+    """What two ways to write one identifier share: without case, leading zeros, a `.0` at the end, signs before digits."""
+    value = " ".join(unicodedata.normalize("NFKC", value).lower().split())
+    value = re.sub(r"(?<=[^\W\d_])[\s_-]+(?=\d)", "", re.sub(r"(?<=\d)\.0+$", "", value))
     return re.sub(r"(?<!\d)0+(?=\d)", "", value)
 
 
@@ -256,10 +261,31 @@ def _alike_remarks(
             written[_alike(value)].setdefault(value, rows[name][0][0])
     odd = [sorted(forms.values()) for forms in written.values() if len(forms) > 1]
     return [
-        f"{path.name}: patients of rows {', '.join(map(str, found))} differ only by case, blanks, leading zeros or .0; "
+        f"{path.name}: patients of rows {', '.join(map(str, found))} differ only by case, blanks, signs, leading zeros or .0; "
         "they count as different; write them alike if they are one"
         for found in odd[:SHOWN]
     ] + ([f"{path.name}: {len(odd) - SHOWN} more such patients"] if len(odd) > SHOWN else [])
+
+
+def _doubtful(path: Path, rows: Mapping[str, list[tuple[int, str]]], values: Mapping[str, str]) -> list[str]:
+    """Remarks on values that may be no patient: one for many films, and numbers that a spreadsheet shortened."""
+    places: dict[str, list[int]] = defaultdict(list)
+    for name, value in values.items():
+        if value:
+            places[value].append(rows[name][0][0])
+    remarks = [
+        f"{path.name}: one patient has {len(found)} films, {_row_list(sorted(found))}; "
+        "leave the cells empty if their value stands for no known patient"
+        for found in places.values()
+        if len(found) > MOST_FILMS
+    ]
+    short = [row for value, found in places.items() if re.fullmatch(r"\d([.,]\d+)?[eE]\+\d+", value) for row in found]
+    if short:
+        remarks.append(
+            f"{path.name}: a spreadsheet shortened the patients of {_row_list(sorted(short))} to numbers with an exponent; "
+            "different patients may have become one; write them in full, as text"
+        )
+    return remarks
 
 
 def _row_list(rows: Sequence[int]) -> str:
