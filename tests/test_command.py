@@ -112,7 +112,9 @@ def test_folders_of_a_split_are_audited_as_one(
     names = [path.relative_to(root).as_posix() for path in root.rglob("*.png")]
     (tmp_path / "s.csv").write_text("image_id,split\n" + "".join(f"{name},train\n" for name in names))
     assert command.main([str(root), "--split", str(tmp_path / "s.csv"), *page]) == 0
-    assert "remark: the split is that of s.csv, not that of the folders" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "remark: the split is that of s.csv, not that of the folders" in said
+    assert "remark: s.csv and the folders disagree on 3 films, such as Validation/a/1.png" in said
 
 
 def test_other_class_names_are_mapped_and_system_folders_and_links_are_named(
@@ -134,6 +136,18 @@ def test_other_class_names_are_mapped_and_system_folders_and_links_are_named(
     with pytest.raises(SystemExit, match="2"):
         command.main([str(root), "--classes", "healthy=OP", *page])
     assert "expected CLASS=FOLDER" in capsys.readouterr().err
+
+
+def test_a_name_cannot_steer_the_terminal_nor_make_a_line(
+    tmp_path: Path, knees: list[np.ndarray], capsys: pytest.CaptureFixture
+) -> None:
+    save(tmp_path / "set" / "a" / "1.png", knees[0])
+    for name in ("red\x1b[31m.png", "two\nlines.png", "\u202egnp.exe", "é 1.txt"):
+        (tmp_path / "set" / "a" / name).write_bytes(b"no film")
+    assert command.main([str(tmp_path / "set"), "--page", str(tmp_path / "page.html")]) == 0
+    said = [line.partition(".png: ")[0] for line in capsys.readouterr().out.splitlines() if "not used" in line]
+    assert said[0] == "not used: a/red\\x1b[31m" and said[1] == "not used: a/two\\nlines"
+    assert said[2].startswith("not used: a/é 1.txt: ") and said[3].startswith("not used: a/\\u202egnp.exe: ")
 
 
 def test_a_test_folder_that_is_a_link_to_the_training_folder_is_a_leak(

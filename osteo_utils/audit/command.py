@@ -84,6 +84,10 @@ def _split(folder: Path, table: Path | None, classes: Sequence[str], say: Callab
         say(remark)
     if layout.sides:
         say(f"the split is that of {table.name}, not that of the folders")
+        sides = split.values.items()
+        other = [name for name, side in sides if user_tables.side_of(layout.sides.get(name, side)) != side]
+        if other:
+            say(f"{table.name} and the folders disagree on {len(other)} films, such as {min(other)}")
     return split.values
 
 
@@ -134,7 +138,7 @@ def main(arguments: Sequence[str] | None = None, door: bool = False) -> int:
 
 def _findings(manifest: pd.DataFrame, table: pd.DataFrame, leaking: pd.DataFrame | None, page: Path) -> list[str]:
     """The findings, one a line."""
-    lines = [flow(manifest, table).drop(columns="main").to_string(index=False, na_rep="")]
+    lines = flow(manifest, table).drop(columns="main").to_string(index=False, na_rep="").splitlines()
     refused = manifest.loc[manifest["status"] != "ok", ["image_id", "reason"]]
     lines += [f"not used: {row.image_id}: {row.reason}" for row in refused.itertuples()]
     for group, members in table[table["conflict"] == 1].groupby("group"):

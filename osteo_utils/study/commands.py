@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import atexit
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -23,6 +24,9 @@ MODULES = {
     "predict": "osteo_utils.interpretation.predict",
 }
 DEBUG = "--debug"
+
+# Control characters, and those that turn the direction of writing.
+UNPRINTABLE = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
 def parser(command: str, door: bool = False) -> argparse.ArgumentParser:
@@ -130,10 +134,10 @@ def told_in_a_line(debug: bool) -> Iterator[None]:
 
 
 def show(lines: Iterable[str]) -> None:
-    """Print lines; in silence where nobody reads any more, as after `| head`, so that the exit code stays the verdict."""
+    """Print lines, with signs that steer a terminal written out, as names may hold them; in silence where nobody reads any more, as after `| head`, so that the exit code stays the verdict."""
     try:
         for line in lines:
-            print(line)
+            print(UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), line))
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
