@@ -252,6 +252,16 @@ def test_high_bits_hold_an_overlay_or_are_named() -> None:
     assert np.array_equal(shifted, SHOWN)
     assert remarks == ["High Bit 15 above Bits Stored 12: the upper bits are read"]
     assert dicom.read(dicom_film(FILM, HighBit=15))[2] == []
+    # A bit that no pixel has says nothing.
+    assert dicom.read(dicom_film(FILM | 0x8000, HighBit=20))[2] == ["bits above Bits Stored 12 are in use and not read"]
+
+
+def test_pixel_data_longer_than_the_header_says_get_a_remark() -> None:
+    plain = changed()
+    for longer, remarks in ((0, []), (10, ["pixel data 10 bytes longer than the header says"])):
+        data = pydicom.dcmread(io.BytesIO(plain)).PixelData + bytes(longer)
+        grey, _, said = dicom.read(changed(PixelData=data))
+        assert np.array_equal(grey, SHOWN) and said == remarks
 
 
 @pytest.mark.parametrize("planar", [0, 1])

@@ -94,6 +94,8 @@ def _cells(header: pydicom.Dataset, remarks: list[str]) -> tuple[np.ndarray, boo
         if (surplus := len(header.PixelData) // wanted) > 1:
             remarks.append(f"pixel data of {surplus} pictures where the header says one, the first is used")
             header.PixelData = header.PixelData[: wanted + wanted % 2]
+        elif (longer := len(header.PixelData) - wanted) > 1:
+            remarks.append(f"pixel data {longer} bytes longer than the header says")
         options = {} if header.SamplesPerPixel == 3 else {"correct_unused_bits": False}
         return get_decoder(syntax).as_array(header, index=0, allow_excess_frames=False, **options)[0], True
     frame, frames = first_picture(header.PixelData)
@@ -155,7 +157,7 @@ def stored_values(header: pydicom.Dataset, cells: np.ndarray, remarks: list[str]
         cells = cells.astype(np.int64 if header.BitsAllocated > 16 else np.int32)
     high_bit = numbers(header, "HighBit") or [bits - 1.0]
     # Many headers name a high bit that the pixels do not reach; then they lie in the lower bits.
-    if high_bit[0] >= bits and (cells.max() >= 2**bits or cells.min() < -(2**bits)):
+    if bits <= high_bit[0] < header.BitsAllocated and (cells.max() >= 2**bits or cells.min() < -(2**bits)):
         remarks.append(f"High Bit {high_bit[0]:g} above Bits Stored {bits}: the upper bits are read")
         cells = cells >> (int(high_bit[0]) + 1 - bits)
     stored = cells & (2**bits - 1)
