@@ -112,6 +112,23 @@ def test_a_wrong_word_gets_the_nearest_right_one(said: list[str], meant: str, ca
     assert f"did you mean {meant}?" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        (["audit", ""], "'' names no folder; expected a folder of films"),
+        (["audit", "films", "--against", ""], "'' names no folder"),
+        (
+            ["audit", "films", "--classes", "normal="],
+            "expected CLASS=FOLDER, such as normal='Normal Knee'; name the folder",
+        ),
+    ],
+)
+def test_an_empty_word_is_no_folder(said: list[str], reason: str, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        command_line.parse(said)
+    assert reason in capsys.readouterr().err
+
+
 def test_a_wrong_word_costs_no_installation(door: Door) -> None:
     door.python()
     door.program("uv", UV)

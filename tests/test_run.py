@@ -121,6 +121,15 @@ def test_a_bad_table_of_patients_stops_a_study_before_it_starts(home, tmp_path, 
     assert "Patients.csv: no patient in the header 'file', 'name'" in capsys.readouterr().err
 
 
+def test_a_place_where_no_result_can_be_written_is_named(tmp_path, monkeypatch, capsys) -> None:
+    folder = classes(tmp_path / "films", normal=1, osteoporosis=1)
+    (tmp_path / "file").write_text("x")
+    monkeypatch.setenv("OSTEO_HOME", str(tmp_path / "file" / "home"))
+    assert answer(monkeypatch, "own", "--data", str(folder), "--name", "mine") == 2
+    said = capsys.readouterr().err
+    assert f"{tmp_path}/file/home: Not a directory; set OSTEO_HOME to a folder that can be written" in said
+
+
 def test_own_makes_a_study_that_can_be_named_afterwards(home, tmp_path, monkeypatch) -> None:
     started = []
     monkeypatch.setattr(run, "_run_and_follow", lambda request, study, *_: started.append(study.study) or 0)

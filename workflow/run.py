@@ -67,6 +67,17 @@ def gpus() -> list[str]:
     return named[:count]
 
 
+def require_home() -> None:
+    """Raise ValueError where nothing can be written into the folder of the project's results."""
+    home = paths.home()
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"{home}: {error.strerror}; set OSTEO_HOME to a folder that can be written") from None
+    if not os.access(home, os.W_OK | os.X_OK):
+        raise ValueError(f"{home}: nothing can be written there; set OSTEO_HOME to another folder")
+
+
 def replaced_settings(request: Request) -> dict[str, str]:
     """The settings of a study that the command line replaces."""
     given = {"data_dir": request.data, "external_dir": request.external, "osteopenia": request.osteopenia}
@@ -123,6 +134,7 @@ def snakemake_command(request: Request, study: paths.StudyPaths) -> list[str]:
 def run_study(request: Request) -> int:
     """Bring one study up to date and show what came out; 0, or 1 on failure, 2 on bad input, 3 when busy."""
     with exit_on((ValueError, OSError), 2):
+        require_home()
         study = checked_study(request)
     with exit_on(run_lock.Busy, 3), run_lock.hold(paths.home(), f"study {study.study}") as lock:
         if run_lock.clear_stale_locks(paths.home()):

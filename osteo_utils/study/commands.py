@@ -49,8 +49,8 @@ def _audit(words: argparse.ArgumentParser, _door: bool) -> None:
         "A folder with train/, val/ and test/ (or usual other names) is a split, and so is --against.\n"
         "exit codes: 0 no leak, or a crosswalk; 1 a knee on both sides of a split or in both folders; 2 it cannot be done"
     )
-    words.add_argument("folder", type=Path, help="folder of films; every subfolder is a class")
-    words.add_argument("--against", type=Path, metavar="DIR", help="a second folder: which films are in both?")
+    words.add_argument("folder", type=_named_path, help="folder of films; every subfolder is a class")
+    words.add_argument("--against", type=_named_path, metavar="DIR", help="a second folder: which films are in both?")
     words.add_argument(
         "--split", type=Path, metavar="TABLE", help="CSV or .xlsx: image_id, split; knees on both sides?"
     )
@@ -98,9 +98,16 @@ def class_folder(value: str) -> str:
     """An entry `class=folder` of `--classes`, as argparse checks it."""
     name, _, folder = value.partition("=")
     if name not in CLASSES or not folder:
-        hint = nearest(name, CLASSES)
+        hint = "name the folder" if name in CLASSES else nearest(name, CLASSES)
         raise argparse.ArgumentTypeError(f"{value!r}: expected CLASS=FOLDER, such as normal='Normal Knee'; {hint}")
     return value
+
+
+def _named_path(value: str) -> Path:
+    # An empty path would be the folder that the user stands in, as where a variable of the shell is not set.
+    if not value:
+        raise argparse.ArgumentTypeError("'' names no folder; expected a folder of films, or . for this one")
+    return Path(value)
 
 
 def run(main: Callable[[Sequence[str], bool], int], arguments: Sequence[str], door: bool = False) -> int:
