@@ -138,6 +138,16 @@ def test_other_class_names_are_mapped_and_system_folders_and_links_are_named(
     assert "expected CLASS=FOLDER" in capsys.readouterr().err
 
 
+def test_a_split_that_lies_in_the_folder_is_told_of(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (folder / "folds.csv").write_text("image_id,fold,subject\na/00.png,1,P1\n")
+    assert command.main([str(folder), "--page", str(tmp_path / "page.html")]) == 0
+    said = capsys.readouterr().out
+    assert "remark: folds.csv names sides of a split, which are not used; give it with --split" in said
+    assert "remark: folds.csv names patients, who are not used; save it as patients.csv too" in said
+
+
 def test_a_name_cannot_steer_the_terminal_nor_make_a_line(
     tmp_path: Path, knees: list[np.ndarray], capsys: pytest.CaptureFixture
 ) -> None:

@@ -29,6 +29,18 @@ def test_bad_folder_is_refused_with_what_was_found(tmp_path, files, error, text)
         data_folders.check_folder(tmp_path / "films")
 
 
+def test_patients_in_a_table_of_another_name_are_told_of(tmp_path):
+    root = fill(
+        tmp_path, {"normal/1.png": b"x", "osteoporosis/1.png": b"x", "notes.csv": b"a,b\n1,2\n", "bad.xlsx": b"PK\3\4"}
+    )
+    assert data_folders.remarks(root, data_folders.check_folder(root)) == []
+    fill(root, {"metadata.csv": b"sex;File name;Subject ID\nf;normal/1.png;7\n"})
+    (said,) = data_folders.remarks(root, data_folders.check_folder(root))
+    assert said.startswith("metadata.csv names patients, who are not used; save it as patients.csv too")
+    fill(root, {"patients.csv": b"image_id,patient\nnormal/1.png,7\n"})
+    assert data_folders.remarks(root, data_folders.check_folder(root)) == []
+
+
 def test_file_in_place_of_a_folder(tmp_path):
     (tmp_path / "films.zip").write_bytes(b"PK")
     with pytest.raises(NotADirectoryError, match="is a file"):

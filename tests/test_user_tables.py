@@ -98,6 +98,15 @@ def test_what_is_merged_downwards_counts_for_each_row_and_titles_stand_above_the
     assert known.remarks == ["patients.xlsx: the header is row 3; not used: row 1"]
 
 
+def test_a_formula_without_a_value_is_told_of(tmp_path: Path) -> None:
+    rows = [["image_id", "patient"], ["normal/1.png", '="P"&1'], ["normal/2.png", "P2"]]
+    known = user_tables.patients(workbook(tmp_path / "patients.xlsx", people=rows), FILES)
+    assert known.values == {"normal/2.png": "P2"}
+    assert known.remarks[0] == (
+        "patients.xlsx: formulas without a stored value count as empty; open it in Excel and save it"
+    )
+
+
 @pytest.mark.parametrize("above", ["# made in 2024\n# by hand\n", "Our knees\n\n", '"sep=;"\n'])
 def test_lines_above_the_header_are_named(above: str, tmp_path: Path) -> None:
     path = tmp_path / "split.csv"

@@ -78,6 +78,8 @@ def _split(folder: Path, table: Path | None, classes: Sequence[str], say: Callab
     _require_folder(folder)
     layout = film_folders.arrange(folder, classes, every_folder=True)
     if table is None:
+        for name in user_tables.overlooked(folder, "split"):
+            say(f"{name} names sides of a split, which are not used; give it with --split")
         return layout.sides
     split = user_tables.sides(table, list(layout.places))
     for remark in split.remarks:

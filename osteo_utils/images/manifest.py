@@ -200,7 +200,7 @@ def pseudonyms(root: Path, names: Sequence[str], secret: str) -> tuple[list[str]
     """
     path = user_tables.find(root, PATIENTS)
     if not path:
-        return [""] * len(names), []
+        return [""] * len(names), data_folders.without_patients(root)
     known = user_tables.patients(path, list(names))
     people = [known.values.get(name, "") for name in names]
     hashed = [hashlib.sha256(f"{secret}|{name}".encode()).hexdigest()[:16] if name else "" for name in people]

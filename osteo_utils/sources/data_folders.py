@@ -80,7 +80,16 @@ def check_folder(root: Path, classes: Sequence[str] = ()) -> Layout:
 def remarks(root: Path, layout: Layout) -> list[str]:
     """What is to be told of a folder and its table of patients; ValueError for a table that cannot be used."""
     table = user_tables.find(root, "patients")
-    return layout.remarks + (user_tables.patients(table, list(layout.places)).remarks if table else [])
+    told = user_tables.patients(table, list(layout.places)).remarks if table else without_patients(root)
+    return layout.remarks + told
+
+
+def without_patients(root: Path) -> list[str]:
+    """Remarks on tables of a folder without `patients.csv` that name patients all the same."""
+    return [
+        f"{name} names patients, who are not used; save it as patients.csv too, so that a patient's films stay together"
+        for name in user_tables.overlooked(root, "patient")
+    ]
 
 
 def check_external(root: Path, external: Path, classes: Sequence[str] = ()) -> Layout:

@@ -28,9 +28,24 @@ MARKS = (
     (b"\xff\xfe\0\0", "utf-32"), (b"\0\0\xfe\xff", "utf-32"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"),
     (b"\xef\xbb\xbf", "utf-8-sig"),
 )  # fmt: skip
+# A formula whose value no program has worked out yet, as scripts write it.
+VALUELESS = re.compile(rb"</f>\s*(<v\s*/>|<v></v>|</c>)")
 OLD_OFFICE = b"\xd0\xcf\x11\xe0"
 SAVE_AS = "save it as .xlsx or as CSV UTF-8"
 INVISIBLE = "\ufeff\u200b\u200c\u200d\u2060\u00ad"
+# Usual names of a column, without case, blanks and signs; the first is the one that error messages name.
+COLUMNS = {
+    "image_id": (
+        "imageid image imagename imagefile imagefilename imagepath filename file filepath files path relativepath img "
+        "imgid imgname imgpath film filmid radiograph radiographid"
+    ).split(),
+    "patient": (
+        "patient patientid patientno patientnumber patientcode patients subject subjectid subjectno person personid "
+        "participant participantid pseudonym mrn pid"
+    ).split(),
+    "split": "split side subset set fold partition phase datasplit splitname".split(),
+    "class": "class classname label labels diagnosis category target groundtruth".split(),
+}
 MISSING = set(
     "na n/a n.a. n.a nan null (null) nil none missing unknown unk undefined empty blank anonymous anonymised anonymized "
     "<na> #n/a #na nat tbd".split()
@@ -51,6 +66,19 @@ def is_missing(value: str) -> bool:
     return (
         value.lower() in MISSING or re.fullmatch(r"[-\u2010-\u2015\u2212?._*/\\~\s]*|#[A-Z/0_]+[!?]", value) is not None
     )
+
+
+def bare(name: str) -> str:
+    """A word without case, blanks and signs."""
+    return re.sub(r"[\W_]+", "", clean(name).lower())
+
+
+def places(head: Sequence[str], column: str) -> list[int]:
+    """Where in a header a column stands, by its usual names; its own name comes first."""
+    words = [bare(name) for name in head]
+    if column.replace("_", "") in words:
+        return [number for number, word in enumerate(words) if word == column.replace("_", "")]
+    return [number for number, word in enumerate(words) if word in COLUMNS[column]]
 
 
 def read_rows(path: Path, recognised: Callable[[Sequence[str]], int]) -> tuple[Rows, list[str]]:
@@ -147,6 +175,7 @@ def _of_workbook(path: Path, data: bytes, recognised: Callable[[Sequence[str]], 
                 raise ValueError(f"{unpacked} bytes unpacked, expected at most {MAX_UNPACKED}")
             sheets = [name for name in archive.namelist() if "worksheets/" in name]
             merged = any(b"<mergeCell " in archive.read(name) for name in sheets)
+            empty = any(VALUELESS.search(archive.read(name)) for name in sheets)
         with warnings.catch_warnings():
             # They are about styles and menus, which are not read.
             warnings.simplefilter("ignore")
@@ -165,8 +194,12 @@ def _of_workbook(path: Path, data: bytes, recognised: Callable[[Sequence[str]], 
     best = [name for name in filled if score[name] == max(score.values())]
     if len(best) > 1:
         raise ValueError(f"{path}: the sheets {', '.join(map(repr, best))} look alike; keep one of them in the file")
-    others = ", ".join(repr(name) for name in filled if name != best[0])
-    return filled[best[0]], [f"{path.name}: the sheet {best[0]!r} is used, not {others}"] if others else []
+    remarks = []
+    if others := ", ".join(repr(name) for name in filled if name != best[0]):
+        remarks.append(f"{path.name}: the sheet {best[0]!r} is used, not {others}")
+    if empty:
+        remarks.append(f"{path.name}: formulas without a stored value count as empty; open it in Excel and save it")
+    return filled[best[0]], remarks
 
 
 def _of_sheet(sheet: Any) -> Rows:

@@ -10,25 +10,13 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from osteo_utils.sources.film_names import FilmNames
-from osteo_utils.sources.table_files import clean, header, is_missing, read_rows
+from osteo_utils.sources.table_files import bare, clean, header, is_missing, places, read_rows
 
-# Usual names of a column, without case, blanks and signs; the first is the one that error messages name.
-COLUMNS = {
-    "image_id": (
-        "imageid image imagename imagefile imagefilename imagepath filename file filepath files path relativepath img "
-        "imgid imgname imgpath film filmid radiograph radiographid"
-    ).split(),
-    "patient": (
-        "patient patientid patientno patientnumber patientcode patients subject subjectid subjectno person personid "
-        "participant participantid pseudonym mrn pid"
-    ).split(),
-    "split": "split side subset set fold partition phase datasplit splitname".split(),
-    "class": "class classname label labels diagnosis category target groundtruth".split(),
-}
 SIDES = {
     "train": "train training trn tr trainset trainingset traindata trainingdata".split(),
     "val": "val valid validation validate dev devel development tune tuning valset validationset validset devset".split(),
@@ -65,6 +53,23 @@ def is_table(name: str, stem: str) -> bool:
     return name.lower() in {stem + suffix for suffix in suffixes}
 
 
+def overlooked(root: Path, column: str) -> list[str]:
+    """Names of tables in a folder that have the column `image_id` and `column`, whatever they are called."""
+    wanted = ("image_id", column)
+
+    def recognised(row: Sequence[str]) -> int:
+        return sum(bool(places(row, name)) for name in wanted)
+
+    found = []
+    for path in sorted(root.iterdir()):
+        if path.suffix.lower() in TABLE_SUFFIXES and path.is_file():
+            # A table that cannot be read may be about anything.
+            with suppress(ValueError, OSError):
+                if recognised(header(read_rows(path, recognised)[0], recognised)) == len(wanted):
+                    found.append(path.name)
+    return found
+
+
 def side_of(name: str) -> str:
     """One word for a side of a split: `Training` and `train` are `train`; any other word is itself in lower case."""
     return known_side(name) or _alike(clean(name))
@@ -72,7 +77,7 @@ def side_of(name: str) -> str:
 
 def known_side(name: str) -> str:
     """The side that a word stands for (`train`, `val`, `test`, `fold 3`); empty for any other word."""
-    word = _bare(name)
+    word = bare(name)
     if fold := re.fullmatch(r"fold(\d+)", word):
         return f"fold {int(fold.group(1))}"
     return next((side for side, names in SIDES.items() if word in names), "")
@@ -149,7 +154,7 @@ class _Table:
         wanted = ("image_id", column)
 
         def recognised(row: Sequence[str]) -> int:
-            return sum(bool(_places(row, name)) for name in wanted)
+            return sum(bool(places(row, name)) for name in wanted)
 
         rows, remarks = read_rows(path, recognised)
         if not (head := header(rows, recognised)):
@@ -222,19 +227,8 @@ class _Table:
         return [f"{self.path.name}: {len(absent)} files are not there: {named}{more}"] if absent else []
 
 
-def _bare(name: str) -> str:
-    return re.sub(r"[\W_]+", "", clean(name).lower())
-
-
-def _places(head: Sequence[str], column: str) -> list[int]:
-    words = [_bare(name) for name in head]
-    if column.replace("_", "") in words:
-        return [number for number, word in enumerate(words) if word == column.replace("_", "")]
-    return [number for number, word in enumerate(words) if word in COLUMNS[column]]
-
-
 def _place(path: Path, head: Sequence[str], column: str, wanted: Sequence[str]) -> int:
-    found = _places(head, column)
+    found = places(head, column)
     if len(found) == 1:
         return found[0]
     problem = (
