@@ -107,10 +107,12 @@ class _Sorting:
         alone = [top for top in tops if top in self.holds_files or not all(map(known_side, self.inner[top]))]
         if not alone and _sides(name for top in tops for name in self.inner[top]):
             return SIDES_INSIDE, ""
+        return (CLASSES_INSIDE if self.every_folder and self._around_classes() else BY_CLASS), ""
+
+    def _around_classes(self) -> list[str]:
+        """The folders at the top, such as those of patients, where all films lie in class folders inside them."""
         deep = [self._class_inside(folder) for folder in self.holds_files - {""}]
-        if self.every_folder and deep and all("/" in folder for folder in deep):
-            return CLASSES_INSIDE, ""
-        return BY_CLASS, ""
+        return sorted({_first(folder) for folder in deep}) if all("/" in folder for folder in deep) else []
 
     def _class_inside(self, folder: str) -> str:
         """The outermost part of a path that is called as a class is; empty where none is."""
@@ -166,8 +168,8 @@ class _Sorting:
         if self.labels:
             told = [f"the classes are those of {self.table.name}", *self.labels.remarks]
         if self.order == CLASSES_INSIDE:
-            tops, names = (sorted({part(name) for name in self._class_folders()}) for part in (_first, _last))
-            told += [f"the classes are the folders {_some(names)} inside {_some(tops)}"]
+            names = sorted({name.rpartition("/")[2] for name in self._class_folders()})
+            told += [f"the classes are the folders {_some(names)} inside {_some(self._around_classes())}"]
         elif self.order != BY_CLASS:
             inside = [self.around.rstrip("/")] if self.order == SIDES_OUTSIDE else sorted(self.inner[""])
             names = sorted({name for folder in inside for name in self.inner[folder] if known_side(name)})
@@ -221,10 +223,9 @@ class _Sorting:
         hint = "rename or add the class folders"
         if self.holds_files == {""}:
             hint += ", or write the class of each film into labels.csv (image_id, class)"
-        elif len(deeper := find_roots(self.root)) > 1:
-            around = _some([folder.relative_to(self.root).as_posix() for folder in deeper])
-            hint = f"the classes lie inside {around}; put them outside, as normal/NAME/ and osteoporosis/NAME/"
-        elif deeper:
+        elif len(around := self._around_classes()) > 1:
+            hint = f"the classes lie inside {_some(around)}; put them outside, as normal/NAME/ and osteoporosis/NAME/"
+        elif deeper := find_roots(self.root):
             hint = f"give {deeper[0]} instead, which has both"
         elif self.others:
             others = sorted({name.rpartition("/")[2] for name in self.others})
@@ -241,10 +242,6 @@ def find_roots(folder: Path) -> list[Path]:
 
 def _first(path: str) -> str:
     return path.partition("/")[0]
-
-
-def _last(path: str) -> str:
-    return path.rpartition("/")[2]
 
 
 def _some(folders: Sequence[str]) -> str:
