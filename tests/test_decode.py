@@ -104,7 +104,7 @@ def test_rescale_slope_comes_before_the_window():
         ("two.gif", encode(Image.fromarray(RAMP), "GIF", save_all=True, append_images=[Image.new("L", (60, 40))]), "2 pictures"),
         ("cine.dcm", dicom(np.zeros((3, 40, 60)), NumberOfFrames=3), "3 pictures"),
         ("cut.dcm", dicom(np.arange(2400).reshape(40, 60))[:-900], "damaged or truncated"),
-        ("text.dcm", b"no picture here " * 20, "no pixel data"),
+        ("text.dcm", b"no picture here " * 20, "not DICOM, though it is named"),
     ],
 )  # fmt: skip
 def test_planted_fault_is_named(tmp_path, name, data, reason):

@@ -168,8 +168,9 @@ def test_an_object_without_a_picture_is_named(sop_class: str, name: str) -> None
     header.save_as(stream)
     with pytest.raises(Unusable, match=f"^DICOM without a picture, but {name}: no pixel data$"):
         decode_bytes(stream.getvalue())
-    with pytest.raises(Unusable, match="not DICOM"):
-        decode_bytes(b"\0", ".dcm")
+    for other in (b"\0", b"Dear colleague, " * 20, b"\0" * 128 + b"DICM"):
+        with pytest.raises(Unusable, match=r"^not DICOM, though it is named or marked so$"):
+            decode_bytes(other, ".dcm")
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def _complete(header: pydicom.Dataset, remarks: list[str]) -> None:
     refuse_huge(header.Columns, header.Rows)
     if header.BitsAllocated not in (8, 16, 32) or header.BitsStored > header.BitsAllocated:
         found = f"{header.BitsStored} of {header.BitsAllocated} bits"
-        raise Unusable(f"DICOM pixels of {found}: expected up to 8, 16 or 32 of as many; {SAVE_AGAIN}")
+        raise Unusable(f"DICOM pixels of {found}: expected up to 8, 16 or 32 of as many; save it with 8 or 16 bits")
     if header.SamplesPerPixel not in (1, 3) or (header.SamplesPerPixel == 1) != single:
         raise Unusable(
             f"DICOM with photometric interpretation {mode} of {header.SamplesPerPixel} samples per pixel: "

@@ -59,7 +59,7 @@ def opened(data: bytes) -> tuple[pydicom.Dataset, list[str]]:
             raise Unusable("DICOM with floating-point pixels, a computed map: expected a radiograph")
         if PIXEL_DATA in data and "PixelData" not in header:
             raise ValueError("the file ends within its pixel data")
-        raise Unusable(_no_picture(header))
+        raise Unusable(_no_picture(header, data))
     _lift_functional_groups(header)
     named = uid.UID(str(header.file_meta.get("TransferSyntaxUID") or "").strip(" \0"))
     if named and not any(named in known for known in (NATIVE, *SYNTAXES.values())):
@@ -135,10 +135,10 @@ def _items(value: bytes) -> Iterator[bytes]:
         yield value[start:place]
 
 
-def _no_picture(header: pydicom.Dataset) -> str:
+def _no_picture(header: pydicom.Dataset, data: bytes) -> str:
     kind = uid.UID(str(header.file_meta.get("MediaStorageSOPClassUID") or header.get("SOPClassUID") or ""))
-    if not (kind or len(header)):
-        return "not DICOM, though it is named or marked so: no data element in it"
+    if not looks_like(data) or not (kind or len(header)):
+        return "not DICOM, though it is named or marked so"
     # A private class has no name, and its number says nothing.
     what = f", but {kind.name}" if kind.name != kind else ""
     return f"DICOM without a picture{what}: no pixel data"
