@@ -5,9 +5,9 @@ import pytest
 import report_printing
 from report_printing import FORMS, NAMES, printed
 
-from osteo_utils.evidence.claims import decoded
 from osteo_utils.evidence.report_forms import parse_report
 from osteo_utils.evidence.report_table import is_number
+from osteo_utils.sources.table_files import decoded
 
 MATRIX = np.array([[101, 9], [12, 83]])
 THREE = np.array([[101, 9, 0], [12, 83, 0], [8, 16, 16]])
@@ -144,8 +144,8 @@ def test_what_cannot_be_read_is_refused_with_the_line_and_what_was_expected(text
 def test_files_of_other_encodings_are_read_and_others_refused():
     text = report_printing.with_hard_spaces(MATRIX)
     for encoding in ("utf-8", "utf-8-sig", "utf-16", "latin-1"):
-        assert parse_report(decoded(text.encode(encoding))) == parse_report(text)
-    with pytest.raises(ValueError, match="no text"):
+        assert parse_report(decoded(text.encode(encoding))[0]) == parse_report(text)
+    with pytest.raises(ValueError, match="not text"):
         decoded(b"\x89PNG\r\n\x1a\n\0\0")
 
 

@@ -21,7 +21,7 @@ from osteo_utils.evidence.printed_report import (
     plural,
     span_of,
 )
-from osteo_utils.evidence.report_table import EXPECTED
+from osteo_utils.sources import table_files
 from osteo_utils.statistics.metrics import wilson
 from osteo_utils.study import commands
 from osteo_utils.study.results import Estimate
@@ -231,7 +231,7 @@ def main(arguments: Sequence[str] | None = None, door: bool = False) -> int:
     options = commands.parser("claims", door).parse_args(arguments)
     try:
         source = sys.stdin.buffer.read() if options.report == "-" else Path(options.report).read_bytes()
-        report = parse_report(decoded(source))
+        report = parse_report(table_files.decoded(source)[0])
         checked = arithmetic(report, options.images, options.class_sizes)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
@@ -244,21 +244,6 @@ def main(arguments: Sequence[str] | None = None, door: bool = False) -> int:
         said.append("Not checked: whether it fits the data set's size; give --images N.")
     commands.show(said)
     return int(bool(checked.contradictions))
-
-
-def decoded(source: bytes) -> str:
-    """The text of a file in UTF-8, UTF-16 with its mark, or Latin-1. Raises ValueError where it is no text."""
-    if source.startswith((b"\xff\xfe", b"\xfe\xff")):
-        try:
-            return source.decode("utf-16")
-        except UnicodeDecodeError as error:
-            raise ValueError(f"the file starts as UTF-16 and is not ({error.reason}); {EXPECTED}") from error
-    if b"\0" in source:
-        raise ValueError(f"the file holds bytes of no text; {EXPECTED}")
-    try:
-        return source.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return source.decode("cp1252", errors="replace")
 
 
 def _found(report: PrintedReport, found: Possible | None) -> Iterator[str]:

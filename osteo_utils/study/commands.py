@@ -72,7 +72,7 @@ def _claims(words: argparse.ArgumentParser, _door: bool) -> None:
     )
     words.add_argument(
         "report",
-        help="file with the report as scikit-learn prints it, as a table (CSV, Markdown, LaTeX) or as an output_dict "
+        help="file with the report as scikit-learn prints it, as a table (CSV, Markdown, LaTeX, HTML) or as an output_dict "
         "(Python, JSON), or - for standard input",
     )
     words.add_argument("--images", type=int, help="size of the data set that the report is a hold-out of")
