@@ -154,6 +154,33 @@ def test_whether_combining_helps_is_said_by_the_interval(
     assert sentence in unescape(page(paths))
 
 
+@pytest.mark.parametrize(
+    ("folder", "reference", "between", "verdict", "sorted_by"),
+    [
+        ((0.86, 0.92), (0.55, 0.75), (0.9, 0.97), "they have learnt how the films were sorted", True),
+        ((0.86, 0.92), (0.85, 0.95), (0.4, 0.6), "neither is shown to be followed more", False),
+        ((0.56, 0.62), (0.85, 0.95), (0.4, 0.6), "they follow the second label more", False),
+    ],
+)
+def test_what_the_scores_follow_is_said_by_the_intervals(
+    paths: StudyPaths, folder: tuple, reference: tuple, between: tuple, verdict: str, sorted_by: bool
+) -> None:
+    assert findings.what_the_scores_follow({}) == ""
+    saved = {"reference/same": results.Estimate(0.31, 0.27, 0.35, 672, 240, note="class in another set")}
+    for name, (low, high) in {
+        "folder_extremes": folder,
+        "reference_extremes": reference,
+        "folder_osteopenia": between,
+    }.items():
+        saved[f"reference/ensemble/{name}/auroc"] = results.Estimate((low + high) / 2, low, high)
+    sentence = findings.what_the_scores_follow(saved)
+    assert "(class in another set) is known for 672 films of 240 persons. 31% of them (27% to 35%)" in sentence
+    assert verdict in sentence and ("something other than it sorts them" in sentence) == sorted_by
+    for key, value in saved.items():
+        change(paths.metrics / "06_ensemble.json", key, to=vars(value))
+    assert unescape(page(paths)).count(sentence) >= 1
+
+
 def test_every_metric_is_printed_with_its_interval_and_follows_the_saved_number(paths: StudyPaths) -> None:
     html = page(paths)
     for name, value in results.load_metrics(paths.reports).items():

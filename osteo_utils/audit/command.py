@@ -162,7 +162,7 @@ def _walked(walked: pd.DataFrame, path: Path) -> list[str]:
         f"films by how a source was found: {counted}",
         "films by class and class of their source:",
     ]
-    return [*lines, crosswalk.agreement(walked).to_string()]
+    return [*lines, *crosswalk.agreement(walked).to_string().splitlines()]
 
 
 def write_page(

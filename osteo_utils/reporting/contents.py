@@ -52,6 +52,42 @@ CLAIMS = Section(
         ),
     ),
 )
+REFERENCE = Section(
+    "reference",
+    "What the labels are worth",
+    "",
+    figures=(Exhibit("reference_scores", "What the scores follow: the folder or the second label.", optional=True),),
+    tables=(
+        Exhibit(
+            "reference_counts",
+            "Films, in brackets persons, by folder (rows) and second label (columns).",
+            optional=True,
+        ),
+        Exhibit(
+            "reference_scores",
+            "AUROC of each question with its interval over persons, and the range when labels are exchanged between them.",
+            True,
+            (
+                "model",
+                "question",
+                "value",
+                "low",
+                "high",
+                "chance",
+                "chance_low",
+                "chance_high",
+                "p_value",
+                "n_files",
+                "n_groups",
+            ),
+        ),
+        Exhibit(
+            "reference_probe",
+            "A linear model on each network's features, trained on the second label, persons kept apart.",
+            optional=True,
+        ),
+    ),
+)
 _ANY = (Exhibit("*", "{name}.", optional=True),)
 OTHER = Section("other", "Other figures and tables", "", _ANY, _ANY, _ANY)
 # The sections that print tables by protocol, and of which models or topics.
@@ -60,7 +96,7 @@ BY_PROTOCOL |= {"shortcuts": ("texture",), "leakage": ("leakage",)}
 
 
 def summary(metrics: Metrics, claims: list[dict[str, Any]], dataset: str) -> list[str]:
-    """The report in four sentences, made from the numbers."""
+    """The report in a few sentences, made from the numbers."""
     files, groups, conflicts = (as_text(needed(metrics, f"data/{name}")) for name in ("files", "groups", "conflicts"))
     first = f"The data set {dataset} holds {files} files that show {groups} knees, and {conflicts} of these knees carry both labels."
     scores = [
@@ -76,12 +112,19 @@ def summary(metrics: Metrics, claims: list[dict[str, Any]], dataset: str) -> lis
     lab = {part[1]: metrics[name] for name, part in parts.items() if part[::2] == ["leakage", "accuracy"]}
     worst = max(lab, key=lambda protocol: lab[protocol].value)
     counted = pd.Series([claim["verdict"] for claim in claims]).value_counts(sort=False)
+    follows = findings.what_the_scores_follow(metrics)
     verdicts = ", ".join(f"{count} × “{verdict}”" for verdict, count in counted.items())
     third = (
         f"One fixed small network goes from accuracy {as_text(needed(metrics, 'leakage/grouped/accuracy'))} when split by "
         f"knee to {as_text(lab[worst])} under “{label_of(worst)}”."
     )
-    return [first, second, third, f"Verdicts on the paper's {len(claims)} claims: {verdicts}."]
+    return [
+        first,
+        second,
+        third,
+        *([follows] if follows else []),
+        f"Verdicts on the paper's {len(claims)} claims: {verdicts}.",
+    ]
 
 
 def exhibits(section: Section, paths: StudyPaths, films: bool, used: set[Path]) -> list[Block]:
@@ -160,7 +203,7 @@ def appendix(metrics: Metrics) -> list[Block]:
     """Every number that no section prints, by topic, so that the report shows all that was saved."""
     blocks = []
     for topic in dict.fromkeys(subject_of(name) for name in metrics):
-        if topic not in ("data", "segmentation", "comparison", "external"):
+        if topic not in ("data", "segmentation", "comparison", "external", "reference"):
             title = NAMES.get(topic, topic.replace("_", " ").capitalize())
             blocks += other_metrics(metrics, topic, f"{title}: all numbers that no section prints.")
     return [{**block, "folded": True} for block in blocks]
@@ -177,8 +220,12 @@ def document(
     about_data = runs["01_data_download"]["parameters"]
     dataset = about_data["dataset"]
     # The first holds file names of another owner; its counts stand in the section on the external set. The rows of the
-    # second are those of known_without_networks.
-    used = {paths.tables / "external_overlap.csv", paths.tables / "shortcuts.csv"}
+    # second are those of known_without_networks. The third lists films one by one.
+    used = {paths.tables / f"{name}.csv" for name in ("external_overlap", "shortcuts", "reference_differs")}
+    labels = exhibits(REFERENCE, paths, films, used)
+    if labels:
+        labels = [{"kind": "text", "text": findings.what_the_scores_follow(metrics)}, *labels]
+        labels += other_metrics(metrics, "reference", "Agreement and scores in numbers.")
     body = [
         _section(
             section.key,
@@ -201,6 +248,7 @@ def document(
     sections = [
         _section("summary", "Summary", opening),
         _section(CLAIMS.key, CLAIMS.title, judged),
+        _section(REFERENCE.key, REFERENCE.title, labels),
         *body,
         # After all sections above: it shows whatever they have not taken.
         _section(OTHER.key, OTHER.title, exhibits(OTHER, paths, films, used)),

@@ -9,7 +9,8 @@ from pathlib import Path
 from osteo_utils.sources import user_tables
 
 CHECKSUMS = "SHA256SUMS"
-# What may lie beside the class folders of a data set without being a film.
+# Tables of the user, and what else may lie beside the class folders of a data set without being a film.
+TABLES = ("patients", "reference")
 COMPANIONS = (*"patients.csv phantom.json truth.csv truth_outlines.json truth_masks truth_parts".split(), CHECKSUMS)
 # Folders that programs make; those with a dot or an @ before their name need no list.
 SYSTEM_FOLDERS = ("__macosx", "__pycache__", "$recycle.bin", "#recycle", "system volume information", "lost+found")
@@ -55,7 +56,8 @@ def walk(root: Path) -> Tree:
         for entry in listed:
             name = f"{inside}/{entry.name}" if inside else entry.name
             _require_utf8(name)
-            if not inside and (entry.name in COMPANIONS or user_tables.is_table(entry.name, "patients")):
+            beside = entry.name in COMPANIONS or any(user_tables.is_table(entry.name, stem) for stem in TABLES)
+            if beside and not inside:
                 continue
             # Not `entry.is_dir`: a link that leads to itself is an error for it, and no folder here.
             if not os.path.isdir(entry.path):  # noqa: PTH112

@@ -45,6 +45,7 @@ COLUMNS = {
     ).split(),
     "split": "split side subset set fold partition phase datasplit splitname".split(),
     "class": "class classname label labels diagnosis category target groundtruth".split(),
+    "value": "value reference referencevalue referenceclass tscore tscores t grade".split(),
 }
 MISSING = set(
     "na n/a n.a. n.a nan null (null) nil none missing unknown unk undefined empty blank anonymous anonymised anonymized "

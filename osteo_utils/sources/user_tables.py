@@ -120,13 +120,13 @@ def sides(path: Path, files: Sequence[str]) -> Known:
     return Known(table.one_value(rows, side_of), [*table.remarks, *table.about_absent(absent, rows)])
 
 
-def classes(path: Path, files: Sequence[str]) -> Known:
-    """The class of each film as it is written; films that are not there are named in a remark.
+def classes(path: Path, files: Sequence[str], column: str = "class") -> Known:
+    """The class, or the `value`, of each film as it is written; films that are not there are named in a remark.
 
-    A film with a missing value is in `unknown`. Raises ValueError for a bad table, a film with two classes, or where no
-    film is there.
+    A film with a missing value is in `unknown`. Raises ValueError for a bad table, a film with two of them, or where
+    no film is there.
     """
-    table = _Table.read(path, "class")
+    table = _Table.read(path, column)
     rows, absent = table.by_film(files)
     values = table.one_value(rows, lambda value: "" if is_missing(value) else value)
     known = {name: value for name, value in values.items() if value}

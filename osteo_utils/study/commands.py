@@ -141,13 +141,18 @@ def told_in_a_line(debug: bool) -> Iterator[None]:
 
 
 def show(lines: Iterable[str]) -> None:
-    """Print lines, with signs that steer a terminal written out, as names may hold them; in silence where nobody reads any more, as after `| head`, so that the exit code stays the verdict."""
+    """Print lines; in silence where nobody reads any more, as after `| head`, so that the exit code stays the verdict."""
     try:
         for line in lines:
-            print(UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), line))
+            print(printable(line))
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def printable(line: str) -> str:
+    """The line with signs that steer a terminal written out, as names of files may hold them."""
+    return UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), line)
 
 
 def home_for_caches() -> str:

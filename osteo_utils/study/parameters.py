@@ -100,7 +100,7 @@ PARAMETERS: dict[str, Parameter] = {
     "trained_seeds": Parameter(
         FITTED, int, "for how many of the split_seeds networks are trained; probes are fitted for all", (1, 1000)
     ),
-    "n_folds": Parameter("02", int, "folds of a split", (2, 20)),
+    "n_folds": Parameter("02 06", int, "folds of a split", (2, 20)),
     "augment_first_views": Parameter("02 07", int, "views of each image in the protocol augment_first", (2, 16)),
     "mask_method": Parameter("03", str, "how bone is found", MASK_METHODS),
     "mask_trial_knees": Parameter(
@@ -145,7 +145,7 @@ PARAMETERS: dict[str, Parameter] = {
     ),
     "cache_gb": Parameter("04 05 07", float, "largest size of the trunk cache in GB", (0.001, 10_000.0)),
     "label_permutations": Parameter(
-        "02 03", int, "shuffles of the labels that a shortcut is compared with", (10, 100_000)
+        "02 03 06", int, "shuffles of the labels that a shortcut is compared with", (10, 100_000)
     ),
     "bootstrap_resamples": Parameter("02 03 04 05 06 07", int, "resamples behind each interval", (100, 100_000)),
     "target_sensitivity": Parameter("06", float, "sensitivity for which a threshold is chosen", (0.5, 0.999)),
