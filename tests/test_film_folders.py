@@ -122,6 +122,7 @@ def test_mapped_folders_are_classes_and_the_others_are_named(tmp_path: Path) -> 
         (["normal"], "found 'normal'"),
         (["normal="], "found 'normal='"),
         (["normal=a", "osteoporosis=a"], "'a' is given as normal and as osteoporosis"),
+        (["normal=@healthy"], "'@healthy' is called as folders are that programs make"),
     ],
 )
 def test_a_wrong_mapping_is_refused(entries: list[str], says: str) -> None:

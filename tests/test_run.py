@@ -2,11 +2,14 @@
 
 import os
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from snakemake.common.configfile import load_configfile
 
 import command_line
@@ -182,6 +185,47 @@ def test_a_study_may_have_a_name_that_yaml_reads_otherwise(name: str, home: Path
     request = command_line.parse(["phantom"])
     command = run.snakemake_command(request, paths.StudyPaths(name))
     assert load_configfile(command[command.index("--configfile") + 1])["study"] == name
+
+
+# Whatever a file system takes as a name, and what YAML would read as something else.
+NAMES = st.one_of(
+    st.text(st.characters(codec="utf-8", exclude_characters="\0/"), min_size=1, max_size=20),
+    st.sampled_from(
+        ["inf", "no", "1e3", "012", "~", "null", "a: b", "a #b", "{a}", "'a", '"', " a ", "-a", "$HOME", "!x y"]
+    ),
+).filter(lambda name: name not in (".", "..") and len(name.encode()) < 200)
+
+
+@pytest.mark.parametrize("examples", [60, pytest.param(1000, marks=pytest.mark.long)])
+def test_any_name_of_a_folder_reaches_the_workflow_as_it_was_typed(home: Path, tmp_path: Path, examples: int) -> None:
+    @settings(max_examples=examples, deadline=None)
+    @given(NAMES, NAMES, NAMES)
+    def arrives(name: str, external: str, mapped: str) -> None:
+        root = tmp_path / "films"
+        root.mkdir()
+        try:
+            own = classes(root / "own" / name, **{mapped: 1, "osteoporosis": 1})
+            other = classes(root / "other" / external, normal=1, osteoporosis=1)
+            words = ["own", f"--data={own}", "--name=mine", f"--external={other}"]
+            # A folder that is called normal, in whatever case, needs no other name.
+            words += [] if mapped.strip().lower() == "normal" else ["--classes", f"normal={mapped}"]
+            request = command_line.parse(words)
+            study = run.checked_study(request)
+            file = run.snakemake_command(request, study)
+            given_on = load_configfile(file[file.index("--configfile") + 1])
+            kept = config.load("mine")
+            assert given_on["data_dir"] == kept["data_dir"] == str(own)
+            assert given_on["external_dir"] == kept["external_dir"] == str(other)
+            assert kept["classes"] == ([] if len(words) == 4 else [f"normal={mapped}"])
+        except (SystemExit, ValueError) as refused:
+            # What is refused is refused for a name that means something else, and says so.
+            assert not isinstance(refused, SystemExit)
+            assert mapped in str(refused) or repr(mapped) in str(refused)
+        finally:
+            shutil.rmtree(root)
+            shutil.rmtree(paths.StudyPaths("mine").interim, ignore_errors=True)
+
+    arrives()
 
 
 def test_an_own_study_is_made_with_its_external_set(home, tmp_path, monkeypatch) -> None:

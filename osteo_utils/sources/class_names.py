@@ -7,6 +7,7 @@ import re
 import shlex
 from collections.abc import Collection, Sequence
 
+from osteo_utils.sources.folder_tree import is_system_folder
 from osteo_utils.sources.registry import LABELS
 from osteo_utils.sources.table_files import clean
 from osteo_utils.study.parameters import CLASSES
@@ -20,7 +21,10 @@ HEALTHY_WORDS = "neg 0 class0 n hc".split()
 
 
 def parse(entries: Sequence[str]) -> dict[str, str]:
-    """Class by folder from entries `class=folder`; raises ValueError for another form or a folder under two classes."""
+    """Class by folder from entries `class=folder`.
+
+    Raises ValueError for another form, a folder under two classes, or one that is never looked into.
+    """
     found: dict[str, str] = {}
     for entry in entries:
         name, sign, folder = entry.partition("=")
@@ -28,6 +32,10 @@ def parse(entries: Sequence[str]) -> dict[str, str]:
         folder = folder.rstrip("/")
         if not sign or not folder or name not in CLASSES:
             raise ValueError(f"classes: found {entry!r}; expected CLASS=FOLDER, where CLASS is {' or '.join(CLASSES)}")
+        if is_system_folder(folder):
+            raise ValueError(
+                f"classes: {folder!r} is called as folders are that programs make; rename it, without . or @"
+            )
         if found.setdefault(folder, name) != name:
             raise ValueError(f"classes: {folder!r} is given as {found[folder]} and as {name}; expected one class")
     return found
