@@ -179,6 +179,8 @@ def test_several_full_pages_are_refused() -> None:
         ),
         (tiff(np.stack([EIGHT] * 3), photometric="minisblack", volumetric=True), "3 pictures in one file"),
         (tiff(GREY.astype(np.complex64), photometric="minisblack"), "TIFF of complex numbers"),
+        (tiff(EIGHT, photometric="minisblack", compression="packbits", predictor=True), "PackBits and a predictor"),
+        (tiff(GREY, photometric="minisblack", compression="packbits", predictor=True), "PackBits and a predictor"),
         (b"P6 70 48 65535\n" + bytes(200), "damaged or truncated"),
         (SIXTEEN["colour TIFF"][:-2000], "damaged or truncated"),
         (SIXTEEN["colour PNG"][:-200], "damaged or truncated"),

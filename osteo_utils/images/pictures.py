@@ -29,7 +29,9 @@ START_OF_SCAN = b"\xff\xda"
 TIFF_COMPRESSIONS = (1, 5, 8, 32946, 32773, 34925, 50000)
 COMPLEX = (5, 6)
 UNASSOCIATED_ALPHA = 2
-ORIENTATION, IMAGE_DEPTH = 274, 32997
+ORIENTATION, PREDICTOR, IMAGE_DEPTH = 274, 317, 32997
+# Without a word of the standard, some programs store differences in it and others show these as grey levels.
+PACKBITS = 32773
 TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
 # Other files that lie among films: how they begin, what they are and what to do.
 OTHERS = {
@@ -184,7 +186,8 @@ def _is_plain_tiff(data: bytes) -> bool:
     try:
         image = Image.open(io.BytesIO(data), formats=("TIFF",))
         bits, forms = (np.max(image.tag_v2.get(tag, 1)) for tag in (258, 339))
-        return bits <= 8 and forms == 1 and image.n_frames == 1 and image.tag_v2.get(IMAGE_DEPTH, 1) == 1
+        one = image.n_frames == 1 and image.tag_v2.get(IMAGE_DEPTH, 1) == 1
+        return bits <= 8 and forms == 1 and one and image.tag_v2.get(PREDICTOR, 1) == 1
     # Pillow has no reader for many deep forms, and says so in several ways.
     except (OSError, SyntaxError, TypeError, ValueError, KeyError, Image.DecompressionBombError):
         return False
@@ -199,6 +202,8 @@ def _tiff(data: bytes, remarks: list[str]) -> tuple[np.ndarray, str]:
         depth, form = page.bitspersample, int(page.sampleformat)
         if page.imagedepth > 1:
             raise Unusable(f"{page.imagedepth} pictures in one file: expected one")
+        if page.compression == PACKBITS and page.predictor != 1:
+            raise Unusable("TIFF with PackBits and a predictor, which programs read in two ways: save it with LZW")
         if form in COMPLEX:
             raise Unusable("TIFF of complex numbers: expected grey levels; save their magnitude")
         if depth <= 8 and form != 2:
