@@ -191,7 +191,25 @@ def test_a_study_may_have_a_name_that_yaml_reads_otherwise(name: str, home: Path
 NAMES = st.one_of(
     st.text(st.characters(codec="utf-8", exclude_characters="\0/"), min_size=1, max_size=20),
     st.sampled_from(
-        ["inf", "no", "1e3", "012", "~", "null", "a: b", "a #b", "{a}", "'a", '"', " a ", "-a", "$HOME", "!x y"]
+        [
+            "inf",
+            "no",
+            "1e3",
+            "012",
+            "~",
+            "null",
+            "a: b",
+            "a #b",
+            "{a}",
+            "'a",
+            '"',
+            " a ",
+            "-a",
+            "$HOME",
+            "!x y",
+            "a\x85b",
+            "\u2028",
+        ]
     ),
 ).filter(lambda name: name not in (".", "..") and len(name.encode()) < 200)
 

@@ -175,7 +175,9 @@ def create_own(settings: Mapping[str, Any], write: Callable[[Path, str], None]) 
 
 
 def _as_yaml(settings: Mapping[str, Any]) -> str:
-    return yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
+    text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
+    # Signs that YAML takes for the end of a line would come back as a blank; escaped they stay.
+    return text if yaml.safe_load(text) == settings else yaml.safe_dump(settings, sort_keys=False)
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
