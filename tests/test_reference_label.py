@@ -1,4 +1,4 @@
-"""A second label beside the folders: where it comes from, how far both agree, and what a score follows."""
+"""A reference label beside the folders: where it comes from, how far both agree, and what a score follows."""
 
 from pathlib import Path
 

@@ -159,7 +159,7 @@ def test_whether_combining_helps_is_said_by_the_interval(
     [
         ((0.86, 0.92), (0.55, 0.75), (0.9, 0.97), "they have learnt how the films were sorted", True),
         ((0.86, 0.92), (0.85, 0.95), (0.4, 0.6), "neither is shown to be followed more", False),
-        ((0.56, 0.62), (0.85, 0.95), (0.4, 0.6), "they follow the second label more", False),
+        ((0.56, 0.62), (0.85, 0.95), (0.4, 0.6), "they follow the reference label more", False),
     ],
 )
 def test_what_the_scores_follow_is_said_by_the_intervals(

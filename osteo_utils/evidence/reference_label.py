@@ -1,4 +1,4 @@
-"""A second label of the same films, such as a T-score: whether it agrees with the folders, and what a score follows.
+"""A reference label beside the folders, such as a T-score: whether both agree, and which of them a score follows.
 
 It comes from a table `reference.csv` beside the class folders, from the registry's crosswalk to another set, or from
 the density that a synthetic knee was drawn with. Films of one source film or one group are those of one person.

@@ -56,11 +56,11 @@ REFERENCE = Section(
     "reference",
     "What the labels are worth",
     "",
-    figures=(Exhibit("reference_scores", "What the scores follow: the folder or the second label.", optional=True),),
+    figures=(Exhibit("reference_scores", "What the scores follow: the folder or the reference label.", optional=True),),
     tables=(
         Exhibit(
             "reference_counts",
-            "Films, in brackets persons, by folder (rows) and second label (columns).",
+            "Films, in brackets persons, by folder (rows) and reference label (columns).",
             optional=True,
         ),
         Exhibit(
@@ -83,7 +83,7 @@ REFERENCE = Section(
         ),
         Exhibit(
             "reference_probe",
-            "A linear model on each network's features, trained on the second label, persons kept apart.",
+            "A linear model on each network's features, trained on the reference label, persons kept apart.",
             optional=True,
         ),
     ),

@@ -149,17 +149,17 @@ def whether_combining_helps(metrics: Metrics) -> str:
 
 
 def what_the_scores_follow(metrics: Metrics) -> str:
-    """Say how far a second label agrees with the folders, and which of the two the combined scores follow; "" without one.
+    """Say how far a reference label agrees with the folders, and which of the two the combined scores follow; "" without one.
 
     From `reference/...`. The scores follow the folders more where the whole interval of their AUROC on the folders lies
-    above that on the second label, and the other way round; what sorts the folders is not the second label where the
+    above that on the reference label, and the other way round; what sorts the folders is not the reference label where the
     scores tell them apart, whole interval above 0.5, among films of osteopenia.
     """
     if "reference/same" not in metrics:
         return ""
     same = metrics["reference/same"]
     text = (
-        f"A second label ({same.note}) is known for {same.n_files} films of {same.n_groups} persons. {same.value:.0%} of them "
+        f"A reference label ({same.note}) is known for {same.n_files} films of {same.n_groups} persons. {same.value:.0%} of them "
         f"({same.low:.0%} to {same.high:.0%}) lie in the folder that it names"
     )
     if kappa := metrics.get("reference/kappa"):
@@ -171,12 +171,12 @@ def what_the_scores_follow(metrics: Metrics) -> str:
     if folder and reference:
         text += (
             f". Among films that it calls normal or osteoporosis, the combined networks reach AUROC {folder} at the folder "
-            f"and {reference} at the second label: "
+            f"and {reference} at the reference label: "
         )
         if folder.low > reference.high:
-            text += "they have learnt how the films were sorted, and the second label much less"
+            text += "they have learnt how the films were sorted, and the reference label much less"
         elif reference.low > folder.high:
-            text += "they follow the second label more than the folders they were trained on"
+            text += "they follow the reference label more than the folders they were trained on"
         else:
             text += "the intervals overlap, so neither is shown to be followed more"
     if between and between.low > 0.5:

@@ -74,7 +74,7 @@ class StudyPaths:
     # Bone masks and labels (image_id, true_label) known by construction; only where the data set has them.
     truth_masks = _in("interim", "truth_masks.npy")
     truth_labels = _in("interim", "truth_labels.csv")
-    reference = _in("interim", "reference.csv")  # a second label of the films, where one is known
+    reference = _in("interim", "reference.csv")  # a reference label of the films, where one is known
     trunk = _in("interim", "trunk")
     fits = _in("interim", "fits")
 
