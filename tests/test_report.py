@@ -157,7 +157,8 @@ def test_whether_combining_helps_is_said_by_the_interval(
 @pytest.mark.parametrize(
     ("folder", "reference", "between", "verdict", "sorted_by"),
     [
-        ((0.86, 0.92), (0.55, 0.75), (0.9, 0.97), "they have learnt how the films were sorted", True),
+        ((0.86, 0.92), (0.55, 0.75), (0.9, 0.97), "were sorted, and the reference label much less", True),
+        ((0.68, 0.86), (0.47, 0.74), (0.9, 0.97), "not shown to see the reference label at all", True),
         ((0.86, 0.92), (0.85, 0.95), (0.4, 0.6), "neither is shown to be followed more", False),
         ((0.56, 0.62), (0.85, 0.95), (0.4, 0.6), "they follow the reference label more", False),
     ],

@@ -151,9 +151,9 @@ def whether_combining_helps(metrics: Metrics) -> str:
 def what_the_scores_follow(metrics: Metrics) -> str:
     """Say how far a reference label agrees with the folders, and which of the two the combined scores follow; "" without one.
 
-    From `reference/...`. The scores follow the folders more where the whole interval of their AUROC on the folders lies
-    above that on the reference label, and the other way round; what sorts the folders is not the reference label where the
-    scores tell them apart, whole interval above 0.5, among films of osteopenia.
+    From `reference/...`. The scores see a label where the whole interval of their AUROC on it lies above 0.5, and follow
+    one more where its interval lies above the other's. What sorts the folders is not the reference label where the scores
+    tell them apart, whole interval above 0.5, among films of osteopenia.
     """
     if "reference/same" not in metrics:
         return ""
@@ -173,7 +173,9 @@ def what_the_scores_follow(metrics: Metrics) -> str:
             f". Among films that it calls normal or osteoporosis, the combined networks reach AUROC {folder} at the folder "
             f"and {reference} at the reference label: "
         )
-        if folder.low > reference.high:
+        if folder.low > 0.5 >= reference.low:
+            text += "they have learnt how the films were sorted, and are not shown to see the reference label at all"
+        elif folder.low > reference.high:
             text += "they have learnt how the films were sorted, and the reference label much less"
         elif reference.low > folder.high:
             text += "they follow the reference label more than the folders they were trained on"
@@ -181,8 +183,8 @@ def what_the_scores_follow(metrics: Metrics) -> str:
             text += "the intervals overlap, so neither is shown to be followed more"
     if between and between.low > 0.5:
         text += (
-            f". They also tell the folders apart, AUROC {between}, among films that all are osteopenia by the second "
-            "label, so something other than it sorts them"
+            f". They also tell the folders apart, AUROC {between}, among films that all are osteopenia by the "
+            "reference label, so something other than it sorts them"
         )
     return f"{text}."
 
