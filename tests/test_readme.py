@@ -27,6 +27,14 @@ ROWS = {
     "ResNet50 minus VGG16, accuracy (paper: 0.20)": ("comparison/resnet50-vgg16/grouped/accuracy",),
     "ResNet50 on films without their bone (probe), AUROC": ("resnet50-background/grouped/none/auroc",),
     "U-Net's bone masks, Dice on synthetic knees of an unseen scanner": ("segmentation/dice",),
+    "Folders against the class of the source film, Cohen's kappa for osteoporosis, 672 films": ("reference/kappa",),
+    "Both networks, AUROC at the folder / at the source's class, 204 films of normal or osteoporosis": (
+        "reference/ensemble/folder_extremes/auroc",
+        "reference/ensemble/reference_extremes/auroc",
+    ),
+    "Both networks, AUROC at the folder, 436 films that all are osteopenia in their source": (
+        "reference/ensemble/folder_osteopenia/auroc",
+    ),
     "No network, file metadata alone, AUROC": ("shortcut/metadata/auroc",),
     "No network, film with its bone painted over, AUROC": ("shortcut/background/auroc",),
     "No network, bone texture measured by hand, AUROC": ("texture/grouped/auroc",),
