@@ -132,7 +132,8 @@ def test_agreement_is_cohens_kappa_and_its_interval_counts_persons() -> None:
     assert found["kappa_extremes"].value == pytest.approx(cohen_kappa_score(labels[far] * 2, levels[far]))
     weighted = cohen_kappa_score(labels * 2, levels, weights="linear", labels=[0, 1, 2])
     assert found["kappa_weighted"].value == pytest.approx(weighted)
-    assert found["same"].value == pytest.approx((labels * 2 == levels).mean())
+    assert found["same"].value == pytest.approx((labels * 2 == levels)[far].mean())
+    assert found["osteopenia"].value == pytest.approx((levels == 1).mean())
     for name, one in found.items():
         # Six copies of each film are no more evidence.
         assert more[name].value == pytest.approx(one.value)

@@ -167,7 +167,8 @@ def test_what_the_scores_follow_is_said_by_the_intervals(
     paths: StudyPaths, folder: tuple, reference: tuple, between: tuple, verdict: str, sorted_by: bool
 ) -> None:
     assert findings.what_the_scores_follow({}) == ""
-    saved = {"reference/same": results.Estimate(0.31, 0.27, 0.35, 672, 240, note="class in another set")}
+    saved = {"reference/osteopenia": results.Estimate(0.66, 0.6, 0.72, 672, 208, note="class in another set")}
+    saved["reference/same"] = results.Estimate(0.77, 0.68, 0.85)
     for name, (low, high) in {
         "folder_extremes": folder,
         "reference_extremes": reference,
@@ -175,7 +176,8 @@ def test_what_the_scores_follow_is_said_by_the_intervals(
     }.items():
         saved[f"reference/ensemble/{name}/auroc"] = results.Estimate((low + high) / 2, low, high)
     sentence = findings.what_the_scores_follow(saved)
-    assert "(class in another set) is known for 672 films of 240 persons. 31% of them (27% to 35%)" in sentence
+    assert "(class in another set) is known for 672 films of 208 persons. 66% of them (60% to 72%)" in sentence
+    assert "of the others 77% (68% to 85%) lie in the folder" in sentence
     assert verdict in sentence and ("something other than it sorts them" in sentence) == sorted_by
     for key, value in saved.items():
         change(paths.metrics / "06_ensemble.json", key, to=vars(value))

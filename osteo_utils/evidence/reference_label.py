@@ -144,7 +144,8 @@ def agreement(table: pd.DataFrame, n_resamples: int, seed: int) -> dict[str, Est
 
     `kappa` is Cohen's kappa of osteoporosis against the rest, `kappa_extremes` that among films whose reference is
     normal or osteoporosis, `kappa_weighted` has linear weights over three levels, with normal and osteoporosis of the
-    folders at the ends; `same` is the share of films under the reference's own class.
+    folders at the ends. `same` is the share of films in the folder that the reference names, where it is normal or
+    osteoporosis, and `osteopenia` the share of all films where it is neither.
     """
     level, folder = table["level"].to_numpy(), 2 * table["label"].to_numpy(int)
     extreme = level != 1
@@ -160,7 +161,8 @@ def agreement(table: pd.DataFrame, n_resamples: int, seed: int) -> dict[str, Est
             kappa(a == 2, b == 2, weight, [False, True]),
             kappa(a[far], b[far], weight[far], [0, 2]),
             kappa(a, b, weight, [0, 1, 2], "linear"),
-            float(np.average(a == b, weights=weight)),
+            float(np.average((a == b)[far], weights=weight[far])) if weight[far].any() else np.nan,
+            float(np.average(~far, weights=weight)),
         ]
 
     def statistic(rows: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
@@ -170,7 +172,7 @@ def agreement(table: pd.DataFrame, n_resamples: int, seed: int) -> dict[str, Est
     frame = table.assign(group=table["person"], y_true=table["label"], seed=0)
     point, drawn = resample(frame, statistic, n_resamples, seed)
     size = {"n_files": len(table), "n_groups": table["person"].nunique(), "note": table["name"].iloc[0]}
-    names = ("kappa", "kappa_extremes", "kappa_weighted", "same")
+    names = ("kappa", "kappa_extremes", "kappa_weighted", "same", "osteopenia")
     ends = np.nanquantile(drawn, [0.025, 0.975], axis=0)
     return {
         name: Estimate(float(point[k]), float(ends[0, k]), float(ends[1, k]), **size)

@@ -155,22 +155,25 @@ def what_the_scores_follow(metrics: Metrics) -> str:
     one more where its interval lies above the other's. What sorts the folders is not the reference label where the scores
     tell them apart, whole interval above 0.5, among films of osteopenia.
     """
-    if "reference/same" not in metrics:
+    if "reference/osteopenia" not in metrics:
         return ""
-    same = metrics["reference/same"]
-    text = (
-        f"A reference label ({same.note}) is known for {same.n_files} films of {same.n_groups} persons. {same.value:.0%} of them "
-        f"({same.low:.0%} to {same.high:.0%}) lie in the folder that it names"
-    )
+    middle = metrics["reference/osteopenia"]
+    text = f"A reference label ({middle.note}) is known for {middle.n_files} films of {middle.n_groups} persons. "
+    if middle.value:
+        text += f"{middle.value:.0%} of them ({middle.low:.0%} to {middle.high:.0%}) are osteopenia by it, which has no folder"
+    else:
+        text += "None of them is osteopenia by it"
+    if same := metrics.get("reference/same"):
+        text += f"; of the others {same.value:.0%} ({same.low:.0%} to {same.high:.0%}) lie in the folder that it names"
     if kappa := metrics.get("reference/kappa"):
-        text += f", by Cohen's kappa for osteoporosis {kappa}"
+        text += f". Cohen's kappa for osteoporosis or not is {kappa}"
     scores = {name: metrics.get(f"reference/ensemble/{name}/auroc") for name in (
         "folder_extremes", "reference_extremes", "folder_osteopenia",
     )}  # fmt: skip
     folder, reference, between = scores.values()
     if folder and reference:
         text += (
-            f". Among films that it calls normal or osteoporosis, the combined networks reach AUROC {folder} at the folder "
+            f". Among films that it calls normal or osteoporosis the combined networks reach AUROC {folder} at the folder "
             f"and {reference} at the reference label: "
         )
         if folder.low > 0.5 >= reference.low:
