@@ -203,7 +203,7 @@ def appendix(metrics: Metrics) -> list[Block]:
     """Every number that no section prints, by topic, so that the report shows all that was saved."""
     blocks = []
     for topic in dict.fromkeys(subject_of(name) for name in metrics):
-        if topic not in ("data", "segmentation", "comparison", "external", "reference"):
+        if topic not in ("data", "segmentation", "comparison", "external"):
             title = NAMES.get(topic, topic.replace("_", " ").capitalize())
             blocks += other_metrics(metrics, topic, f"{title}: all numbers that no section prints.")
     return [{**block, "folded": True} for block in blocks]
@@ -225,7 +225,6 @@ def document(
     labels = exhibits(REFERENCE, paths, films, used)
     if labels:
         labels = [{"kind": "text", "text": findings.what_the_scores_follow(metrics)}, *labels]
-        labels += other_metrics(metrics, "reference", "Agreement and scores in numbers.")
     body = [
         _section(
             section.key,

@@ -46,6 +46,7 @@ NAMES: dict[str, str] = {
     "selected_first": "features chosen before splitting",
     "shuffled": "labels shuffled",
     "external": "external set",
+    "reference": "Reference label",
     "shortcut": "Shortcuts",
     "metadata": "file metadata",
     "size": "size and shape",
