@@ -27,13 +27,15 @@ from osteo_utils.phantom import synthetic
 from osteo_utils.study import results
 
 
-def _jpeg(film: np.ndarray, quality: int) -> np.ndarray:
+def jpeg(film: np.ndarray, quality: int = 50) -> np.ndarray:
+    """A film as it comes back from a JPEG of this quality."""
     buffer = io.BytesIO()
     Image.fromarray(film).save(buffer, "JPEG", quality=quality)
     return np.asarray(Image.open(buffer))
 
 
-def _resized(film: np.ndarray, width: float, height: float) -> np.ndarray:
+def resized(film: np.ndarray, width: float, height: float) -> np.ndarray:
+    """A film with its sides multiplied by these factors."""
     size = round(film.shape[1] * width), round(film.shape[0] * height)
     return np.asarray(Image.fromarray(film).resize(size, Image.Resampling.BICUBIC))
 
@@ -62,16 +64,16 @@ def _turned(film: np.ndarray, degrees: float) -> np.ndarray:
 
 
 ALTERATIONS: dict[str, tuple[Callable[[np.ndarray, float], np.ndarray], Sequence[float]]] = {
-    "resized": (lambda film, by: _resized(film, by, by), (0.7, 0.5, 0.3)),
-    "recompressed": (lambda film, by: _jpeg(film, int(by)), (70, 40, 20)),
+    "resized": (lambda film, by: resized(film, by, by), (0.7, 0.5, 0.3)),
+    "recompressed": (lambda film, by: jpeg(film, int(by)), (70, 40, 20)),
     "brighter": (lambda film, by: _grey(film, lambda values: values + by), (15, 30, 45)),
     "flatter": (lambda film, by: _grey(film, lambda values: 128 + (values - 128) * by), (0.8, 0.6, 0.4)),
     "gamma": (lambda film, by: _grey(film, lambda values: 255 * (values / 255) ** by), (0.8, 0.6, 0.45)),
-    "mirrored and resized": (lambda film, by: _resized(film[:, ::-1], by, by), (1.0, 0.7, 0.5)),
+    "mirrored and resized": (lambda film, by: resized(film[:, ::-1], by, by), (1.0, 0.7, 0.5)),
     "quarter turns": (lambda film, by: np.rot90(film, int(by)), (1, 2, 3)),
     "padded": (_padded, (0.05, 0.1, 0.2)),
     "cropped": (_cropped, (0.03, 0.06, 0.1)),
-    "squeezed": (lambda film, by: _resized(film, 1.0, by), (0.85, 0.7, 0.55)),
+    "squeezed": (lambda film, by: resized(film, 1.0, by), (0.85, 0.7, 0.55)),
     "turned a little": (_turned, (1, 2, 4)),
     "noisy": (_noisy, (4, 8, 12)),
 }

@@ -89,13 +89,6 @@ def test_run_length_coding_gives_every_pixel_back(bits: int, signed: bool) -> No
     assert np.count_nonzero(stored(packed) != values) == 0
 
 
-def test_a_signed_jpeg_2000_stream_gives_the_same_as_an_unsigned_one() -> None:
-    values = film(12, signed=True)
-    packed = imagecodecs.jpeg2k_encode(values.astype(np.int16), 0, reversible=True, bitspersample=12, codecformat="J2K")
-    data = dicom_film(values, syntax=uid.JPEG2000Lossless, frames=[bytes(packed)], PixelRepresentation=1)
-    assert np.count_nonzero(stored(data) != values) == 0
-
-
 @pytest.mark.parametrize("kind", ["JPEG Lossless, predictor 1", "JPEG 2000"])
 def test_the_sign_stands_in_the_highest_bit_of_the_stream(kind: str) -> None:
     values = film(12, signed=True)
@@ -105,12 +98,18 @@ def test_the_sign_stands_in_the_highest_bit_of_the_stream(kind: str) -> None:
     assert np.count_nonzero(stored(data) != values) == 0
 
 
-def test_negative_values_of_a_stream_are_kept_where_the_header_knows_no_sign() -> None:
+KEPT = "the compressed picture has negative values, its header none: they are kept"
+
+
+@pytest.mark.parametrize(
+    ("header", "remarks"), [({"PixelRepresentation": 1}, []), ({"BitsStored": 16}, [KEPT])], ids=["signed", "unsigned"]
+)
+def test_negative_values_of_a_stream_are_kept_whatever_the_header_says(header: dict, remarks: list[str]) -> None:
     values = film(12, signed=True)
     packed = imagecodecs.jpeg2k_encode(values.astype(np.int16), 0, reversible=True, bitspersample=12, codecformat="J2K")
-    data = dicom_film(values, syntax=uid.JPEG2000Lossless, frames=[bytes(packed)], BitsStored=16)
+    data = dicom_film(values, syntax=uid.JPEG2000Lossless, frames=[bytes(packed)], **header)
     assert np.count_nonzero(stored(data) != values) == 0
-    assert dicom.read(data)[2] == ["the compressed picture has negative values, its header none: they are kept"]
+    assert dicom.read(data)[2] == remarks
 
 
 def test_high_throughput_jpeg_2000_is_read() -> None:
