@@ -154,6 +154,18 @@ def test_what_the_papers_own_recipe_gives_is_told_beside_and_turns_no_verdict():
     assert after["C4"] == before["C4"]
 
 
+@pytest.mark.parametrize(("high", "verdict"), [(0.40, "not reproduced"), (0.42, "reproduced")])
+def test_labels_that_a_reference_label_contradicts_turn_the_first_claim(high, verdict):
+    kappa = {"reference/kappa": estimate(0.3, 0.2, high)}
+    before, after = judged(), judged(as_measured() | kappa)
+    assert after["C1"]["verdict"] == verdict
+    doubted = "by Cohen's kappa 0.30 (0.20 to 0.40)"
+    for name, told in {"C1": "less than moderate", "C3": "the name of a folder", "C4": "the name of a folder"}.items():
+        assert (doubted in after[name]["why"] and told in after[name]["why"]) == (high < 0.41)
+    for other in before.keys() - {"C1"}:
+        assert after[other]["verdict"] == before[other]["verdict"]
+
+
 @pytest.mark.parametrize(
     ("claim", "metric", "value", "verdict"),
     [

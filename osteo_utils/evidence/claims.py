@@ -29,6 +29,8 @@ from osteo_utils.study.results import Estimate
 REPRODUCED, WITHIN, NOT_REPRODUCED = "reproduced", "within interval", "not reproduced"
 IMPOSSIBLE, UNDECIDABLE = "arithmetically impossible as described", "undecidable"
 SYNTHETIC = "not applicable: synthetic"
+# From here on Landis and Koch (Biometrics 33, 1977) call agreement moderate.
+MODERATE = 0.41
 VERDICTS = (REPRODUCED, WITHIN, NOT_REPRODUCED, IMPOSSIBLE, UNDECIDABLE, SYNTHETIC)
 
 
@@ -147,6 +149,8 @@ def _measured(claim: Mapping[str, Any], metrics: Mapping[str, Estimate]) -> tupl
         gap = _number(paper - ours.value, "points").removeprefix("+")
         verdict = NOT_REPRODUCED
         why = f"{between} lies below the paper's {_number(paper, unit)}, our value {gap} below it {basis}"
+    if unit != "points" and (doubt := _doubt(metrics)):
+        why += f". {doubt}, so this is accuracy at the name of a folder"
     if unit == "points":
         clear = "above zero" if ours.low > 0 else "below zero" if ours.high < 0 else "on both sides of zero"
         why += f". The interval of the difference lies {clear}"
@@ -170,7 +174,18 @@ def _count(claim: Mapping[str, Any], metrics: Mapping[str, Estimate]) -> tuple[s
     if conflicts is not None and conflicts.value:
         found = plural(int(conflicts.value), "group of copies carries", "groups of copies carry")
         why += f", and {found} both labels, so at least as many labels are wrong"
-    return (REPRODUCED if files.value == claim["paper"] else NOT_REPRODUCED), why
+    if doubt := _doubt(metrics):
+        why += f". {doubt}, which is less than moderate (Landis and Koch 1977)"
+    return (REPRODUCED if files.value == claim["paper"] and not doubt else NOT_REPRODUCED), why
+
+
+def _doubt(metrics: Mapping[str, Estimate]) -> str:
+    """How little the labels agree with a reference label; empty where they may agree moderately or none is known."""
+    kappa = metrics.get("reference/kappa")
+    if kappa is None or kappa.high >= MODERATE:
+        return ""
+    between = f"{kappa.value:.2f} ({kappa.low:.2f} to {kappa.high:.2f})"
+    return f"The labels of {kappa.n_files} films agree with a reference label ({kappa.note}) by Cohen's kappa {between}"
 
 
 def _different_images(claim: Mapping[str, Any], metrics: Mapping[str, Estimate]) -> tuple[str, str]:
