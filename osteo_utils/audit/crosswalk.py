@@ -73,9 +73,13 @@ def sources_of(walked: pd.DataFrame) -> pd.DataFrame:
 def agreement(walked: pd.DataFrame) -> pd.DataFrame:
     """Films by their class (rows) and that of their source (columns); those without one class are counted last."""
     one = sources_of(walked)
-    classes = one["source_class"].where(one["source_class"] != "", one["certainty"])
-    counted = pd.crosstab(one["class_name"], classes)
-    last = [name for name in ("several classes", "none") if name in counted]
+    without = np.select(
+        [one["source"] == "", one["certainty"] == "several classes"], ["no source", "several classes"], "no class"
+    )
+    counted = pd.crosstab(
+        one["class_name"].replace("", "no class"), one["source_class"].where(one["source_class"] != "", without)
+    )
+    last = [name for name in ("several classes", "no class", "no source") if name in counted]
     return counted[[*sorted(set(counted) - set(last)), *last]].rename_axis(columns=None)
 
 
