@@ -67,11 +67,19 @@ def test_a_table_beside_the_folders_gives_classes_or_t_scores(tmp_path: Path) ->
     assert ref.store(tmp_path, "folder", files, path) == 0 and not path.exists()
 
 
-@pytest.mark.parametrize("value", ["0.85 g/cm2", "severe", "-25"])
+@pytest.mark.parametrize("value", ["0.85 g/cm2", "severe", "-25", "-1_0"])
 def test_a_value_that_is_no_grade_and_no_t_score_is_refused_with_the_film(tmp_path: Path, value: str) -> None:
     (tmp_path / "reference.csv").write_text(f"image_id,value\nnormal/1.png,{value}\n")
     with pytest.raises(ValueError, match=r"reference.csv: normal/1.png has the value .* expected normal, osteopenia"):
         ref.store(tmp_path, "folder", manifest(["normal/1.png"]), tmp_path / "out.csv")
+
+
+def test_films_that_are_not_used_may_be_in_the_table(tmp_path: Path) -> None:
+    files = manifest(["normal/1.png", "osteopenia/2.png", "osteoporosis/3.png"], status=["ok", "excluded", "ok"])
+    (tmp_path / "reference.csv").write_text("image_id,value\nnormal/1.png,-1\nosteopenia/2.png,-2\n")
+    said: list[str] = []
+    assert ref.store(tmp_path, "folder", files, tmp_path / "out.csv", said.append) == 1 and said == []
+    assert results.read_table(tmp_path / "out.csv").image_id.tolist() == ["normal/1.png"]
 
 
 @pytest.mark.parametrize("values", [("0", "1", "2"), ("0.85", "0.61", "1.1")])

@@ -56,7 +56,7 @@ def crosswalk(
 
 
 def sources_of(walked: pd.DataFrame) -> pd.DataFrame:
-    """One row per film of a crosswalk: image_id, class_name, source (the surest), source_class, certainty.
+    """One row per film of a crosswalk: image_id, sha256, class_name, source (the surest), source_class, certainty.
 
     `source_class` is empty where the film has no source or its sources are of several classes, which `certainty` then
     says (`several classes`).

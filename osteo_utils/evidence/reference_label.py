@@ -50,7 +50,7 @@ def store(root: Path, dataset: str, manifest: pd.DataFrame, path: Path, say: Cal
     """
     files = usable(manifest)[["image_id", "sha256"]]
     if table := user_tables.find(root, STEM):
-        found = _of_table(table, files["image_id"].tolist(), say)
+        found = _of_table(table, manifest["image_id"].tolist(), say).merge(files["image_id"])
     elif registry.get(dataset).crosswalk:
         found = _of_crosswalk(registry.get(dataset), files, say)
     elif (root / "phantom.json").is_file():
@@ -97,7 +97,8 @@ def _of_table(path: Path, files: list[str], say: Callable[[str], None]) -> pd.Da
 
 def _number(written: str) -> float | None:
     try:
-        return float(written.replace(",", ".").replace("\u2212", "-"))
+        # Python would read 1_0 as ten.
+        return None if "_" in written else float(written.replace(",", ".").replace("\u2212", "-"))
     except ValueError:
         return None
 
@@ -155,8 +156,8 @@ def agreement(table: pd.DataFrame, n_resamples: int, seed: int) -> dict[str, Est
     `kappa` is Cohen's kappa of osteoporosis against the rest, `kappa_extremes` that among films whose reference is
     normal or osteoporosis, `kappa_weighted` has linear weights over three levels, with normal and osteoporosis of the
     folders at the ends. A kappa is left out where folder or reference is always the same, all
-    where every resample is the same. `same` is the share of films in the folder that the reference names, where it is normal or
-    osteoporosis, and `osteopenia` the share of all films where it is neither.
+    where every resample is the same. `same` is the share of films that count as the class that the reference names, where it is
+    normal or osteoporosis, and `osteopenia` the share of all films where it is neither.
     """
     level, folder = table["level"].to_numpy(), 2 * table["label"].to_numpy(int)
     extreme = level != 1
@@ -182,7 +183,7 @@ def agreement(table: pd.DataFrame, n_resamples: int, seed: int) -> dict[str, Est
         return np.array([values(rows, one) for one in every])
 
     frame = table.assign(group=table["person"], y_true=table["label"], seed=0)
-    if max(map(len, strata(frame["group"], frame["y_true"])[1])) < 2:
+    if max(map(len, strata(table["person"], table["label"])[1])) < 2:
         return {}
     point, drawn = resample(frame, statistic, n_resamples, seed)
     size = {"n_files": len(table), "n_groups": table["person"].nunique(), "note": table["name"].iloc[0]}
