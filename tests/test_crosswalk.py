@@ -77,9 +77,26 @@ def test_the_place_of_a_film_in_its_source_is_that_of_the_cut(walked, film, sour
 
 def test_classes_are_set_against_those_of_the_source_and_doubt_is_a_column(walked: pd.DataFrame) -> None:
     table = crosswalk.agreement(walked)
-    assert table.columns.tolist() == ["normal", "osteopenia", "several classes", "none"]
+    assert table.columns.tolist() == ["normal", "osteopenia", "several classes", "no source"]
     assert table.loc["normal"].tolist() == [2, 1, 0, 0]
     assert table.loc["osteoporosis"].tolist() == [1, 0, 1, 1]
+
+
+def test_films_without_class_folders_and_a_class_called_none_have_columns_of_their_own() -> None:
+    rows = [("a.png", "", "x.png", ""), ("b.png", "", "", ""), ("n/c.png", "n", "none/y.png", "none")]
+    walked = pd.DataFrame(rows, columns=["image_id", "class_name", "source", "source_class"])
+    walked = walked.assign(sha256="s", certainty=["same bytes", "none", "registered"])
+    table = crosswalk.agreement(walked)
+    assert table.columns.tolist() == ["none", "no class", "no source"]
+    assert table.loc["no class"].tolist() == [0, 1, 1] and table.loc["n"].tolist() == [1, 0, 0]
+
+
+def test_a_crosswalk_of_an_empty_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    save(tmp_path / "first" / "normal" / "1.png", np.zeros((64, 64), np.uint8))
+    (tmp_path / "second").mkdir()
+    words = [str(tmp_path / "first"), "--against", str(tmp_path / "second"), "--crosswalk", str(tmp_path / "out.csv")]
+    assert command.main(words) == 2
+    assert "second: holds no files; expected a folder of films" in capsys.readouterr().err
 
 
 def test_a_crosswalk_needs_a_second_set(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

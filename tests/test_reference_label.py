@@ -67,11 +67,28 @@ def test_a_table_beside_the_folders_gives_classes_or_t_scores(tmp_path: Path) ->
     assert ref.store(tmp_path, "folder", files, path) == 0 and not path.exists()
 
 
-@pytest.mark.parametrize("value", ["0.85 g/cm2", "severe", "-25"])
+@pytest.mark.parametrize("value", ["0.85 g/cm2", "severe", "-25", "-1_0"])
 def test_a_value_that_is_no_grade_and_no_t_score_is_refused_with_the_film(tmp_path: Path, value: str) -> None:
     (tmp_path / "reference.csv").write_text(f"image_id,value\nnormal/1.png,{value}\n")
     with pytest.raises(ValueError, match=r"reference.csv: normal/1.png has the value .* expected normal, osteopenia"):
         ref.store(tmp_path, "folder", manifest(["normal/1.png"]), tmp_path / "out.csv")
+
+
+def test_films_that_are_not_used_may_be_in_the_table(tmp_path: Path) -> None:
+    files = manifest(["normal/1.png", "osteopenia/2.png", "osteoporosis/3.png"], status=["ok", "excluded", "ok"])
+    (tmp_path / "reference.csv").write_text("image_id,value\nnormal/1.png,-1\nosteopenia/2.png,-2\n")
+    said: list[str] = []
+    assert ref.store(tmp_path, "folder", files, tmp_path / "out.csv", said.append) == 1 and said == []
+    assert results.read_table(tmp_path / "out.csv").image_id.tolist() == ["normal/1.png"]
+
+
+@pytest.mark.parametrize("values", [("0", "1", "2"), ("0.85", "0.61", "1.1")])
+def test_codes_of_classes_and_densities_do_not_pass_for_t_scores(tmp_path: Path, values: tuple[str, ...]) -> None:
+    files = manifest([f"normal/{n}.png" for n in range(3)])
+    rows = "".join(f"{name},{value}\n" for name, value in zip(files.image_id, values, strict=True))
+    (tmp_path / "reference.csv").write_text("image_id,grade\n" + rows)
+    with pytest.raises(ValueError, match=r"reference.csv: none of its 3 numbers is below 0, .* write these words"):
+        ref.store(tmp_path, "folder", files, tmp_path / "out.csv")
 
 
 def test_films_of_knee744_have_the_class_of_their_source_by_bytes_or_by_name(tmp_path: Path) -> None:
@@ -89,6 +106,9 @@ def test_films_of_knee744_have_the_class_of_their_source_by_bytes_or_by_name(tmp
     ref.store(tmp_path, "knee744", manifest(once.image_id.tolist(), sha256=scaled), tmp_path / "b.csv", said.append)
     pd.testing.assert_frame_equal(results.read_table(tmp_path / "b.csv").astype(object).fillna(""), found)
     assert said == ["372 of 744 films have other bytes than published; they are known by their name"]
+    torn = once[once.image_id.isin(found.image_id[found.value == ""])]
+    alone = manifest(torn.image_id.tolist(), sha256=torn.sha256.to_numpy())
+    assert ref.store(tmp_path, "knee744", alone, tmp_path / "a.csv") == 0 and not (tmp_path / "a.csv").exists()
     strange = manifest(["x/" + name for name in once.image_id], sha256=scaled)
     strange["class_name"] = once.image_id.str.split("/").str[0]
     assert ref.store(tmp_path, "knee744", strange, tmp_path / "c.csv", said.append) < kept
@@ -168,6 +188,28 @@ def test_a_question_that_has_too_few_films_of_a_class_is_not_asked() -> None:
     table = people([0] * 30 + [1] * 30, [0, 1] * 30, 1)
     found = ref.questions(scored(table, np.linspace(0.1, 0.9, 60)), table, 20, 100, 0)
     assert found.among.tolist() == ["all", "extremes", "normal", "osteopenia"] and (found.follows == "folder").all()
+
+
+def test_what_cannot_be_estimated_is_left_out(recwarn: pytest.WarningsRecorder) -> None:
+    few = people([0] * 8, [0, 1] * 4, 1)
+    # No question can be asked, and the table still has its columns.
+    assert ref.questions(scored(few, np.linspace(0.1, 0.9, 8)), few, 20, 100, 0).columns.tolist() == list(ref.ASKED)
+    # Where folder or reference is always the same, kappa is 0 whatever the films show.
+    assert list(ref.agreement(people([0, 1, 2] * 10, [0] * 30), 100, 0)) == ["same", "osteopenia"]
+    assert list(ref.agreement(people([1] * 20, [0, 1] * 10), 100, 0)) == ["osteopenia"]
+    # One person of each class: all resamples are alike, so an interval would have no width.
+    two = people([0, 2], [0, 1], 15)
+    assert ref.agreement(two, 100, 0) == {} and ref.trend(scored(two, np.linspace(0.1, 0.9, 30)), two, 100, 0) is None
+    every = people([0, 1, 2] * 14, [0, 1] * 21)
+    assert ref.trend(scored(every, np.full(84, 0.5)), every, 100, 0) is None
+    assert not recwarn.list
+
+
+def test_a_probe_without_folds_of_both_classes_is_none() -> None:
+    # Five persons have a normal film and five an osteoporotic one, but one of them is the same: some fold has one class.
+    table = people([0] * 5 + [2] * 4, [0, 1, 0, 1, 0, 1, 1, 1, 1], 2)
+    table.loc[1, "level"] = 2
+    assert ref.probe({"x": np.random.default_rng(0).normal(size=(18, 5))}, table, 5, 20, 100, 0) == {}
 
 
 def test_a_probe_learns_the_reference_where_the_features_hold_it_and_nothing_else() -> None:

@@ -177,7 +177,7 @@ def test_what_the_scores_follow_is_said_by_the_intervals(
         saved[f"reference/ensemble/{name}/auroc"] = results.Estimate((low + high) / 2, low, high)
     sentence = findings.what_the_scores_follow(saved)
     assert "(class in another set) is known for 672 films of 208 persons. 66% of them (60% to 72%)" in sentence
-    assert "of the others 77% (68% to 85%) lie in the folder" in sentence
+    assert "of the others 77% (68% to 85%) count as the class" in sentence
     assert verdict in sentence and ("something other than it sorts them" in sentence) == sorted_by
     for key, value in saved.items():
         change(paths.metrics / "06_ensemble.json", key, to=vars(value))

@@ -55,6 +55,8 @@ def audit_folders(
         path = store / f"audit-{number}.npy"
         listed = build_manifest(root, "folder", store=path, every_folder=True, classes=classes, say=say)
         if against:
+            if listed.empty:
+                raise ValueError(f"{root}: holds no files; expected a folder of films")
             side = ("first", "second")[number]
             listed = listed.assign(image_id=f"{side}/" + listed["image_id"], dataset=side)
         before = sum(int((part["status"] == "ok").sum()) for part in parts)

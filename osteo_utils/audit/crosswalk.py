@@ -56,7 +56,7 @@ def crosswalk(
 
 
 def sources_of(walked: pd.DataFrame) -> pd.DataFrame:
-    """One row per film of a crosswalk: image_id, class_name, source (the surest), source_class, certainty.
+    """One row per film of a crosswalk: image_id, sha256, class_name, source (the surest), source_class, certainty.
 
     `source_class` is empty where the film has no source or its sources are of several classes, which `certainty` then
     says (`several classes`).
@@ -73,9 +73,13 @@ def sources_of(walked: pd.DataFrame) -> pd.DataFrame:
 def agreement(walked: pd.DataFrame) -> pd.DataFrame:
     """Films by their class (rows) and that of their source (columns); those without one class are counted last."""
     one = sources_of(walked)
-    classes = one["source_class"].where(one["source_class"] != "", one["certainty"])
-    counted = pd.crosstab(one["class_name"], classes)
-    last = [name for name in ("several classes", "none") if name in counted]
+    without = np.select(
+        [one["source"] == "", one["certainty"] == "several classes"], ["no source", "several classes"], "no class"
+    )
+    counted = pd.crosstab(
+        one["class_name"].replace("", "no class"), one["source_class"].where(one["source_class"] != "", without)
+    )
+    last = [name for name in ("several classes", "no class", "no source") if name in counted]
     return counted[[*sorted(set(counted) - set(last)), *last]].rename_axis(columns=None)
 
 

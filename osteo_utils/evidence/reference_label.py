@@ -21,7 +21,7 @@ from osteo_utils.protocols import splits
 from osteo_utils.sources import registry, user_tables
 from osteo_utils.statistics import evaluation
 from osteo_utils.statistics.metrics import Undefined, measure
-from osteo_utils.statistics.resampling import resample
+from osteo_utils.statistics.resampling import resample, strata
 from osteo_utils.study import results
 from osteo_utils.study.results import Estimate
 
@@ -32,6 +32,10 @@ CUTS = (-2.5, -1.0)
 POSSIBLE = (-10.0, 10.0)
 STEM = "reference"
 COLUMNS = ("image_id", "value", "t_score", "source", "name")
+ASKED = (
+    "question", "follows", "among", "value", "low", "high", "chance", "chance_low", "chance_high", "p_value", "n_files",
+    "n_groups",
+)  # fmt: skip
 # With fewer films of either class no question is asked.
 FEWEST = 10
 
@@ -46,7 +50,7 @@ def store(root: Path, dataset: str, manifest: pd.DataFrame, path: Path, say: Cal
     """
     files = usable(manifest)[["image_id", "sha256"]]
     if table := user_tables.find(root, STEM):
-        found = _of_table(table, files["image_id"].tolist(), say)
+        found = _of_table(table, manifest["image_id"].tolist(), say).merge(files["image_id"])
     elif registry.get(dataset).crosswalk:
         found = _of_crosswalk(registry.get(dataset), files, say)
     elif (root / "phantom.json").is_file():
@@ -55,7 +59,7 @@ def store(root: Path, dataset: str, manifest: pd.DataFrame, path: Path, say: Cal
         found["value"] = found["t_score"].map(grade)
     else:
         found = pd.DataFrame()
-    if found.empty:
+    if found.empty or not found["value"].isin(GRADES).any():
         path.unlink(missing_ok=True)
         return 0
     found = found.reindex(columns=list(COLUMNS)).astype({"value": object, "source": object})
@@ -82,12 +86,19 @@ def _of_table(path: Path, files: list[str], say: Callable[[str], None]) -> pd.Da
                 f"{POSSIBLE[0]:g} and {POSSIBLE[1]:g}; leave it empty where it is not known"
             )
         rows.append((name, word if number is None else grade(number), number))
+    numbers = [number for *_, number in rows if number is not None]
+    if len(numbers) == len(rows) and min(numbers, default=-1) >= 0:
+        raise ValueError(
+            f"{path}: none of its {len(rows)} numbers is below 0, so they may be codes of classes or a density; expected "
+            f"T-scores, or {', '.join(GRADES)}; write these words, also where all T-scores are 0 or more"
+        )
     return pd.DataFrame(rows, columns=["image_id", "value", "t_score"]).assign(name=f"value in {path.name}")
 
 
 def _number(written: str) -> float | None:
     try:
-        return float(written.replace(",", ".").replace("\u2212", "-"))
+        # Python would read 1_0 as ten.
+        return None if "_" in written else float(written.replace(",", ".").replace("\u2212", "-"))
     except ValueError:
         return None
 
@@ -144,14 +155,16 @@ def agreement(table: pd.DataFrame, n_resamples: int, seed: int) -> dict[str, Est
 
     `kappa` is Cohen's kappa of osteoporosis against the rest, `kappa_extremes` that among films whose reference is
     normal or osteoporosis, `kappa_weighted` has linear weights over three levels, with normal and osteoporosis of the
-    folders at the ends. `same` is the share of films in the folder that the reference names, where it is normal or
-    osteoporosis, and `osteopenia` the share of all films where it is neither.
+    folders at the ends. A kappa is left out where folder or reference is always the same, all
+    where every resample is the same. `same` is the share of films that count as the class that the reference names, where it is
+    normal or osteoporosis, and `osteopenia` the share of all films where it is neither.
     """
     level, folder = table["level"].to_numpy(), 2 * table["label"].to_numpy(int)
     extreme = level != 1
 
     def kappa(a: np.ndarray, b: np.ndarray, weights: np.ndarray, labels: list[int], kind: str | None = None) -> float:
-        if not len(a) or len(set(a)) + len(set(b)) == 2:
+        # Where one of the two is always the same, kappa is 0 or has no value, whatever the other says.
+        if min(len(set(a)), len(set(b))) < 2:
             return np.nan
         return cohen_kappa_score(a, b, labels=labels, weights=kind, sample_weight=weights)
 
@@ -170,14 +183,15 @@ def agreement(table: pd.DataFrame, n_resamples: int, seed: int) -> dict[str, Est
         return np.array([values(rows, one) for one in every])
 
     frame = table.assign(group=table["person"], y_true=table["label"], seed=0)
+    if max(map(len, strata(table["person"], table["label"])[1])) < 2:
+        return {}
     point, drawn = resample(frame, statistic, n_resamples, seed)
     size = {"n_files": len(table), "n_groups": table["person"].nunique(), "note": table["name"].iloc[0]}
     names = ("kappa", "kappa_extremes", "kappa_weighted", "same", "osteopenia")
-    ends = np.nanquantile(drawn, [0.025, 0.975], axis=0)
     return {
-        name: Estimate(float(point[k]), float(ends[0, k]), float(ends[1, k]), **size)
+        name: Estimate(float(point[k]), *np.nanquantile(drawn[:, k], [0.025, 0.975]).tolist(), **size)
         for k, name in enumerate(names)
-        if np.isfinite([point[k], *ends[:, k]]).all()
+        if np.isfinite(point[k])
     }
 
 
@@ -214,13 +228,12 @@ def questions(
         except Undefined:
             continue
         chance, p_value = _chance(part, found.value, n_permutations, seed)
-        row = {"question": question, "follows": follows, "among": among, "value": found.value}
-        row |= {"low": found.low, "high": found.high, **chance, "p_value": p_value}
-        rows.append(row | {"n_files": found.n_files, "n_groups": found.n_groups})
-    return pd.DataFrame(rows)
+        size = found.n_files, found.n_groups
+        rows.append((question, follows, among, found.value, found.low, found.high, *chance, p_value, *size))
+    return pd.DataFrame(rows, columns=list(ASKED))
 
 
-def _chance(part: pd.DataFrame, reached: float, n_permutations: int, seed: int) -> tuple[dict[str, float], float]:
+def _chance(part: pd.DataFrame, reached: float, n_permutations: int, seed: int) -> tuple[tuple[float, ...], float]:
     """Mean and 95 % range of the AUROC when labels are exchanged between persons, and the share that reaches the true one.
 
     Where films of a person differ in label, each label of the person is a unit of its own.
@@ -234,20 +247,22 @@ def _chance(part: pd.DataFrame, reached: float, n_permutations: int, seed: int) 
         drawn = rng.permutation(labels)[place]
         found.append(np.mean([measure(drawn[rows], score[rows], ["auroc"])["auroc"][0] for rows in of_seed]))
     low, high = np.quantile(found, [0.025, 0.975])
-    chance = {"chance": float(np.mean(found)), "chance_low": float(low), "chance_high": float(high)}
+    chance = float(np.mean(found)), float(low), float(high)
     return chance, (1 + int((np.array(found) >= reached).sum())) / (n_permutations + 1)
 
 
 def trend(predictions: pd.DataFrame, table: pd.DataFrame, n_resamples: int, seed: int) -> Estimate | None:
     """Spearman's rank correlation of the scores with the reference (T-score reversed, or class), persons resampled.
 
-    None where the reference has one level.
+    None where the reference or the score has one level, or all resamples are the same.
     """
     severity = table["level"] if table["t_score"].isna().any() else -table["t_score"]
     merged = predictions.merge(table.assign(severity=severity)[["image_id", "severity", "person"]], on="image_id")
-    if merged["severity"].nunique() < 2:
+    if merged["severity"].nunique() < 2 or (merged.groupby("seed")["y_prob"].nunique() < 2).any():
         return None
     frame = merged.drop(columns="group").rename(columns={"person": "group"})
+    if max(map(len, strata(frame["group"], frame["y_true"])[1])) < 2:
+        return None
     score, order = frame["y_prob"].to_numpy(), frame["severity"].to_numpy(float)
 
     def statistic(rows: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
@@ -271,13 +286,15 @@ def probe(
 ) -> dict[str, shortcuts.Finding]:
     """What a linear model learns that is trained on the reference, normal against osteoporosis, persons kept apart.
 
-    `features` has for each network the rows of `table`, (n, c). Empty where a class has too few persons for the folds.
+    `features` has for each network the rows of `table`, (n, c). Empty where the persons are too few for folds that all
+    have both classes.
     """
     extreme = (table["level"] != 1).to_numpy()
     chosen = table[extreme].reset_index(drop=True)
     chosen = chosen.assign(label=(chosen["level"] == 2).astype(int), group=chosen["person"], conflict=0)
-    if chosen.groupby("label")["group"].nunique().reindex([0, 1], fill_value=0).min() < n_folds:
+    try:
+        folds = splits.make_folds(chosen, "grouped_all", n_folds, seed).set_index("image_id")["fold"]
+    except ValueError:
         return {}
-    folds = splits.make_folds(chosen, "grouped_all", n_folds, seed).set_index("image_id")["fold"]
     sets = {name: rows[extreme] for name, rows in features.items()}
     return shortcuts.compare_all(sets, chosen, folds, n_permutations, n_resamples, seed)

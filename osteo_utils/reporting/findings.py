@@ -160,11 +160,11 @@ def what_the_scores_follow(metrics: Metrics) -> str:
     middle = metrics["reference/osteopenia"]
     text = f"A reference label ({middle.note}) is known for {middle.n_files} films of {middle.n_groups} persons. "
     if middle.value:
-        text += f"{middle.value:.0%} of them ({middle.low:.0%} to {middle.high:.0%}) are osteopenia by it, which has no folder"
+        text += f"{middle.value:.0%} of them ({middle.low:.0%} to {middle.high:.0%}) are osteopenia by it, a class that the networks do not have"
     else:
         text += "None of them is osteopenia by it"
     if same := metrics.get("reference/same"):
-        text += f"; of the others {same.value:.0%} ({same.low:.0%} to {same.high:.0%}) lie in the folder that it names"
+        text += f"; of the others {same.value:.0%} ({same.low:.0%} to {same.high:.0%}) count as the class that it names"
     if kappa := metrics.get("reference/kappa"):
         text += f". Cohen's kappa for osteoporosis or not is {kappa}"
     scores = {name: metrics.get(f"reference/ensemble/{name}/auroc") for name in (
