@@ -15,6 +15,7 @@ from pydicom import uid
 from pydicom.dataset import FileDataset, FileMetaDataset
 from scipy import ndimage
 
+from osteo_utils.statistics.two_labels import GRADES
 from osteo_utils.study import paths
 
 
@@ -145,3 +146,14 @@ def network_fixtures(size):
         return whole_networks(random_weights, size)
 
     return random_weights, images, built
+
+
+def people(levels: list[int], labels: list[int], films: int = 2) -> pd.DataFrame:
+    """`films` films of each person; the person's level by the reference and label by the folder."""
+    level, label = np.repeat(levels, films), np.repeat(labels, films)
+    table = pd.DataFrame({"image_id": [f"f{n:03d}" for n in range(len(level))], "label": label, "level": level})
+    table["class_name"] = np.where(label == 1, "osteoporosis", "normal")
+    person = np.repeat(np.arange(len(levels)), films)
+    return table.assign(
+        value=[GRADES[n] for n in level], person=person, group=person, t_score=np.nan, source="", name="x"
+    )

@@ -1,15 +1,16 @@
-"""A reference label beside the folders: where it comes from, how far both agree, and what a score follows."""
+"""A reference label beside the folders: where it comes from, how far both agree, and what can learn it."""
 
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import cohen_kappa_score
+from samples import people
 
 from osteo_utils.evidence import reference_label as ref
 from osteo_utils.phantom import synthetic
 from osteo_utils.sources import registry
+from osteo_utils.statistics import two_labels
 from osteo_utils.study import results
 
 
@@ -19,22 +20,6 @@ def manifest(names: list[str], **columns: object) -> pd.DataFrame:
     table["label"] = (table.class_name == "osteoporosis").astype(int)
     table = table.assign(status="ok", role="develop", row=range(len(names)), width=100, height=200, dataset="folder")
     return table.assign(**columns)
-
-
-def people(levels: list[int], labels: list[int], films: int = 2) -> pd.DataFrame:
-    """`films` films of each person; the person's level by the reference and label by the folder."""
-    level, label = np.repeat(levels, films), np.repeat(labels, films)
-    table = pd.DataFrame({"image_id": [f"f{n:03d}" for n in range(len(level))], "label": label, "level": level})
-    table["class_name"] = np.where(label == 1, "osteoporosis", "normal")
-    person = np.repeat(np.arange(len(levels)), films)
-    return table.assign(
-        value=[ref.GRADES[n] for n in level], person=person, group=person, t_score=np.nan, source="", name="x"
-    )
-
-
-def scored(table: pd.DataFrame, y_prob: np.ndarray) -> pd.DataFrame:
-    columns = {"y_true": table.label, "y_prob": y_prob, "seed": 0, "view": 0}
-    return table[["image_id", "group"]].assign(**columns)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +108,7 @@ def test_the_reference_of_a_synthetic_set_is_its_density_and_agrees(tmp_path: Pa
     images = files.assign(group=truth.knee.to_numpy())
     table = ref.joined(results.read_table(tmp_path / "reference.csv"), images)
     assert table.person.nunique() == 30
-    found = ref.agreement(table, 200, 1)
+    found = two_labels.agreement(table, 200, 1)
     assert found["kappa"].value == found["kappa_extremes"].value == 1
 
 
@@ -139,70 +124,6 @@ def test_a_person_is_whoever_shares_a_group_or_a_source() -> None:
     # Films 0, 1 (and 2 by its group) are one person, 3 and 4 another; 4 has no value, 2 no reference.
     assert table.image_id.tolist() == ["normal/0.png", "normal/1.png", "normal/3.png"]
     assert table.person.tolist() == [0, 0, 1] and table.level.tolist() == [0, 0, 1]
-
-
-def test_agreement_is_cohens_kappa_and_its_interval_counts_persons() -> None:
-    rng = np.random.default_rng(3)
-    levels = rng.integers(0, 3, 80)
-    labels = np.where(rng.random(80) < 0.3, rng.integers(0, 2, 80), levels == 2).astype(int)
-    once, twice = people(list(levels), list(labels), 1), people(list(levels), list(labels), 6)
-    found, more = (ref.agreement(table, 500, 0) for table in (once, twice))
-    assert found["kappa"].value == pytest.approx(cohen_kappa_score(labels == 1, levels == 2))
-    far = levels != 1
-    assert found["kappa_extremes"].value == pytest.approx(cohen_kappa_score(labels[far] * 2, levels[far]))
-    weighted = cohen_kappa_score(labels * 2, levels, weights="linear", labels=[0, 1, 2])
-    assert found["kappa_weighted"].value == pytest.approx(weighted)
-    assert found["same"].value == pytest.approx((labels * 2 == levels)[far].mean())
-    assert found["osteopenia"].value == pytest.approx((levels == 1).mean())
-    for name, one in found.items():
-        # Six copies of each film are no more evidence.
-        assert more[name].value == pytest.approx(one.value)
-        assert (more[name].low, more[name].high) == pytest.approx((one.low, one.high), abs=1e-12)
-        assert one.low < one.value < one.high
-    counts = ref.counted(once)
-    assert counts.loc["osteoporosis", "normal"] == "{0} ({0})".format(((labels == 1) & (levels == 0)).sum())
-
-
-@pytest.mark.parametrize(("follows", "folder", "reference"), [("label", 1.0, 0.5), ("level", 0.5, 1.0)])
-def test_a_score_is_seen_to_follow_the_folder_or_the_reference(follows: str, folder: float, reference: float) -> None:
-    # Folder and reference are independent; the score is one of the two with a little noise.
-    rng = np.random.default_rng(1)
-    levels, labels = rng.integers(0, 3, 240), rng.integers(0, 2, 240)
-    table = people(list(levels), list(labels), 2)
-    score = (table[follows] + rng.normal(0, 0.1, len(table))).rank(pct=True)
-    found = ref.questions(scored(table, score.to_numpy()), table, 99, 200, 0).set_index(["follows", "among"])
-    for key, expected in {
-        ("folder", "all"): folder,
-        ("reference", "extremes"): reference,
-        ("folder", "osteopenia"): folder,
-    }.items():
-        row = found.loc[key]
-        assert row.value == pytest.approx(expected, abs=0.1)
-        assert row.low <= row.value <= row.high and (row.p_value == 0.01) == (expected == 1)
-        assert row.chance_low < 0.5 < row.chance_high
-    trend = ref.trend(scored(table, score.to_numpy()), table, 200, 0)
-    assert trend.low <= trend.value <= trend.high and (trend.low > 0.8) == (follows == "level")
-
-
-def test_a_question_that_has_too_few_films_of_a_class_is_not_asked() -> None:
-    table = people([0] * 30 + [1] * 30, [0, 1] * 30, 1)
-    found = ref.questions(scored(table, np.linspace(0.1, 0.9, 60)), table, 20, 100, 0)
-    assert found.among.tolist() == ["all", "extremes", "normal", "osteopenia"] and (found.follows == "folder").all()
-
-
-def test_what_cannot_be_estimated_is_left_out(recwarn: pytest.WarningsRecorder) -> None:
-    few = people([0] * 8, [0, 1] * 4, 1)
-    # No question can be asked, and the table still has its columns.
-    assert ref.questions(scored(few, np.linspace(0.1, 0.9, 8)), few, 20, 100, 0).columns.tolist() == list(ref.ASKED)
-    # Where folder or reference is always the same, kappa is 0 whatever the films show.
-    assert list(ref.agreement(people([0, 1, 2] * 10, [0] * 30), 100, 0)) == ["same", "osteopenia"]
-    assert list(ref.agreement(people([1] * 20, [0, 1] * 10), 100, 0)) == ["osteopenia"]
-    # One person of each class: all resamples are alike, so an interval would have no width.
-    two = people([0, 2], [0, 1], 15)
-    assert ref.agreement(two, 100, 0) == {} and ref.trend(scored(two, np.linspace(0.1, 0.9, 30)), two, 100, 0) is None
-    every = people([0, 1, 2] * 14, [0, 1] * 21)
-    assert ref.trend(scored(every, np.full(84, 0.5)), every, 100, 0) is None
-    assert not recwarn.list
 
 
 def test_a_probe_without_folds_of_both_classes_is_none() -> None:

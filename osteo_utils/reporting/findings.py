@@ -151,9 +151,9 @@ def whether_combining_helps(metrics: Metrics) -> str:
 def what_the_scores_follow(metrics: Metrics) -> str:
     """Say how far a reference label agrees with the folders, and which of the two the combined scores follow; "" without one.
 
-    From `reference/...`. The scores see a label where the whole interval of their AUROC on it lies above 0.5, and follow
-    one more where its interval lies above the other's. What sorts the folders is not the reference label where the scores
-    tell them apart, whole interval above 0.5, among films of osteopenia.
+    From `reference/...`. The scores follow a label more where the whole interval of the difference of their AUROCs, paired
+    by film, lies on its side of 0. What sorts the folders is not the reference's class where the scores tell them apart,
+    whole interval above 0.5, among films of osteopenia.
     """
     if "reference/osteopenia" not in metrics:
         return ""
@@ -171,23 +171,24 @@ def what_the_scores_follow(metrics: Metrics) -> str:
         "folder_extremes", "reference_extremes", "folder_osteopenia",
     )}  # fmt: skip
     folder, reference, between = scores.values()
+    gap = metrics.get("reference/ensemble/folder_minus_reference/auroc")
     if folder and reference:
         text += (
             f". Among films that it calls normal or osteoporosis the combined networks reach AUROC {folder} at the folder "
             f"and {reference} at the reference label: "
         )
-        if folder.low > 0.5 >= reference.low:
-            text += "they have learnt how the films were sorted, and are not shown to see the reference label at all"
-        elif folder.low > reference.high:
-            text += "they have learnt how the films were sorted, and the reference label much less"
-        elif reference.low > folder.high:
-            text += "they follow the reference label more than the folders they were trained on"
+        if gap is None or gap.low <= 0 <= gap.high:
+            text += "neither is shown to be followed more"
         else:
-            text += "the intervals overlap, so neither is shown to be followed more"
+            text += f"they follow the {'folder' if gap.low > 0 else 'reference label'} more"
+        if gap:
+            text += f" (difference on the same films {gap.value:+.3f}, {gap.low:+.3f} to {gap.high:+.3f})"
+        if reference.low <= 0.5:
+            text += ", and chance, 0.5, lies within the interval at the reference label"
     if between and between.low > 0.5:
         text += (
             f". They also tell the folders apart, AUROC {between}, among films that all are osteopenia by the "
-            "reference label, so something other than it sorts them"
+            "reference label, so something other than that class sorts them"
         )
     return f"{text}."
 
