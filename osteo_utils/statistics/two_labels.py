@@ -136,6 +136,13 @@ def difference(predictions: pd.DataFrame, table: pd.DataFrame, n_resamples: int,
     return Estimate(float(point[0]), float(low), float(high), n_files, n_groups, note="paired, persons resampled")
 
 
+def persons_in_several_folds(predictions: pd.DataFrame, table: pd.DataFrame) -> Estimate:
+    """How many persons have films in several folds, for the first seed: a split by knee does not keep them apart."""
+    merged = _of_persons(predictions[predictions["seed"] == predictions["seed"].min()], table)
+    folds = merged.groupby("group")["fold"].nunique()
+    return Estimate(float((folds > 1).sum()), n_files=merged["image_id"].nunique(), n_groups=len(folds), unit="persons")
+
+
 def _of_persons(predictions: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     """Predictions of the films with a reference, with its level; their group is the person."""
     merged = predictions.drop(columns="group").merge(table[["image_id", "level", "person"]], on="image_id")
