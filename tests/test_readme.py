@@ -2,6 +2,7 @@
 
 import re
 
+import pandas as pd
 import pytest
 
 from osteo_utils.study import config, paths, results
@@ -64,6 +65,19 @@ def numbers() -> str:
 @pytest.mark.skipif(not PUBLISHED.is_dir(), reason="no run on the real set is published yet")
 def test_the_numbers_are_those_of_the_published_study() -> None:
     assert numbers() in README, f"put this into the README:\n{numbers()}"
+
+
+@pytest.mark.skipif(not PUBLISHED.is_dir(), reason="no run on the real set is published yet")
+def test_what_the_text_says_of_the_source_is_in_the_published_tables() -> None:
+    counts = results.read_table(PUBLISHED / "tables" / "reference_counts.csv").set_index("class_name")
+    normal = counts.loc["normal"].str.split().str[0].astype(int)
+    walked = pd.read_csv(ROOT / "osteo_utils" / "sources" / "knee744_crosswalk.csv", keep_default_na=False)
+    cut = walked[walked.source != ""].image_id.nunique()
+    assert f"{cut} of the {walked.image_id.nunique()} films were cut from a published database" in README
+    assert (
+        f"{normal['osteopenia']} of {normal.sum()} are osteopenia there and {normal['osteoporosis']} osteoporosis"
+        in README
+    )
 
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^)#:]+)\)", README))))
