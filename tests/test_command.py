@@ -200,6 +200,8 @@ def test_a_film_in_two_folders_is_a_leak_even_as_one_leg_of_two(
         (["{root}/texts"], "no film in it can be read: 1 x not an image"),
         (["{root}/films", "--split", "{root}/bad.csv"], "expected image_id and split"),
         (["{root}/films", "--split", "a.csv", "--against", "b"], "expected one of them"),
+        (["{root}/films", "--table", "{root}/empty"], "is a folder; expected the name of a file"),
+        (["{root}/films", "--table", "{root}/page.html"], "two results would go there"),
     ],
 )
 def test_what_cannot_be_audited_ends_with_2_and_says_why(

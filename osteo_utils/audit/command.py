@@ -95,6 +95,15 @@ def _split(folder: Path, table: Path | None, classes: Sequence[str], say: Callab
     return split.values
 
 
+def _check_places(places: Sequence[Path]) -> None:
+    """Raise ValueError, before any work, where a result cannot have its place."""
+    for place in places:
+        if place.is_dir():
+            raise ValueError(f"{place}: is a folder; expected the name of a file to write")
+    if len({place.resolve() for place in places}) < len(places):
+        raise ValueError(f"{places[-1]}: two results would go there; give each a name of its own")
+
+
 def _require_folder(folder: Path) -> None:
     if not folder.is_dir():
         raise ValueError(f"{folder}: is not a folder; expected a folder of films")
@@ -113,6 +122,7 @@ def main(arguments: Sequence[str] | None = None, door: bool = False) -> int:
             raise ValueError("--split and --against: expected one of them, because two folders are a split")
         if args.crosswalk and not args.against:
             raise ValueError("--crosswalk: expected --against DIR2 beside it, the set that the films may come from")
+        _check_places([place for place in (args.page, args.table, args.crosswalk) if place])
         split = None if args.against else _split(args.folder, args.split, args.classes, remarks.append)
         with tempfile.TemporaryDirectory() as scratch:
             found = audit_folders(args.folder, args.against, Path(scratch), args.classes, remarks.append)
