@@ -10,6 +10,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from samples import fill
 from snakemake.common.configfile import load_configfile
 
 import command_line
@@ -222,7 +223,7 @@ def test_any_name_of_a_folder_reaches_the_workflow_as_it_was_typed(home: Path, t
         root = tmp_path / "films"
         root.mkdir()
         try:
-            own = classes(root / "own" / name, **{mapped: 1, "osteoporosis": 1})
+            own = fill(root / "own" / name, {f"{mapped}/0.png": b"x", "osteoporosis/0.png": b"x"})
             other = classes(root / "other" / external, normal=1, osteoporosis=1)
             words = ["own", f"--data={own}", "--name=mine", f"--external={other}"]
             # A folder that is called normal, in whatever case, needs no other name.
