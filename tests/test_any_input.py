@@ -52,7 +52,8 @@ def write(root: Path, files: dict, tables: dict) -> list[str]:
 
 @pytest.mark.parametrize("examples", [40, pytest.param(1000, marks=pytest.mark.long)])
 def test_any_folder_is_audited_or_refused_and_no_film_is_lost(tmp_path: Path, examples: int) -> None:
-    @settings(max_examples=examples, deadline=None)
+    # The few are always the same ones; the many differ from run to run.
+    @settings(max_examples=examples, deadline=None, derandomize=examples < 1000)
     @given(ANY, FILES, TABLES, st.booleans(), st.none() | ANY)
     def audited(name: str, files: dict, tables: dict, split: bool, mapped: str | None) -> None:
         root, page, table = tmp_path / name, tmp_path / "page.html", tmp_path / "table.csv"

@@ -217,7 +217,8 @@ NAMES = st.one_of(
 
 @pytest.mark.parametrize("examples", [60, pytest.param(1000, marks=pytest.mark.long)])
 def test_any_name_of_a_folder_reaches_the_workflow_as_it_was_typed(home: Path, tmp_path: Path, examples: int) -> None:
-    @settings(max_examples=examples, deadline=None)
+    # The few are always the same ones; the many differ from run to run.
+    @settings(max_examples=examples, deadline=None, derandomize=examples < 1000)
     @given(NAMES, NAMES, NAMES)
     def arrives(name: str, external: str, mapped: str) -> None:
         root = tmp_path / "films"
