@@ -110,3 +110,17 @@ def test_persons_whose_films_lie_in_several_folds_are_counted_for_the_first_seed
     predictions["fold"] = [0, 1, 2, 2, 0, 1, *[0] * 6]
     found = two_labels.persons_in_several_folds(predictions, table)
     assert (found.value, found.n_files, found.n_groups) == (2, 6, 3)
+
+
+def test_what_is_said_of_several_models_is_what_each_says_alone() -> None:
+    rng = np.random.default_rng(4)
+    table = people(list(rng.integers(0, 3, 120)), list(rng.integers(0, 2, 120)), 1)
+    models = {name: scored(table, rng.random(120)) for name in ("a", "b")}
+    asked, found = two_labels.followed(models, table, 20, 100, 0)
+    alone = two_labels.questions(models["b"], table, 20, 100, 0)
+    pd.testing.assert_frame_equal(asked[asked.model == "b"].drop(columns="model").reset_index(drop=True), alone)
+    assert found["b/reference_extremes/auroc"].value == alone.value[alone.follows.eq("reference")].iloc[0]
+    assert found["b/folder_minus_reference/auroc"] == two_labels.difference(models["b"], table, 100, 0)
+    assert found["b/trend"] == two_labels.trend(models["b"], table, 100, 0)
+    constant = two_labels.followed({"c": scored(table, np.full(120, 0.5))}, table, 20, 100, 0)[1]
+    assert "c/trend" not in constant, "what cannot be estimated is left out"

@@ -5,6 +5,8 @@ The tables are those of `evidence.reference_label.joined`; the unit of resamplin
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 from scipy import stats
@@ -67,6 +69,27 @@ def agreement(table: pd.DataFrame, n_resamples: int, seed: int) -> dict[str, Est
         for k, name in enumerate(names)
         if np.isfinite(point[k])
     }
+
+
+def followed(
+    models: Mapping[str, pd.DataFrame], table: pd.DataFrame, n_permutations: int, n_resamples: int, seed: int
+) -> tuple[pd.DataFrame, dict[str, Estimate]]:
+    """`questions`, `difference` and `trend` of every model: the questions with the column model, and all by name.
+
+    Names are those of metrics, `<model>/<follows>_<among>/auroc`, `<model>/folder_minus_reference/auroc` and
+    `<model>/trend`.
+    """
+    asked, found = [], {}
+    for model, predictions in models.items():
+        rows = questions(predictions, table, n_permutations, n_resamples, seed)
+        asked.append(rows.assign(model=model))
+        for row in rows.itertuples():
+            size = {"n_files": row.n_files, "n_groups": row.n_groups, "note": "persons resampled"}
+            found[f"{model}/{row.follows}_{row.among}/auroc"] = Estimate(row.value, row.low, row.high, **size)
+        found[f"{model}/folder_minus_reference/auroc"] = difference(predictions, table, n_resamples, seed)
+        found[f"{model}/trend"] = trend(predictions, table, n_resamples, seed)
+    known = {name: estimate for name, estimate in found.items() if estimate is not None}
+    return pd.concat(asked, ignore_index=True), known
 
 
 def questions(
