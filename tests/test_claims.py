@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import classification_report
 
-from osteo_utils.evidence import claims, printed_report
+from osteo_utils.papers import claims, printed_report
 from osteo_utils.study.results import Estimate
 
 FIG5 = """Classification Report:
@@ -244,7 +244,7 @@ def test_the_command_line_prints_the_matrices_the_intervals_and_the_contradictio
 
 
 def test_the_module_runs_as_a_command():
-    command = [sys.executable, "-m", "osteo_utils.evidence.claims", "-"]
+    command = [sys.executable, "-m", "osteo_utils.papers.claims", "-"]
     done = subprocess.run(command, input=FIG5, capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert "Contradictions: none" in done.stdout

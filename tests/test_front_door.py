@@ -212,7 +212,7 @@ def test_an_error_that_nobody_expected_is_one_line_and_with_debug_a_traceback(
         raise KeyError("image_id")
 
     monkeypatch.setattr(run, "run_study", broken)
-    monkeypatch.setattr("osteo_utils.evidence.claims.main", broken)
+    monkeypatch.setattr("osteo_utils.papers.claims.main", broken)
     monkeypatch.setattr(os, "environ", dict(os.environ))
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO()))
     monkeypatch.setattr(sys, "argv", ["run.py", command, *(["report.txt"] if command == "claims" else [])])

@@ -5,7 +5,7 @@ import copy
 import pandas as pd
 import pytest
 
-from osteo_utils.evidence import claims, literature, printed_report
+from osteo_utils.papers import claims, literature, printed_report
 from osteo_utils.statistics.metrics import wilson
 from osteo_utils.study.results import Estimate
 

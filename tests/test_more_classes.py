@@ -7,9 +7,9 @@ import pytest
 from report_printing import printed
 from test_possible_matrices import every_matrix, prints_so
 
-from osteo_utils.evidence import more_classes
-from osteo_utils.evidence.possible_matrices import TooManyError, limits
-from osteo_utils.evidence.printed_report import parse_report, possible
+from osteo_utils.papers import more_classes
+from osteo_utils.papers.possible_matrices import TooManyError, limits
+from osteo_utils.papers.printed_report import parse_report, possible
 
 THREE = [np.array(m) for m in ([[3, 1, 0], [1, 2, 1], [0, 1, 2]], [[2, 2, 0], [2, 1, 1], [1, 1, 1]], [[4, 0, 0], [0, 0, 0], [1, 2, 0]])]  # fmt: skip
 

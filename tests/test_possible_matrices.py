@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from report_printing import FORMS, in_018, in_020, printed
 
-from osteo_utils.evidence import possible_matrices
-from osteo_utils.evidence.printed_report import arithmetic, matrices_printing_as, parse_report, possible
+from osteo_utils.papers import possible_matrices
+from osteo_utils.papers.printed_report import arithmetic, matrices_printing_as, parse_report, possible
 
 warnings.filterwarnings("ignore", message=".*ill-defined.*")
 

@@ -8,8 +8,8 @@ import pytest
 from report_printing import labels, printed
 from sklearn.metrics import classification_report
 
-from osteo_utils.evidence import claims, printed_report
-from osteo_utils.evidence.printed_report import arithmetic, parse_report
+from osteo_utils.papers import claims, printed_report
+from osteo_utils.papers.printed_report import arithmetic, parse_report
 from osteo_utils.statistics.metrics import wilson
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from osteo_utils.evidence import claims
+from osteo_utils.papers import claims
 from osteo_utils.reporting import figures, films, findings, report
 from osteo_utils.study import results, runtime
 from osteo_utils.study.paths import StudyPaths

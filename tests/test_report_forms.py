@@ -5,8 +5,8 @@ import pytest
 import report_printing
 from report_printing import FORMS, NAMES, printed
 
-from osteo_utils.evidence.report_forms import parse_report
-from osteo_utils.evidence.report_table import is_number
+from osteo_utils.papers.report_forms import parse_report
+from osteo_utils.papers.report_table import is_number
 from osteo_utils.sources.table_files import decoded
 
 MATRIX = np.array([[101, 9], [12, 83]])

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from report_printing import NAMES, as_csv, as_markdown, labels, one_cell_a_line, printed
 
-from osteo_utils.evidence.printed_report import arithmetic, parse_report
-from osteo_utils.evidence.report_source import without_matrices
+from osteo_utils.papers.printed_report import arithmetic, parse_report
+from osteo_utils.papers.report_source import without_matrices
 
 # 101 of 110 normal and 83 of 95 right: accuracy 184 / 205 = 0.89756.
 MATRIX = np.array([[101, 9], [12, 83]])

@@ -1,5 +1,5 @@
-"""What the predictions show: combined models, subgroups, shortcuts, and a verdict on each claim of the paper.
+"""What the predictions show: combined models, subgroups, shortcuts, and what the labels are worth.
 
-In: predictions and metrics of a study, and the paper as data (`claims.yaml`, `literature.yaml`).
-Out: tables of comparisons and `claims.json` with a verdict for every claim.
+In: predictions, features and masks of a study, and a reference label where there is one.
+Out: tables of comparisons with intervals and tests.
 """

@@ -20,7 +20,7 @@ from typing import Any
 import typst
 from PIL import Image
 
-from osteo_utils.evidence import claims
+from osteo_utils.papers import claims
 from osteo_utils.reporting.contents import document
 from osteo_utils.study import config, results, runtime
 from osteo_utils.study.paths import StudyPaths

@@ -20,7 +20,7 @@ from osteo_utils.study.parameters import CLASSES, nearest
 
 MODULES = {
     "audit": "osteo_utils.audit.command",
-    "claims": "osteo_utils.evidence.claims",
+    "claims": "osteo_utils.papers.claims",
     "predict": "osteo_utils.interpretation.predict",
 }
 DEBUG = "--debug"

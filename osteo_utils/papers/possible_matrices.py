@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from osteo_utils.evidence.report_table import PrintedReport
+from osteo_utils.papers.report_table import PrintedReport
 
 LISTED = 20
 Limits = Mapping[tuple[int | str, int], tuple[float, float]]

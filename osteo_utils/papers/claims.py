@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from osteo_utils.evidence.printed_report import (
+from osteo_utils.papers.printed_report import (
     Possible,
     PrintedReport,
     arithmetic,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from osteo_utils.evidence.possible_matrices import (
+from osteo_utils.papers.possible_matrices import (
     LISTED,
     NOISE,
     Limits,

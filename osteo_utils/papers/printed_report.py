@@ -6,10 +6,10 @@ from itertools import permutations
 
 import numpy as np
 
-from osteo_utils.evidence import more_classes, possible_matrices
-from osteo_utils.evidence.possible_matrices import Limits, Possible, TooManyError, matrix
-from osteo_utils.evidence.report_forms import parse_report
-from osteo_utils.evidence.report_table import PrintedReport
+from osteo_utils.papers import more_classes, possible_matrices
+from osteo_utils.papers.possible_matrices import Limits, Possible, TooManyError, matrix
+from osteo_utils.papers.report_forms import parse_report
+from osteo_utils.papers.report_table import PrintedReport
 from osteo_utils.statistics.metrics import wilson
 
 __all__ = [

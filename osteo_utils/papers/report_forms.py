@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from osteo_utils.evidence.report_source import (
+from osteo_utils.papers.report_source import (
     above_rows,
     is_prose,
     is_title,
@@ -17,7 +17,7 @@ from osteo_utils.evidence.report_source import (
     without_loose_numbers,
     without_matrices,
 )
-from osteo_utils.evidence.report_table import (
+from osteo_utils.papers.report_table import (
     COLUMNS,
     EXPECTED,
     GAPS,

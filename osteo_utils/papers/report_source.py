@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from html.parser import HTMLParser
 
-from osteo_utils.evidence.report_table import COLUMNS, EXPECTED, GAPS, MEASURES, column_of, heads_of, is_number, kind_of
+from osteo_utils.papers.report_table import COLUMNS, EXPECTED, GAPS, MEASURES, column_of, heads_of, is_number, kind_of
 
 Matrix = tuple[tuple[float, ...], ...]
 # As NumPy prints an array.
