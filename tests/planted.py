@@ -31,7 +31,7 @@ def activations_of(backbone: str) -> Activations:
 
 def table(**columns: object) -> pd.DataFrame:
     frame = pd.DataFrame({"image_id": [f"c/{n:02d}.png" for n in range(N)], "label": [0] * (N // 2) + [1] * (N // 2)})
-    frame["group"] = np.arange(N)
+    frame["group"] = frame["knee"] = np.arange(N)
     frame["fold"] = np.arange(N) % 2
     return frame.assign(**columns)
 

@@ -32,7 +32,7 @@ def as_measured():
     """Metrics of a real study that reproduces nothing but VGG16."""
     return {
         "data/files": estimate(744),
-        "data/groups": estimate(610),
+        "data/knees": estimate(610),
         "data/conflicts": estimate(20),
         "vgg16/grouped/accuracy": estimate(0.77, 0.74, 0.80),
         "resnet50/grouped/accuracy": estimate(0.82, 0.79, 0.85),
@@ -131,8 +131,8 @@ def test_the_verdicts_of_a_real_study():
     assert list(found["C1"]) == ["id", "where", "claim", "paper", "ours", "verdict", "why"]
     assert found["C3"]["ours"] == "77.0 % (74.0 % to 80.0 %)"
     assert found["C6"]["ours"] == "+5.0 points (+2.0 points to +8.0 points)"
-    assert found["C2"]["ours"] == "744 files, 610 groups, 20 conflicts"
-    assert "20 groups of copies carry both labels" in found["C1"]["why"]
+    assert found["C2"]["ours"] == "744 files, 610 knees, 20 conflicts"
+    assert "20 knees carry both labels" in found["C1"]["why"]
     assert "Split by file instead: 86.0 %" in found["C4"]["why"]
     assert "846 > 744" in found["C4"]["why"]
     assert "79.0 % to 85.0 % lies below the paper's 98.0 %, our value 16.0 points below it" in found["C4"]["why"]
@@ -170,7 +170,7 @@ def test_labels_that_a_reference_label_contradicts_turn_the_first_claim(high, ve
     ("claim", "metric", "value", "verdict"),
     [
         ("C1", "data/files", estimate(740), "not reproduced"),
-        ("C2", "data/groups", estimate(744), "reproduced"),
+        ("C2", "data/knees", estimate(744), "reproduced"),
         ("C2", "leakage/by_file/above_grouped", estimate(0.02, -0.01, 0.05), "undecidable"),
         ("C3", "vgg16/grouped/accuracy", estimate(0.85, 0.82, 0.88), "reproduced"),
         ("C3", "vgg16/grouped/accuracy", estimate(0.70, 0.67, 0.73), "not reproduced"),
@@ -192,7 +192,7 @@ def test_one_number_turns_one_verdict(claim, metric, value, verdict):
 @pytest.mark.parametrize(
     ("claim", "metric"),
     [
-        ("C1", "data/files"), ("C2", "data/groups"), ("C2", "leakage/by_file/above_grouped"),
+        ("C1", "data/files"), ("C2", "data/knees"), ("C2", "leakage/by_file/above_grouped"),
         ("C3", "vgg16/grouped/accuracy"), ("C5", "ensemble-segmented/grouped/accuracy"),
         ("C6", "comparison/resnet50-vgg16/grouped/accuracy"),
     ],

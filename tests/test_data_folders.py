@@ -4,6 +4,7 @@ import hashlib
 import shutil
 import subprocess
 
+import pandas as pd
 import pytest
 from samples import fill
 
@@ -120,3 +121,32 @@ def test_malformed_line_is_named(tmp_path, line):
     (tmp_path / "list").write_text("0" * 64 + "  fine.png\n" + line + "\n")
     with pytest.raises(ValueError, match=r"list, line 2: .* expected a SHA-256, two spaces and a file name"):
         data_folders.read_checksums(tmp_path / "list")
+
+
+def test_films_that_share_a_source_or_a_chain_of_them_are_of_one_person():
+    rows = [("a", "s2"), ("a", "s1"), ("b", "s2"), ("c", "s3"), ("d", ""), ("e", "")]
+    walked = pd.DataFrame(rows, columns=["image_id", "source"]).assign(
+        sha256="x", class_name="normal", certainty="registered"
+    )
+    walked["source_class"] = walked.source.map({"s1": "normal", "s2": "osteopenia", "s3": "normal", "": ""})
+    one = data_folders.films_of_sources(walked)
+    assert one.image_id.tolist() == list("abcde") and one.source.tolist() == ["s2", "s2", "s3", "", ""]
+    assert one.person.tolist() == ["s1", "s1", "s3", "", ""]
+    assert one.source_class.tolist() == ["", "osteopenia", "normal", "", ""] and one.certainty[0] == "several classes"
+
+
+def test_films_of_knee744_are_known_by_bytes_or_in_a_scaled_copy_by_name():
+    walked = pd.read_csv(data_folders.Path(registry.__file__).with_name("knee744_crosswalk.csv"), keep_default_na=False)
+    files = walked.drop_duplicates("image_id")[["image_id", "sha256"]].reset_index(drop=True)
+    known, remarks = data_folders.known_sources("knee744", files)
+    assert len(known) == 724 and remarks == [] and known.person.nunique() == 215
+    scaled = files.assign(sha256=files.sha256.where(files.index % 2 == 0, "other"))
+    by_name, remarks = data_folders.known_sources("knee744", scaled)
+    assert by_name.equals(known)
+    assert remarks == ["372 of 744 films have other bytes than published; they are known by their name"]
+    strange = scaled.assign(image_id="x/" + scaled.image_id)
+    fewer, remarks = data_folders.known_sources("knee744", strange)
+    assert 0 < len(fewer) < 400 and remarks[0].endswith("they are without a source")
+    assert fewer.image_id.str.startswith("x/").all()
+    none, remarks = data_folders.known_sources("folder", files)
+    assert none.empty and remarks == []

@@ -29,8 +29,8 @@ def manifest() -> pd.DataFrame:
 
 
 def audit() -> pd.DataFrame:
-    groups = [0, 1, 2, 3, 3, 4, 4, 5, 5, 5]
-    return pd.DataFrame({"group": groups, "conflict": [int(group == 4) for group in groups]})
+    knees = [0, 1, 2, 3, 3, 4, 4, 5, 5, 5]
+    return pd.DataFrame({"knee": knees, "conflict": [int(knee == 4) for knee in knees]})
 
 
 def grey_levels() -> pd.DataFrame:
@@ -72,8 +72,11 @@ def headline() -> pd.DataFrame:
 
 
 def flow() -> pd.DataFrame:
-    rows = [("found", 9, pd.NA, True), ("left out", 1, pd.NA, False), ("analysed", 8, 6, True)]
-    return pd.DataFrame(rows, columns=["step", "files", "knees", "main"]).astype({"knees": "Int64"})
+    rows = [
+        ("found", 9, pd.NA, pd.NA, True), ("left out", 1, 1, 1, False), ("analysed", 8, 6, 4, True),
+    ]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["step", "files", "knees", "groups", "main"])
+    return table.astype({"knees": "Int64", "groups": "Int64"})
 
 
 def shortcuts() -> pd.DataFrame:
@@ -246,8 +249,8 @@ def test_the_flow_writes_every_step_with_its_counts() -> None:
     axes = figures.flow(flow(), WHERE).axes[0]
     assert [text.get_text() for text in axes.texts if text.get_gid() == "step"] == [
         "found\n9 files",
-        "left out\n1 files",
-        "analysed\n8 files, 6 knees",
+        "left out\n1 files, 1 knees",
+        "analysed\n8 files, 6 knees of at most 4 persons",
     ]
 
 

@@ -153,6 +153,7 @@ def test_films_of_a_patient_are_one_group_and_no_conflict(knees: list[np.ndarray
     images, manifest = manifest_of([knees[0], knees[1], knees[2], jpeg(knees[2])], [0, 1, 0, 1])
     table = groups.audit(images, manifest.assign(patient=["a", "a", "", "b"]))
     assert table.group.tolist() == [0, 1, 0, 1], "by name: 000, 002, 001, 003"
+    assert table.knee.tolist() == [0, 1, 2, 1], "the knees of a patient stay two"
     assert table.relation.tolist() == ["patient", "perceptual", "patient", "perceptual"]
     assert table.conflict.tolist() == [0, 1, 0, 1], "two knees of a patient may differ, two copies may not"
 
@@ -209,17 +210,18 @@ def test_counts_and_flow_on_a_set_counted_by_hand() -> None:
     table = pd.DataFrame(
         {
             "image_id": ["n/1", "n/2", "n/3", "o/1", "o/2"],
-            "group": [0, 0, 1, 1, 2],
-            "relation": ["exact", "exact", "perceptual", "perceptual", "unique"],
+            "group": [0, 0, 1, 1, 0],
+            "knee": [0, 0, 1, 1, 2],
+            "relation": ["exact", "exact", "perceptual", "perceptual", "patient"],
             "conflict": [0, 0, 1, 1, 0],
         }
     )
     counts = groups.counts(manifest, table)
-    assert counts["all"].tolist() == [5, 3, 4, 2, 2, 0, 2, 0, 1, 2, 2]
-    assert counts.loc["groups (distinct knees)", ["normal", "osteoporosis"]].tolist() == [2, 2]
+    assert counts["all"].tolist() == [5, 2, 3, 4, 2, 2, 0, 2, 1, 1, 2, 2]
+    assert counts.loc["knees", ["normal", "osteoporosis"]].tolist() == [2, 2]
     flow = groups.flow(manifest, table)
     assert flow.files.tolist() == [6, 0, 1, 5, 1, 1, 2, 3]
-    assert flow.knees.dropna().tolist() == [3, 1, 2]
+    assert flow.knees.dropna().tolist() == [3, 1, 2] and flow.groups.dropna().tolist() == [2, 1, 1]
 
 
 @pytest.mark.parametrize(
@@ -240,7 +242,7 @@ def test_the_flow_says_what_became_of_osteopenia(status: str, label: float, step
         }
     )
     kept = manifest.loc[manifest.status == "ok", ["image_id"]].reset_index(drop=True)
-    table = kept.assign(group=range(len(kept)), relation="unique", conflict=0)
+    table = kept.assign(group=range(len(kept)), knee=range(len(kept)), relation="unique", conflict=0)
     flow = groups.flow(manifest, table)
     row = flow.index[flow.step == step]
     assert flow.files[row].tolist() == [2]
@@ -251,8 +253,9 @@ def test_the_examples_of_a_conflict_show_both_labels() -> None:
     table = pd.DataFrame(
         {
             "image_id": ["normal/1", "normal/2", "osteoporosis/1", "normal/3", "normal/4", "normal/5"],
-            "group": [0, 0, 0, 1, 1, 2],
-            "relation": ["exact"] * 5 + ["unique"],
+            "group": [0, 0, 0, 1, 1, 1],
+            "knee": [0, 0, 0, 1, 1, 2],
+            "relation": ["exact"] * 5 + ["patient"],
             "conflict": [1, 1, 1, 0, 0, 0],
         }
     )
@@ -263,5 +266,5 @@ def test_the_examples_of_a_conflict_show_both_labels() -> None:
 def test_where_each_folder_is_a_class_of_its_own_no_rule_for_osteopenia_is_told() -> None:
     names = ["abnormal", "normal", "osteopenia", "osteoporosis"]
     about = {"image_id": names, "class_name": names, "sha256": names, "status": "ok", "label": range(4)}
-    table = pd.DataFrame({"image_id": names, "group": range(4), "relation": "unique", "conflict": 0})
+    table = pd.DataFrame({"image_id": names, "group": range(4), "knee": range(4), "relation": "unique", "conflict": 0})
     assert not groups.flow(pd.DataFrame(about), table).step.str.contains("osteopenia").any()

@@ -10,7 +10,7 @@ from samples import fill, film
 
 from osteo_utils.bone import masks
 from osteo_utils.images import image_store, manifest
-from osteo_utils.sources import download
+from osteo_utils.sources import data_folders, download, registry
 from osteo_utils.study import results, runtime
 
 
@@ -187,6 +187,28 @@ def test_patients_become_pseudonyms(small):
     (small / "patients.csv").write_text("image_id,patient\nnormal/9.jpg,P7\n")
     with pytest.raises(ValueError, match=r"names 1 files that are not there, such as 'normal/9\.jpg'"):
         manifest.build_manifest(small, "folder")
+
+
+def test_persons_of_a_registered_set_come_from_its_crosswalk_unless_a_table_names_patients(tmp_path):
+    # Two films of one source, one of another and one without a source.
+    walked = pd.read_csv(data_folders.Path(registry.__file__).with_name("knee744_crosswalk.csv"), keep_default_na=False)
+    one = data_folders.films_of_sources(walked)
+    normal = one[(one.class_name == "normal") & (one.person != "")]
+    person = normal.person[normal.duplicated("person")].iloc[0]
+    pair = normal.image_id[normal.person == person].tolist()[:2]
+    other = one.image_id[(one.class_name == "osteoporosis") & ~one.person.isin(["", person])].iloc[0]
+    alone = one.image_id[(one.class_name == "osteoporosis") & (one.person == "")].iloc[0]
+    names = [*pair, other, alone]
+    root = fill(tmp_path / "films", {name: film(100 + 30 * n) for n, name in enumerate(names)})
+    said = []
+    patients = manifest.build_manifest(root, "knee744", say=said.append).set_index("image_id")["patient"]
+    assert patients[pair].tolist() == [f"wani239 {person}"] * 2 and patients[alone] == ""
+    assert patients[other].startswith("wani239 ") and patients[other] != patients[pair[0]]
+    assert said == ["4 of 4 films have other bytes than published; they are known by their name"]
+    assert (manifest.build_manifest(root, "folder")["patient"] == "").all()
+    (root / "patients.csv").write_text(f"image_id,patient\n{alone},7\n")
+    named = manifest.build_manifest(root, "knee744").set_index("image_id")["patient"]
+    assert named[alone] != "" and (named[[*pair, other]] == "").all()
 
 
 def test_a_table_of_patients_in_another_case_is_used_and_its_remarks_are_told(small):

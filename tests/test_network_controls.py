@@ -42,7 +42,7 @@ def scored(
     features: np.ndarray, table: pd.DataFrame, folder: Path, protocol: str = "grouped", metric: str = "auroc"
 ) -> Estimate:
     """What a probe reaches, out of fold, with its interval over knees; `table` is that of the synthetic set."""
-    images = table[["image_id", "label", "conflict"]].assign(group=table["knee"])
+    images = table[["image_id", "label", "conflict", "knee"]].assign(group=table["knee"])
     folds = splits.make_folds(images, protocol, 5, seed=0)
     parts = []
     for job in splits.fold_list(images.drop(columns="conflict"), folds, [protocol], [0]):

@@ -21,7 +21,8 @@ def tables(draw: st.DrawFn) -> pd.DataFrame:
         for copy in range(draw(st.integers(1, 4)) if kind < 2 else draw(st.integers(2, 4))):
             label = kind if kind < 2 else copy % 2
             rows.append((f"{label}/{group:03d}_{copy}.png", label, group, int(kind == 2)))
-    return pd.DataFrame(rows, columns=["image_id", "label", "group", "conflict"])
+    table = pd.DataFrame(rows, columns=["image_id", "label", "group", "conflict"])
+    return table.assign(knee=table["group"])
 
 
 def even(n_groups: int = 40, size: int = 2) -> pd.DataFrame:
@@ -67,7 +68,8 @@ def test_folds_depend_on_the_seed_and_not_on_the_order_of_rows(table, protocol, 
 
 @pytest.mark.parametrize("protocol", [name for name in splits.PROTOCOLS if name != "resubstitution"])
 def test_another_seed_deals_other_folds(protocol: str) -> None:
-    one, two = (splits.make_folds(even(), protocol, 5, seed, views=2).fold for seed in (0, 1))
+    images = even().assign(knee=lambda table: table.group)
+    one, two = (splits.make_folds(images, protocol, 5, seed, views=2).fold for seed in (0, 1))
     assert not one.equals(two)
 
 
@@ -237,3 +239,16 @@ def test_one_patient_with_most_of_a_class_cannot_be_dealt_to_two_folds_of_both()
     table = pd.DataFrame([*rows, ("5_0.png", 1, 0, 0)], columns=["image_id", "label", "group", "conflict"])
     folds = splits.make_folds(table, "grouped", 2, 0).merge(table, on="image_id")
     assert folds.groupby("fold").label.nunique().eq(2).all()
+
+
+def test_knees_stay_together_where_persons_do_not_and_only_then_it_passes_for_that() -> None:
+    """Forty persons with two knees of two files each."""
+    table = even(80).assign(knee=lambda t: t.group, group=lambda t: t.group // 2)
+    folds = splits.make_folds(table, "grouped_knees", 5, 1)
+    merged = folds.merge(table, on="image_id")
+    assert merged.groupby("knee").fold.nunique().eq(1).all()
+    assert merged.groupby("group").fold.nunique().max() == 2
+    jobs = splits.fold_list(table.drop(columns="conflict"), folds, ["grouped_knees"], [1])
+    assert (jobs[0].inner_groups == table.knee).all()
+    with pytest.raises(ValueError, match="lies in more than one fold"):
+        splits.fold_list(table, folds.assign(protocol="grouped"), ["grouped"], [1])

@@ -116,6 +116,13 @@ def test_what_is_fitted_for_which_seeds_and_on_which_variant(
         ("last_block", "segmented"): first,
         ("none", "background"): every,
     }
+    # Two knees of each person: probes of whole films also show what it costs to part them.
+    persons = table().drop(columns="fold").assign(group=np.arange(N) // 2)
+    apart = [folds_table(np.arange(N) // 2 % 2).assign(seed=seed) for seed in settings["split_seeds"]]
+    knees = [one.assign(protocol="grouped_knees", fold=np.arange(N) % 2) for one in apart]
+    training.fit_study(run, persons, pd.concat([*apart, *knees]), variants, pretrained)
+    assert asked["none", "full"] == every * 2 and asked["none", "segmented"] == every
+    assert asked["last_block", "full"] == first
 
 
 def test_a_fit_of_another_backend_is_not_taken_for_one_of_this(

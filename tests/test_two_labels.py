@@ -104,14 +104,6 @@ def test_the_difference_of_the_two_is_paired_and_its_interval_counts_persons() -
     assert two_labels.difference(scored(once.iloc[:12], np.linspace(0, 1, 12)), once.iloc[:12], 100, 0) is None
 
 
-def test_persons_whose_films_lie_in_several_folds_are_counted_for_the_first_seed() -> None:
-    table = people([0, 1, 2], [0, 1, 1], 2)
-    predictions = pd.concat([scored(table, np.linspace(0.1, 0.9, 6)).assign(seed=seed) for seed in (3, 4)])
-    predictions["fold"] = [0, 1, 2, 2, 0, 1, *[0] * 6]
-    found = two_labels.persons_in_several_folds(predictions, table)
-    assert (found.value, found.n_files, found.n_groups) == (2, 6, 3)
-
-
 def test_what_is_said_of_several_models_is_what_each_says_alone() -> None:
     rng = np.random.default_rng(4)
     table = people(list(rng.integers(0, 3, 120)), list(rng.integers(0, 2, 120)), 1)

@@ -15,6 +15,7 @@ from osteo_utils.audit.copies import SAME_KNEE, candidates_of, matches
 from osteo_utils.audit.neighbours import MIRRORED, QUARTER, UPSIDE_DOWN, inverse
 from osteo_utils.audit.thumbnails import HEIGHT, WIDTH, Thumbnails, legs_of, parts, thumbnails
 from osteo_utils.images.image_store import film
+from osteo_utils.sources.data_folders import films_of_sources
 
 COLUMNS = (
     "image_id", "sha256", "class_name", "source", "source_class", "certainty", "similarity", "turn", "left", "top", "right", "bottom",
@@ -35,19 +36,19 @@ def crosswalk(
     of the source, bits as in `neighbours`) and the place of the film in its source: left, top, right, bottom as shares
     of the source's frame, below 0 or above 1 where the film shows more than its source.
     """
-    films = candidates_of(manifest).merge(table[["image_id", "group"]], on="image_id").set_index("image_id", drop=False)
+    films = candidates_of(manifest).merge(table[["image_id", "knee"]], on="image_id").set_index("image_id", drop=False)
     side = sides.reindex(films["image_id"])
     sources = films[(side == "second").to_numpy()]
-    by_group = dict(iter(sources.groupby("group")))
+    by_knee = dict(iter(sources.groupby("knee")))
     measured = _measured(pairs, films["pixel_sha256"])
     both = [
         (own, source)
         for own in films[(side == "first").to_numpy()].itertuples()
-        for source in by_group.get(own.group, sources[:0]).itertuples()
+        for source in by_knee.get(own.knee, sources[:0]).itertuples()
     ]
     workers = cpu_count() if len(both) > 100 else 1
     rows = Parallel(n_jobs=workers)(delayed(_row)(images, own, source, measured) for own, source in both)
-    alone = films[(side == "first").to_numpy() & ~films["group"].isin(sources["group"]).to_numpy()]
+    alone = films[(side == "first").to_numpy() & ~films["knee"].isin(sources["knee"]).to_numpy()]
     rows += [(*_names(own), "", "", CERTAINTIES[-1], *[np.nan] * 6) for own in alone.itertuples()]
     walked = pd.DataFrame(rows, columns=list(COLUMNS))
     rank = walked["certainty"].map(CERTAINTIES.index)
@@ -55,24 +56,9 @@ def crosswalk(
     return order[list(COLUMNS)].astype({"turn": "Int64"}).reset_index(drop=True)
 
 
-def sources_of(walked: pd.DataFrame) -> pd.DataFrame:
-    """One row per film of a crosswalk: image_id, sha256, class_name, source (the surest), source_class, certainty.
-
-    `source_class` is empty where the film has no source or its sources are of several classes, which `certainty` then
-    says (`several classes`).
-    """
-    first = walked.drop_duplicates("image_id")[
-        ["image_id", "sha256", "class_name", "source", "source_class", "certainty"]
-    ]
-    torn = first["image_id"].map(walked.groupby("image_id")["source_class"].nunique()) > 1
-    return first.assign(
-        source_class=first["source_class"].mask(torn, ""), certainty=first["certainty"].mask(torn, "several classes")
-    ).reset_index(drop=True)
-
-
 def agreement(walked: pd.DataFrame) -> pd.DataFrame:
     """Films by their class (rows) and that of their source (columns); those without one class are counted last."""
-    one = sources_of(walked)
+    one = films_of_sources(walked)
     without = np.select(
         [one["source"] == "", one["certainty"] == "several classes"], ["no source", "several classes"], "no class"
     )

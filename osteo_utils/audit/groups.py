@@ -1,7 +1,8 @@
-"""Audit of a set of films: groups of the same knee, conflicts, counts and the flow of files.
+"""Audit of a set of films: knees, persons, conflicts, counts and the flow of files.
 
-Three relations join images, from strict to loose: `exact` (the same bytes), `pixel` (the same pixels in another
-file) and `perceptual` (an altered copy, see `copies`). With a table of patients, `patient` joins a person's films.
+Three relations join images of a knee, from strict to loose: `exact` (the same bytes), `pixel` (the same pixels in
+another file) and `perceptual` (an altered copy, see `copies`). Where patients are known, `patient` joins the knees of
+one into a group.
 """
 
 from __future__ import annotations
@@ -23,10 +24,11 @@ _LEVELS = ("unique", "exact", "pixel", "perceptual", "patient")
 def audit(images: np.ndarray, manifest: pd.DataFrame, pairs: pd.DataFrame | None = None) -> pd.DataFrame:
     """Groups of images that belong on one side of a split.
 
-    Returns the table `audit.csv`: image_id; group (numbered from 0 in the order of image_id); relation (the strongest
-    that joins the image to another); nearest (image_id of the most similar image, empty where none came near);
-    distance (1 − similarity, 0 for the same pixels, empty without a nearest); conflict (1 where copies of a film have
-    both labels; the two knees of a patient may differ). `pairs` is the result of `compare`.
+    Returns the table `audit.csv`: image_id; group (a person as far as known, else a knee; numbered from 0 in the order of
+    image_id); knee (numbered likewise); relation (the strongest that joins the image to another); nearest (image_id of
+    the most similar image, empty where none came near); distance (1 − similarity, 0 for the same pixels, empty without a
+    nearest); conflict (1 where copies of a film have both labels; the two knees of a patient may differ). `pairs` is the
+    result of `compare`.
     """
     if pairs is None:
         pairs = compare(images, manifest)
@@ -60,6 +62,7 @@ def audit(images: np.ndarray, manifest: pd.DataFrame, pairs: pd.DataFrame | None
         {
             "image_id": names,
             "group": group,
+            "knee": knee,
             "relation": [_LEVELS[level] for level in relation],
             "nearest": [names[other] if other >= 0 else "" for other in nearest],
             "distance": np.round(distance, 4),
@@ -75,42 +78,43 @@ def _links(values: pd.Series) -> list[tuple[int, int]]:
 
 
 def inspect_groups(table: pd.DataFrame, images: np.ndarray, manifest: pd.DataFrame) -> pd.DataFrame:
-    """Groups of three or more images, weakest first: does every member resemble every other?
+    """Knees of three or more images, weakest first: does every member resemble every other?
 
-    A chain A-B-C may join different knees A and C. Returns group, files, conflict, weakest_pair (similarity of the
+    A chain A-B-C may join different knees A and C. Returns knee, files, conflict, weakest_pair (similarity of the
     two least alike members; all pairs are registered here) and verdict (`consistent`; `chained`: some pair is as
     unlike as two different knees; `large`: more than LARGE_GROUP files, to be inspected by eye).
     """
     rows = candidates_of(manifest).set_index("image_id")
     found = []
-    for group, members in table.groupby("group"):
+    for knee, members in table.groupby("knee"):
         if len(members) < 3:
             continue
         weakest = np.nan
         if len(members) <= LARGE_GROUP:
             weakest = float(similarities_among(images, rows.loc[members["image_id"]]).min())
         verdict = "large" if np.isnan(weakest) else "consistent" if weakest >= _CONSISTENT else "chained"
-        found.append((group, len(members), int(members["conflict"].iloc[0]), round(weakest, 3), verdict))
-    columns = ["group", "files", "conflict", "weakest_pair", "verdict"]
+        found.append((knee, len(members), int(members["conflict"].iloc[0]), round(weakest, 3), verdict))
+    columns = ["knee", "files", "conflict", "weakest_pair", "verdict"]
     return pd.DataFrame(found, columns=columns).sort_values("weakest_pair", na_position="first", ignore_index=True)
 
 
 def counts(manifest: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
-    """Files, distinct knees, copies and conflicts by class and in all; a group of both labels counts in each class."""
+    """Files, persons, knees, copies and conflicts by class and in all; a knee of both labels counts in each class."""
     joined = table.merge(manifest[["image_id", "class_name"]], on="image_id")
-    sizes = joined.groupby("group")["image_id"].transform("size")
+    sizes = joined.groupby("knee")["image_id"].transform("size")
 
     def column(part: pd.DataFrame) -> dict[str, int]:
         conflict = part["conflict"] == 1
         return {
             "files": len(part),
-            "groups (distinct knees)": part["group"].nunique(),
+            "groups (persons as far as known)": part["group"].nunique(),
+            "knees": part["knee"].nunique(),
             "files with a copy": int((sizes[part.index] > 1).sum()),
-            "groups with copies": part.loc[sizes[part.index] > 1, "group"].nunique(),
+            "knees with copies": part.loc[sizes[part.index] > 1, "knee"].nunique(),
             **{f"files joined as {level}": int((part["relation"] == level).sum()) for level in _LEVELS[1:]},
-            "conflict groups": part.loc[conflict, "group"].nunique(),
-            "conflict files": int(conflict.sum()),
-            "files in the largest group": int(sizes[part.index].max()) if len(part) else 0,
+            "knees under both labels": part.loc[conflict, "knee"].nunique(),
+            "files of knees under both labels": int(conflict.sum()),
+            "files of the largest knee": int(sizes[part.index].max()) if len(part) else 0,
         }
 
     parts = {str(name): column(part) for name, part in joined.groupby("class_name")}
@@ -118,7 +122,7 @@ def counts(manifest: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def flow(manifest: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
-    """From the files found to the knees analysed: step, files, knees (empty where not counted), main.
+    """From the files found to the knees analysed: step, files, knees and groups (empty where not counted), main.
 
     `main` marks what remains; the other rows count what was removed or is a copy. For a set with films of osteopenia
     one row gives the study's rule for them.
@@ -126,21 +130,27 @@ def flow(manifest: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     joined = table.merge(manifest[["image_id", "sha256"]], on="image_id")
     conflict = joined["conflict"] == 1
     exact = len(joined) - joined["sha256"].nunique()
-    knees = joined["group"].nunique()
+    knees = joined["knee"].nunique()
     excluded, usable = int((manifest["status"] == "excluded").sum()), manifest[manifest["status"] == "ok"]
+
+    def counted(part: pd.DataFrame) -> tuple[int, int, int]:
+        return len(part), part["knee"].nunique(), part["group"].nunique()
+
+    none = (pd.NA, pd.NA)
     steps = [
-        ("found", len(manifest), pd.NA, True),
-        ("excluded: of another class", excluded, pd.NA, False),
+        ("found", len(manifest), *none, True),
+        ("excluded: of another class", excluded, *none, False),
         *_osteopenia(manifest[manifest["status"] == "excluded"], "of these, osteopenia by the study's rule"),
-        ("quarantined: cannot be read or used", len(manifest) - excluded - len(joined), pd.NA, False),
-        ("readable and labelled", len(joined), knees, True),
+        ("quarantined: cannot be read or used", len(manifest) - excluded - len(joined), *none, False),
+        ("readable and labelled", *counted(joined), True),
         *_osteopenia(usable, "of these, osteopenia, counted as {} by the study's rule"),
-        ("of these, further files with the same bytes", exact, pd.NA, False),
-        ("of these, further near copies", len(joined) - exact - knees, pd.NA, False),
-        ("left out: the same knee under both labels", int(conflict.sum()), joined[conflict]["group"].nunique(), False),
-        ("analysed under grouped", int((~conflict).sum()), joined[~conflict]["group"].nunique(), True),
+        ("of these, further files with the same bytes", exact, *none, False),
+        ("of these, further near copies", len(joined) - exact - knees, *none, False),
+        ("left out: the same knee under both labels", *counted(joined[conflict]), False),
+        ("analysed under grouped", *counted(joined[~conflict]), True),
     ]
-    return pd.DataFrame(steps, columns=["step", "files", "knees", "main"]).astype({"knees": "Int64"})
+    table = pd.DataFrame(steps, columns=["step", "files", "knees", "groups", "main"])
+    return table.astype({"knees": "Int64", "groups": "Int64"})
 
 
 def _osteopenia(files: pd.DataFrame, text: str) -> list[tuple]:
@@ -152,18 +162,18 @@ def _osteopenia(files: pd.DataFrame, text: str) -> list[tuple]:
     alike = set(files.loc[files["label"] == label, "class_name"]) if pd.notna(label) else set()
     counted_as = sorted(alike & set(LABELS))
     # In an audit where each folder is a class of its own there is no rule to tell of.
-    return [(text.format(*counted_as), len(films), pd.NA, False)] if counted_as or pd.isna(label) else []
+    return [(text.format(*counted_as), len(films), pd.NA, pd.NA, False)] if counted_as or pd.isna(label) else []
 
 
-def examples(table: pd.DataFrame, seed: int, n_groups: int = 6) -> pd.DataFrame:
-    """Rows of the audit table: two files of each of a few random groups, conflicts first, then altered copies."""
-    copied = table[table["relation"] != "unique"]
+def examples(table: pd.DataFrame, seed: int, n_knees: int = 6) -> pd.DataFrame:
+    """Rows of the audit table: two files of each of a few random knees, conflicts first, then altered copies."""
+    copied = table[table.duplicated("knee", keep=False)]
     rank = copied["relation"].map({"perceptual": 1, "pixel": 2, "exact": 3}).where(copied["conflict"] == 0, 0)
     shuffled = copied.assign(rank=rank).sample(frac=1, random_state=seed)
-    chosen = shuffled.groupby("group")["rank"].min().sort_values(kind="stable").index[:n_groups]
+    chosen = shuffled.groupby("knee")["rank"].min().sort_values(kind="stable").index[:n_knees]
     # Names begin with the class, so the first and the last film of a conflict differ in label.
-    members = copied.sort_values("image_id").groupby("group")
-    pairs = pd.concat([members.head(1), members.tail(1)]).sort_values("image_id").set_index("group")
+    members = copied.sort_values("image_id").groupby("knee")
+    pairs = pd.concat([members.head(1), members.tail(1)]).sort_values("image_id").set_index("knee")
     return pairs.loc[chosen].reset_index() if len(chosen) else copied
 
 

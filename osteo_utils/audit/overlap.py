@@ -20,8 +20,8 @@ def extend(images: np.ndarray, manifest: pd.DataFrame, table: pd.DataFrame) -> t
     """The audit of the study with its external films added, and the external films that show a knee of the study.
 
     `images` is the store, uint8 (n, 512, 512), `manifest` has both roles, `table` is the audit of the develop films,
-    whose rows come first and unchanged. An external film has the study's group of its knee, or a number above all of
-    the study's. The second table has a row per overlapping film: image_id, group, develop_image (the matching film of
+    whose rows come first and unchanged. An external film has the study's group and knee, or numbers above all of the
+    study's. The second table has a row per overlapping film: image_id, group, develop_image (the matching film of
     the study), relation (one of RELATIONS), distance (1 − similarity, empty where it was not measured) and same_label
     (1 where both sets agree). It is empty without external films.
     """
@@ -38,7 +38,12 @@ def extend(images: np.ndarray, manifest: pd.DataFrame, table: pd.DataFrame) -> t
     group = added["image_id"].map(shared.set_index("image_id")["group"])
     alone = group.isna()
     group[alone] = table["group"].max() + 1 + pd.factorize(added.loc[alone, "group"])[0]
-    added = added.assign(group=group.astype(int))
+    # A knee of the study keeps the number that it has there.
+    of_study = both.assign(known=both["image_id"].map(table.set_index("image_id")["knee"])).dropna(subset="known")
+    knee = added["knee"].map(of_study.drop_duplicates("knee").set_index("knee")["known"])
+    new = knee.isna()
+    knee[new] = table["knee"].max() + 1 + pd.factorize(added.loc[new, "knee"])[0]
+    added = added.assign(group=group.astype(int), knee=knee.astype(int))
     return pd.concat([table, added], ignore_index=True), shared[list(COLUMNS)]
 
 

@@ -1,7 +1,7 @@
-"""A reference label beside the folders, such as a T-score: where it comes from, whose film it is, and what can learn it.
+"""A reference label beside the folders, such as a T-score: where it comes from, and what can learn it.
 
 It comes from a table `reference.csv` beside the class folders, from the registry's crosswalk to another set, or from
-the density that a synthetic knee was drawn with. Films of one source film or one group are those of one person.
+the density that a synthetic knee was drawn with.
 """
 
 from __future__ import annotations
@@ -12,11 +12,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from osteo_utils.audit import copies, crosswalk
 from osteo_utils.evidence import shortcuts
 from osteo_utils.images.manifest import usable
 from osteo_utils.protocols import splits
-from osteo_utils.sources import registry, user_tables
+from osteo_utils.sources import data_folders, registry, user_tables
 from osteo_utils.statistics.two_labels import GRADES
 from osteo_utils.study import results
 
@@ -40,7 +39,7 @@ def store(root: Path, dataset: str, manifest: pd.DataFrame, path: Path, say: Cal
     if table := user_tables.find(root, STEM):
         found = _of_table(table, manifest["image_id"].tolist(), say).merge(files["image_id"])
     elif registry.get(dataset).crosswalk:
-        found = _of_crosswalk(registry.get(dataset), files, say)
+        found = _of_crosswalk(dataset, files)
     elif (root / "phantom.json").is_file():
         truth = results.read_table(root / "truth.csv")[["image_id", "t_score"]]
         found = truth[truth["image_id"].isin(files["image_id"])].assign(name="T-score of the drawn density")
@@ -91,36 +90,18 @@ def _number(written: str) -> float | None:
         return None
 
 
-def _of_crosswalk(entry: registry.DataSet, files: pd.DataFrame, say: Callable[[str], None]) -> pd.DataFrame:
-    """The class of each film's source; films are known by their bytes, or by their name in a scaled copy of the set."""
-    walked = pd.read_csv(Path(registry.__file__).with_name(entry.crosswalk), keep_default_na=False)
-    one = crosswalk.sources_of(walked)
-    names = files["sha256"].map(one.drop_duplicates("sha256").set_index("sha256")["image_id"])
-    by_bytes = names.notna()
-    if set(files["image_id"]) <= set(one["image_id"]):
-        names = names.where(by_bytes, files["image_id"])
-    if renamed := int((~by_bytes).sum()):
-        how = "known by their name" if names.notna().all() else "without a reference"
-        say(f"{renamed} of {len(files)} films have other bytes than published; they are {how}")
-    found = files.assign(known=names).merge(one.rename(columns={"image_id": "known"}), on="known", suffixes=("", "_"))
-    found = found[found["source"] != ""].assign(name=f"class in {entry.crosswalk_to}")
-    return found.rename(columns={"source_class": "value"})
+def _of_crosswalk(dataset: str, files: pd.DataFrame) -> pd.DataFrame:
+    """The class of each film's source."""
+    found, _ = data_folders.known_sources(dataset, files)
+    return found.assign(value=found["source_class"], name=f"class in {registry.get(dataset).crosswalk_to}")
 
 
 def joined(reference: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:
-    """The films with a reference: image_id, label (0, 1), class_name, value, level (0 to 2), t_score, source, person.
+    """The films with a reference: image_id, label (0, 1), class_name, value, level (0 to 2), t_score, source, group.
 
-    `images` has image_id, label, class_name and group. A person is whoever shares a group or a source film; persons are
-    numbered over all images.
+    `images` has image_id, label, class_name and group, the person as far as persons are known.
     """
-    table = images[["image_id", "label", "class_name", "group"]].merge(reference, on="image_id", how="left")
-    first = {}
-    links = []
-    for column in ("group", "source"):
-        for row, value in enumerate(table[column]):
-            if pd.notna(value) and value != "":
-                links.append((first.setdefault((column, value), row), row))
-    table["person"] = copies.components(len(table), links)
+    table = images[["image_id", "label", "class_name", "group"]].merge(reference, on="image_id")
     known = table[table["value"].isin(GRADES)]
     return known.assign(level=known["value"].map(GRADES.index)).reset_index(drop=True)
 
@@ -130,7 +111,7 @@ def counted(table: pd.DataFrame) -> pd.DataFrame:
 
     cells = {
         value: {
-            name: f"{len(part)} ({part['person'].nunique()})"
+            name: f"{len(part)} ({part['group'].nunique()})"
             for name, part in table[table["value"] == value].groupby("class_name")
         }
         for value in GRADES
@@ -153,7 +134,7 @@ def probe(
     """
     extreme = (table["level"] != 1).to_numpy()
     chosen = table[extreme].reset_index(drop=True)
-    chosen = chosen.assign(label=(chosen["level"] == 2).astype(int), group=chosen["person"], conflict=0)
+    chosen = chosen.assign(label=(chosen["level"] == 2).astype(int), conflict=0)
     try:
         folds = splits.make_folds(chosen, "grouped_all", n_folds, seed).set_index("image_id")["fold"]
     except ValueError:

@@ -89,7 +89,7 @@ def _kept(frame: pd.DataFrame, kept: np.ndarray, right: np.ndarray, n_resamples:
 def of_files(images: pd.DataFrame, stored: np.ndarray) -> dict[str, pd.Series]:
     """The subgroup of each film under each heading, indexed by image_id.
 
-    `images` are manifest rows with their group; `stored` is the image store. Resolution and brightness are split at the
+    `images` are manifest rows with their knee; `stored` is the image store. Resolution and brightness are split at the
     median. No file records whether a film shows one knee or two, so there is no such heading.
     """
     table = images.set_index("image_id")
@@ -102,7 +102,7 @@ def of_files(images: pd.DataFrame, stored: np.ndarray) -> dict[str, pd.Series]:
         "shape": pd.Series(shape, table.index),
         "file type": table.format.astype(str),
         "brightness": _halves(light, "mean grey up to {:.0f}", "mean grey above {:.0f}"),
-        "films of the knee": table.groupby("group").group.transform("size").gt(1).map({False: "one", True: "several"}),
+        "films of the knee": table.groupby("knee").knee.transform("size").gt(1).map({False: "one", True: "several"}),
     }
 
 

@@ -46,7 +46,8 @@ def build_manifest(
     a class folder are `quarantined`, files outside the class folders `excluded`, each with a reason; the reason of a
     usable film is a remark, such as a wrong extension. `store`: where the films are written in the same pass, uint8
     (n, 512, 512). `salt`: part of the patients' pseudonyms, which come from `patients.csv` (image_id, patient) beside
-    the class folders, as `user_tables` reads it. `classes` and `every_folder` as in `film_folders.arrange`; where each
+    the class folders, as `user_tables` reads it, or else from the registry's crosswalk: films of one source film are of
+    one person. `classes` and `every_folder` as in `film_folders.arrange`; where each
     folder is a class, labels follow the alphabet. `osteopenia`: the label of films in a folder osteopenia/, if any;
     they keep that `class_name`. `say` is told of what is remarkable about folders and tables.
 
@@ -75,6 +76,9 @@ def build_manifest(
             labels = _labels(source.layout, every_folder, osteopenia)
             names = [source.prefix + name for name in films]
             frames.append(_rows_of(source, labels, append, pool).assign(patient=people, image_id=names))
+            if not user_tables.find(source.root, PATIENTS):
+                for remark in _fill_persons(frames[-1], source):
+                    say(source.prefix + remark)
             if not every_folder:
                 _require_both_classes(source.root, frames[-1])
         frame = pd.concat(frames, ignore_index=True)
@@ -184,6 +188,16 @@ def _require_both_classes(root: Path, frame: pd.DataFrame) -> None:
             reasons = files["reason"].value_counts().head(5).items()
             summary = "; ".join(f"{count} x {reason}" for reason, count in reasons)
             raise ValueError(f"{root}: no usable radiograph in {name}; {summary}")
+
+
+def _fill_persons(frame: pd.DataFrame, source: _Source) -> list[str]:
+    """Write the person of each film that the registry's crosswalk knows into `frame`; returns remarks."""
+    files = frame.loc[frame["status"] == "ok", ["image_id", "sha256"]]
+    known, remarks = data_folders.known_sources(source.dataset, files)
+    if len(known):
+        person = frame["image_id"].map(known.set_index("image_id")["person"])
+        frame["patient"] = person.radd(f"{registry.get(source.dataset).crosswalk_to} ").fillna("")
+    return remarks
 
 
 def _secret_of(root: Path, salt: str) -> str:

@@ -97,7 +97,7 @@ def perturbed(pixels: np.ndarray, kind: str, strength: float, image_id: str, see
 def chosen_films(fitted: list[tuple[Fold, Path]], count: int, seed: int) -> np.ndarray:
     """Sorted positions of `count` films (0: as many as there are) scored under `grouped` with the first split seed.
 
-    One film of a knee and as many of either class, drawn with `seed`; fewer where a class has fewer knees.
+    One film of a group and as many of either class, drawn with `seed`; fewer where a class has fewer groups.
     """
     table = activation_maps.first_grouped(fitted)[0][0].table
     scored = table[table.fold >= 0]

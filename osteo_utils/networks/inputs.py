@@ -60,16 +60,18 @@ class Activations:
 def usable_images(run: results.Run) -> pd.DataFrame:
     """The images that take part, in the order of `images.npy`, without those of an external set.
 
-    Columns of the manifest, then group and conflict of the audit; `label` is an integer.
+    Columns of the manifest, then group, knee and conflict of the audit; `label` is an integer.
     """
     manifest = develop(run.read(run.paths.manifest, "manifest"))
     audit = run.read(run.paths.audit, "audit")
     usable = manifest[(manifest.status == "ok") & manifest.label.notna()]
-    table = usable.merge(audit[["image_id", "group", "conflict"]], on="image_id", how="left", validate="one_to_one")
+    table = usable.merge(
+        audit[["image_id", "group", "knee", "conflict"]], on="image_id", how="left", validate="one_to_one"
+    )
     if table.group.isna().any():
         raise ValueError(f"audit.csv has no row for {table.image_id[table.group.isna()].iloc[0]}; run 02_eda again")
     # A refused file has no width, which turns the column into floats; the identity of a fit depends on the type.
-    whole = dict.fromkeys((*WHOLE_NUMBERS, "group", "conflict"), int)
+    whole = dict.fromkeys((*WHOLE_NUMBERS, "group", "knee", "conflict"), int)
     return table.astype(whole).sort_values("row", ignore_index=True)
 
 

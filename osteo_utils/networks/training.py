@@ -54,13 +54,15 @@ class Arm(NamedTuple):
     seeds: list[int]
 
 
-def arms(run: results.Run, variants: Iterable[str]) -> Iterator[Arm]:
+def arms(run: results.Run, variants: Iterable[str], images: pd.DataFrame) -> Iterator[Arm]:
     """The arms that a model notebook's parameters ask for, by variant.
 
     Whole films are fitted under every protocol, the other variants under `grouped` alone. The variant `background` is a
     control: it gets the probe alone. The recipe `paper` is fitted on whole films alone. Probes, which are cheap, are
-    fitted for every split seed, networks for the first `trained_seeds`.
+    fitted for every split seed, networks for the first `trained_seeds`; where a person has several knees, probes of whole
+    films also show what `grouped_knees` costs.
     """
+    several = images.knee.nunique() > images.group.nunique()
     for variant in variants:
         full = variant == "full"
         for fine_tune in ["none"] if variant == "background" else run.p.recipes:
@@ -68,7 +70,10 @@ def arms(run: results.Run, variants: Iterable[str]) -> Iterator[Arm]:
                 continue
             n_seeds = len(run.p.split_seeds) if fine_tune == "none" else run.p.trained_seeds
             recipe = Recipe.from_parameters(fine_tune, run.parameters)
-            yield Arm(recipe, variant, run.p.protocols if full else ["grouped"], run.p.split_seeds[:n_seeds])
+            protocols = run.p.protocols if full else ["grouped"]
+            if full and fine_tune == "none" and several:
+                protocols = list(dict.fromkeys([*protocols, "grouped_knees"]))
+            yield Arm(recipe, variant, protocols, run.p.split_seeds[:n_seeds])
 
 
 def planned(run: results.Run, backbone: str, images: pd.DataFrame, folds: pd.DataFrame) -> dict[str, progress.Kind]:
@@ -80,7 +85,7 @@ def planned(run: results.Run, backbone: str, images: pd.DataFrame, folds: pd.Dat
     views = len(p.variants) * p.augmented_views + len(p.compared_views)
     n_folds = folds[folds.fold >= 0].groupby(["protocol", "seed"]).fold.nunique()
     fits: dict[str, progress.Kind] = {}
-    for recipe, _, protocols, seeds in arms(run, p.variants):
+    for recipe, _, protocols, seeds in arms(run, p.variants, images):
         cost = TAIL_SHARES[backbone].get(recipe.fine_tune, 0.0) * STEP * recipe.epochs * n_images
         kind = fits.setdefault(recipe.fine_tune, progress.Kind(0, max(LEAST, cost)))
         kind.planned += int(n_folds.loc[[(protocol, seed) for protocol in protocols for seed in seeds]].sum())
@@ -99,7 +104,7 @@ def fit_study(
     `last_block`; those of other recipes come from the trunk cache.
     """
     fitted, checked = {}, set()
-    for recipe, variant, protocols, seeds in arms(run, by_variant):
+    for recipe, variant, protocols, seeds in arms(run, by_variant, images):
         included = inputs.trusted_alone(run, images, folds) if variant == "background" else folds
         of_recipe = splits.fold_list(images, included, protocols, seeds)
         activations = activations_for(recipe, run, images, by_variant[variant], weights)

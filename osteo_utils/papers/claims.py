@@ -172,7 +172,7 @@ def _count(claim: Mapping[str, Any], metrics: Mapping[str, Estimate]) -> tuple[s
         f"the set holds {files.value:,.0f} images, the paper {claim['paper']:,}. Who labelled them is not in the files"
     )
     if conflicts is not None and conflicts.value:
-        found = plural(int(conflicts.value), "group of copies carries", "groups of copies carry")
+        found = plural(int(conflicts.value), "knee carries", "knees carry")
         why += f", and {found} both labels, so at least as many labels are wrong"
     if doubt := _doubt(metrics):
         why += f". {doubt}, which is less than moderate (Landis and Koch 1977)"
@@ -189,13 +189,13 @@ def _doubt(metrics: Mapping[str, Estimate]) -> str:
 
 
 def _different_images(claim: Mapping[str, Any], metrics: Mapping[str, Estimate]) -> tuple[str, str]:
-    files, groups = metrics.get("data/files"), metrics.get("data/groups")
-    if files is None or groups is None:
-        return UNDECIDABLE, "the metrics data/files and data/groups are missing; run notebooks 01 and 02"
-    if groups.value >= files.value:
+    files, knees = metrics.get("data/files"), metrics.get("data/knees")
+    if files is None or knees is None:
+        return UNDECIDABLE, "the metrics data/files and data/knees are missing; run notebooks 01 and 02"
+    if knees.value >= files.value:
         return REPRODUCED, f"the audit finds no copies among {files.value:,.0f} files, so any split keeps knees apart"
     copies = (
-        f"{files.value:,.0f} files show {groups.value:,.0f} groups, so a split by file puts copies of one knee on "
+        f"{files.value:,.0f} files show {knees.value:,.0f} knees, so a split by file puts copies of one knee on "
         "both sides; the paper does not say how it split"
     )
     # Paired, film by film: two separate intervals may overlap although the difference is clear.

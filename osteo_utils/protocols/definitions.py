@@ -5,13 +5,16 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass
 
+import pandas as pd
+
 SELECTED = 64
 
-SPLITS = ("grouped", "grouped_all", "by_file", "augment_first", "resubstitution", "train_in_test")
+SPLITS = ("grouped", "grouped_all", "grouped_knees", "by_file", "augment_first", "resubstitution", "train_in_test")
 HONEST = ("grouped", "grouped_all", "selected_inside", "shuffled")
 TERMS = {
-    "grouped": "none: groups stay together, groups with both labels are left out",
-    "grouped_all": "none: groups stay together, groups with both labels are kept",
+    "grouped": "none: groups stay together, knees with both labels are left out",
+    "grouped_all": "none: groups stay together, knees with both labels are kept",
+    "grouped_knees": "the other knee of a person can be on the other side of the split",
     "by_file": "the same knee can be on both sides of the split",
     "augment_first": "augmented views of one image lie in both training and test folds",
     "resubstitution": "scored on the images that it was trained on",
@@ -23,14 +26,22 @@ TERMS = {
     "shuffled": "labels shuffled between knees, so that there is nothing to learn",
 }
 PROTOCOLS = tuple(
-    "grouped grouped_all scaled_first selected_inside selected_first tuned_on_test by_file by_file+tuned_on_test "
+    "grouped grouped_all grouped_knees scaled_first selected_inside selected_first tuned_on_test by_file by_file+tuned_on_test "
     "by_file+scaled_first+selected_first+tuned_on_test augment_first augment_first+tuned_on_test train_in_test "
     "resubstitution".split()
 )
+# Without several knees of a person it is the same as `grouped`.
+OF_PERSONS = "grouped_knees"
 SHUFFLED = tuple(
     "grouped+shuffled selected_inside+shuffled selected_first+shuffled tuned_on_test+shuffled by_file+shuffled "
     "augment_first+shuffled train_in_test+shuffled resubstitution+shuffled".split()
 )
+
+
+def asked(images: pd.DataFrame) -> list[str]:
+    """The protocols of the lab that differ on these images (group, knee)."""
+    several = images.knee.nunique() > images.group.nunique()
+    return [name for name in PROTOCOLS if several or name != OF_PERSONS]
 
 
 @dataclass(frozen=True)

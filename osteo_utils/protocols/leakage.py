@@ -55,7 +55,7 @@ class Network:
 class Lab:
     """What all protocols share: the network, the films' features (views, n, channels) and the splits.
 
-    `images` (image_id, label, group) follows the features, `folds` is `folds.csv`; a fit learns from `size` films.
+    `images` (image_id, label, group, knee) follows the features, `folds` is `folds.csv`; a fit learns from `size` films.
     """
 
     network: Network
@@ -74,17 +74,17 @@ class Lab:
         return table.sort_values(["view", "position"], ignore_index=True)
 
     def labels(self, shuffled: bool, seed: int) -> np.ndarray:
-        """The labels, int (n,); shuffled ones are permuted between groups within a fold of `grouped`."""
+        """The labels, int (n,); shuffled ones are permuted between knees within a fold of `grouped`."""
         labels = self.images.label.to_numpy(int)
         if not shuffled:
             return labels
         fold = self.samples("grouped", seed).set_index("position").fold
         fold = fold.reindex(range(len(labels)), fill_value=-1).to_numpy()
-        units = pd.DataFrame({"group": self.images.group, "fold": fold, "label": labels})
-        units = units.drop_duplicates("group").set_index("group")
+        units = pd.DataFrame({"knee": self.images.knee, "fold": fold, "label": labels})
+        units = units.drop_duplicates("knee").set_index("knee")
         generator = np.random.default_rng(runtime.derived_seed("leakage", "shuffled", seed))
         permuted = units.groupby("fold").label.transform(generator.permutation)
-        return permuted.loc[self.images.group].to_numpy(int)
+        return permuted.loc[self.images.knee].to_numpy(int)
 
 
 def prepare(

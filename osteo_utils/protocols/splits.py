@@ -11,7 +11,7 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from osteo_utils.study import results
 
-PROTOCOLS = ("grouped", "grouped_all", "by_file", "augment_first", "resubstitution", "tuned_on_test")
+PROTOCOLS = ("grouped", "grouped_all", "grouped_knees", "by_file", "augment_first", "resubstitution", "tuned_on_test")
 LEFT_OUT = -1
 _MORE_ORDERS = 100
 
@@ -19,9 +19,9 @@ _MORE_ORDERS = 100
 def make_folds(images: pd.DataFrame, protocol: str, n_folds: int, seed: int, views: int = 1) -> pd.DataFrame:
     """Assign images to folds: columns protocol, seed, image_id, view, fold (-1 = left out).
 
-    `images` has one row per image: image_id, label (0 or 1), group, conflict (0 or 1). `grouped` and `tuned_on_test`
-    keep groups together and leave out groups with both labels; `grouped_all` keeps those too; `by_file` ignores
-    groups; `augment_first` splits `views` views of each image as if each were an image; `resubstitution` has one fold
+    `images` has one row per image: image_id, label (0 or 1), group, conflict (0 or 1) and, for `grouped_knees`, knee.
+    `grouped` and `tuned_on_test` keep groups together and leave out knees with both labels; `grouped_all` keeps those too;
+    `grouped_knees` keeps knees together but not the knees of a person; `by_file` ignores groups; `augment_first` splits `views` views of each image as if each were an image; `resubstitution` has one fold
     0 for training and scoring. Every other fold holds films of both classes. The result depends on the seed, not on the
     order of rows. Raises ValueError for an impossible request, and for external images, which must never get a fold.
     """
@@ -29,7 +29,8 @@ def make_folds(images: pd.DataFrame, protocol: str, n_folds: int, seed: int, vie
         raise ValueError(f"unknown protocol {protocol!r}; expected one of {', '.join(PROTOCOLS)}")
     if "role" in images and (foreign := images.loc[images.role != "develop", "image_id"]).any():
         raise ValueError(f"{foreign.iloc[0]} is of the external set; expected only images from manifest.usable")
-    table = images[["image_id", "label", "group", "conflict"]].sort_values("image_id", ignore_index=True)
+    unit = unit_of(protocol)
+    table = images[["image_id", "label", unit, "conflict"]].sort_values("image_id", ignore_index=True)
     if (twice := table.image_id.duplicated()).any():
         raise ValueError(f"image {table.image_id[twice].iloc[0]} is listed twice; expected one row each")
     n_views = views if protocol == "augment_first" else 1
@@ -43,12 +44,12 @@ def make_folds(images: pd.DataFrame, protocol: str, n_folds: int, seed: int, vie
         samples["fold"] = _numbers(splitter.split(samples, samples.label), len(samples))
     else:
         kept = samples if protocol == "grouped_all" else samples[samples.conflict == 0]
-        _check_possible(kept.label, kept.group, n_folds, protocol)
-        samples.loc[kept.index, "fold"] = _whole_groups(kept, n_folds, seed, protocol)
+        _check_possible(kept.label, kept[unit], n_folds, protocol)
+        samples.loc[kept.index, "fold"] = _whole_groups(kept.label, kept[unit], n_folds, seed, protocol)
     return samples.assign(protocol=protocol, seed=seed)[["protocol", "seed", "image_id", "view", "fold"]]
 
 
-def _whole_groups(kept: pd.DataFrame, n_folds: int, seed: int, protocol: str) -> np.ndarray:
+def _whole_groups(label: pd.Series, unit: pd.Series, n_folds: int, seed: int, protocol: str) -> np.ndarray:
     """Folds of whole groups, stratified. Where groups carry both labels, the split may leave a fold of one class.
 
     Then other orders of the groups are tried, the same ones for the same seed.
@@ -56,16 +57,21 @@ def _whole_groups(kept: pd.DataFrame, n_folds: int, seed: int, protocol: str) ->
     orders = [seed, *np.random.default_rng(seed).integers(2**31, size=_MORE_ORDERS).tolist()]
     for order in orders:
         splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=order)
-        folds = _numbers(splitter.split(kept, kept.label, kept.group), len(kept))
-        counts = pd.crosstab(folds, kept.label.to_numpy()).reindex(range(n_folds), fill_value=0)
+        folds = _numbers(splitter.split(label, label, unit), len(label))
+        counts = pd.crosstab(folds, label.to_numpy()).reindex(range(n_folds), fill_value=0)
         if counts.shape[1] == 2 and counts.to_numpy().min() > 0:
             return folds
     lone = counts.index[counts.min(axis=1) == 0][0]
     raise ValueError(
-        f"{protocol}, seed {seed}: {len(orders)} ways to assign {kept.group.nunique()} groups to {n_folds} folds all leave a "
+        f"{protocol}, seed {seed}: {len(orders)} ways to assign {unit.nunique()} groups to {n_folds} folds all leave a "
         f"fold of one class (at last fold {lone}, {int(counts.loc[lone].sum())} films), as groups carry both labels or differ "
         f"in size; choose fewer than {n_folds} folds (n_folds), or add patients"
     )
+
+
+def unit_of(protocol: str) -> str:
+    """The column of images whose values a protocol that knows groups keeps on one side."""
+    return "knee" if protocol == "grouped_knees" else "group"
 
 
 def check_no_leak(folds: pd.Series, groups: pd.Series) -> None:
@@ -102,7 +108,7 @@ class Fold:
     protocol: str
     seed: int
     number: int
-    table: pd.DataFrame  # image_id, label, group, fold, in the order of the activations
+    table: pd.DataFrame  # image_id, label, group, knee, fold, in the order of the activations
 
     @property
     def train(self) -> np.ndarray:
@@ -120,8 +126,10 @@ class Fold:
 
     @property
     def inner_groups(self) -> np.ndarray:
-        """Groups for an inner split, which repeats the mistake of `by_file`."""
-        return np.arange(len(self.table)) if self.protocol == "by_file" else self.table.group.to_numpy()
+        """Groups for an inner split, which repeats the mistake of the outer one."""
+        if self.protocol == "by_file":
+            return np.arange(len(self.table))
+        return self.table[unit_of(self.protocol)].to_numpy()
 
     def arm(self, recipe: str, variant: str) -> dict[str, object]:
         """The columns that identify a fit of this fold."""
@@ -148,7 +156,7 @@ def predictions(images: pd.DataFrame, probability: np.ndarray, arm: Mapping[str,
 def fold_list(images: pd.DataFrame, folds: pd.DataFrame, protocols: list[str], seeds: list[int]) -> list[Fold]:
     """Every fold of the named protocols and seeds.
 
-    `images` has image_id, label and group, in the order of the activations; `folds` is `folds.csv`. Raises ValueError
+    `images` has image_id, label, group and knee, in the order of the activations; `folds` is `folds.csv`. Raises ValueError
     where `folds` lacks a protocol or an image, or splits a group.
     """
     found = []
@@ -162,6 +170,6 @@ def fold_list(images: pd.DataFrame, folds: pd.DataFrame, protocols: list[str], s
                 raise ValueError(f"folds.csv, {protocol}: no fold for {table.image_id[table.fold.isna()].iloc[0]}")
             table["fold"] = table.fold.astype(int)
             if protocol != "by_file":
-                check_no_leak(table.set_index("image_id").fold, table.set_index("image_id").group)
+                check_no_leak(table.set_index("image_id").fold, table.set_index("image_id")[unit_of(protocol)])
             found += [Fold(protocol, seed, number, table) for number in sorted(set(table.fold) - {-1})]
     return found

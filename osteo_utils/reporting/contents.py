@@ -97,15 +97,19 @@ BY_PROTOCOL |= {"shortcuts": ("texture",), "leakage": ("leakage",)}
 
 def summary(metrics: Metrics, claims: list[dict[str, Any]], dataset: str) -> list[str]:
     """The report in a few sentences, made from the numbers."""
-    files, groups, conflicts = (as_text(needed(metrics, f"data/{name}")) for name in ("files", "groups", "conflicts"))
-    first = f"The data set {dataset} holds {files} files that show {groups} knees, and {conflicts} of these knees carry both labels."
+    files, knees, groups, conflicts = (
+        as_text(needed(metrics, f"data/{name}")) for name in ("files", "knees", "groups", "conflicts")
+    )
+    persons = metrics["data/groups"].value < metrics["data/knees"].value
+    shown = f"{knees} knees of at most {groups} persons" if persons else f"{knees} knees"
+    first = f"The data set {dataset} holds {files} files that show {shown}, and {conflicts} of these knees carry both labels."
     scores = [
         f"AUROC {as_text(needed(metrics, f'{model}/grouped/auroc'))} and accuracy "
         f"{as_text(needed(metrics, f'{model}/grouped/accuracy'))}"
         for model in MODELS
     ]
     second = (
-        f"With no knee on both sides of a split, {NAMES['vgg16']} reaches {scores[0]}, {NAMES['resnet50']} reaches "
+        f"With no {'person' if persons else 'knee'} on both sides of a split, {NAMES['vgg16']} reaches {scores[0]}, {NAMES['resnet50']} reaches "
         f"{scores[1]}, and the combination of the two reaches {scores[2]}."
     )
     parts = {name: name.split("/") for name in metrics if "shuffled" not in name}
@@ -115,8 +119,8 @@ def summary(metrics: Metrics, claims: list[dict[str, Any]], dataset: str) -> lis
     follows = findings.what_the_scores_follow(metrics)
     verdicts = ", ".join(f"{count} × “{verdict}”" for verdict, count in counted.items())
     third = (
-        f"One fixed small network goes from accuracy {as_text(needed(metrics, 'leakage/grouped/accuracy'))} when split by "
-        f"knee to {as_text(lab[worst])} under “{label_of(worst)}”."
+        f"One fixed small network goes from accuracy {as_text(needed(metrics, 'leakage/grouped/accuracy'))} on the "
+        f"honest split to {as_text(lab[worst])} under “{label_of(worst)}”."
     )
     return [
         first,

@@ -100,11 +100,11 @@ def intensity(frame: pd.DataFrame, where: str) -> Figure:
 
 @style.styled
 def group_sizes(audit: pd.DataFrame, where: str) -> Figure:
-    """How many groups hold one image, two, three ...; hatched: groups with both labels (group, conflict)."""
-    style.require(audit, ["group", "conflict"], "group_sizes")
-    groups = audit.groupby("group").agg(size=("conflict", "size"), conflict=("conflict", "max"))
-    sizes = np.arange(1, groups["size"].max() + 1)
-    counts = pd.crosstab(groups["size"], groups["conflict"]).reindex(index=sizes, columns=[0, 1], fill_value=0)
+    """How many knees have one image, two, three ...; hatched: knees with both labels (knee, conflict)."""
+    style.require(audit, ["knee", "conflict"], "group_sizes")
+    knees = audit.groupby("knee").agg(size=("conflict", "size"), conflict=("conflict", "max"))
+    sizes = np.arange(1, knees["size"].max() + 1)
+    counts = pd.crosstab(knees["size"], knees["conflict"]).reindex(index=sizes, columns=[0, 1], fill_value=0)
     alike, conflicts = counts.to_numpy().T
     figure, axes = style.single_axes(6.2, 2.7, "Images that show the same knee", where)
     edges = {"edgecolor": "#404040", "linewidth": 0.8}
@@ -113,7 +113,7 @@ def group_sizes(audit: pd.DataFrame, where: str) -> Figure:
     for size, count, torn in zip(sizes, alike + conflicts, conflicts, strict=True):
         text = f"{count}" + (f"\n({torn} conflict{'s' if torn > 1 else ''})" if torn else "")
         axes.annotate(text, (size, count), xytext=(0, 3), textcoords="offset points", ha="center", fontsize=8)
-    axes.set(xlabel="images in the group", ylabel="groups")
+    axes.set(xlabel="images of the knee", ylabel="knees")
     axes.margins(y=0.2)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
@@ -123,11 +123,11 @@ def group_sizes(audit: pd.DataFrame, where: str) -> Figure:
 
 @style.styled
 def flow(table: pd.DataFrame, where: str) -> Figure:
-    """Flow diagram from the files found to those analysed, after CLAIM and STARD (columns step, files, knees, main).
+    """Flow diagram from the files found to those analysed, after CLAIM and STARD (columns step, files, knees, groups, main).
 
     Steps with `main` form the column; the others stand beside the arrow where they are excluded or counted.
     """
-    style.require(table, ["step", "files", "knees", "main"], "flow")
+    style.require(table, ["step", "files", "knees", "groups", "main"], "flow")
     figure, axes = style.single_axes(6.4, 0.62 * len(table) + 0.1, "From files to analysed knees", where)
     axes.set(xlim=(0, 10), ylim=(len(table) - 0.4, -0.6))
     axes.axis("off")
@@ -138,6 +138,8 @@ def flow(table: pd.DataFrame, where: str) -> Figure:
         axes.annotate("", (2.6, end - 0.32), (2.6, start + 0.32), arrowprops=arrow)
     for place, row in zip(places, table.itertuples(), strict=True):
         knees = "" if pd.isna(row.knees) else f", {row.knees:,.0f} knees"
+        if knees and row.groups < row.knees:
+            knees += f" of at most {row.groups:,.0f} persons"
         if not row.main:
             axes.plot([2.6, 4.6], [place, place], color=PALETTE["neutral"], linewidth=0.9)
         box = {"boxstyle": "round,pad=0.35", "facecolor": "white"}

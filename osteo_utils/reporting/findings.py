@@ -185,12 +185,6 @@ def what_the_scores_follow(metrics: Metrics) -> str:
             text += f" (difference on the same films {gap.value:+.3f}, {gap.low:+.3f} to {gap.high:+.3f})"
         if reference.low <= 0.5:
             text += ", and chance, 0.5, lies within the interval at the reference label"
-    torn = metrics.get("reference/persons_in_several_folds")
-    if torn and torn.value:
-        text += (
-            f". {as_text(torn)} of {torn.n_groups} persons have films in several folds, as the split keeps knees apart and not "
-            "persons; that may raise all scores"
-        )
     if between and between.low > 0.5:
         text += (
             f". They also tell the folders apart, AUROC {between}, among films that all are osteopenia by the "

@@ -100,7 +100,7 @@ class Network:
         return activation_maps.pick_cases(self.predictions.query(tail))
 
     def show_films(self) -> pd.DataFrame:
-        """Files, groups and files of a group with both labels, by class; from here on progress is counted."""
+        """Files, groups and files of a knee with both labels, by class; from here on progress is counted."""
         work = training.planned(self.run, self.backbone, self.images, self.folds)
         count = min(self.run.p.perturbed_films or len(self.images), len(self.images))
         work[progress.PASSES].planned += perturbations.passes(count)

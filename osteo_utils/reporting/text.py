@@ -12,11 +12,10 @@ SYNTHETIC = (
     "patients or about the paper's result."
 )
 PROTOCOLS: dict[str, str] = {
-    "grouped": "Stratified folds with no group on both sides. Groups with both labels are left out of "
-    "training and scoring. The honest split, and the source of every headline number.",
-    "grouped_all": "The same folds, with the groups that have both labels kept in.",
-    "by_file": "Stratified by file, groups ignored, so one knee can be in training and in test. Most public "
-    "notebooks split like this.",
+    "grouped": "The honest split: no group on both sides, knees with both labels left out. Headline numbers come from it.",
+    "grouped_all": "The same folds, with the knees that have both labels kept in.",
+    "grouped_knees": "The two knees of a person can lie on both sides. Only probes are fitted like this.",
+    "by_file": "Groups are ignored, so one knee can be in training and in test. Most public notebooks split like this.",
     "augment_first": "Several views of each image are made first and then assigned to folds as if they were images.",
     "resubstitution": "Each image is scored by a network that was trained on it.",
     "train_in_test": "Split by file, then scored on the training images and the left-out ones together.",
@@ -40,6 +39,7 @@ METRICS: dict[str, str] = {
     "auprc": "area under precision and recall",
     "brier": "Brier score",
     "files": "files",
+    "knees": "knees",
     "groups": "groups",
     "conflicts": "conflicts",
     "quarantined": "files that cannot be used",
@@ -48,8 +48,8 @@ METRICS: dict[str, str] = {
 }
 ONE_SET = "One data set. Nothing here was tested on films of another hospital, detector or population."
 LIMITS: list[str] = [
-    "Groups are found from the films alone, as copies of one another. Unless a table of patients was given, two films "
-    "of one patient that are not copies count as two groups. Then even the honest split can be too kind.",
+    "Copies are found from the films alone. Persons are known only where a table of patients was given, or a film that "
+    "files were cut from. Elsewhere two knees of one person count as two groups. Then even the honest split can be too kind.",
     "The intervals resample groups and keep the fitted models. They include the luck of the sample, but not the luck "
     "of training. Only several split seeds show that.",
     "Every film is tested once and trained on in all other folds. If nothing can be learnt, the chance errors of two "
@@ -149,7 +149,8 @@ SECTIONS: tuple[Section, ...] = (
     Section(
         "data",
         "The data",
-        "An image is one file. A group is all images that show the same knee. A conflict is a group with both labels.",
+        "An image is one file. A group is all images of one person as far as persons are known, otherwise of one knee. A "
+        "conflict is a knee with both labels.",
         figures=(
             Exhibit("flow", "From the files found to the knees analysed."),
             Exhibit("*class*count*", "Images of each class."),
@@ -160,13 +161,13 @@ SECTIONS: tuple[Section, ...] = (
         ),
         films=(
             Exhibit("*sample*", "Films of both classes, as in the paper's Fig. 2."),
-            Exhibit("*copies*", "Films found to show the same knee, two of each group.", optional=True),
+            Exhibit("*copies*", "Films found to show the same knee, two of each knee.", optional=True),
             Exhibit("data_views*", "Films in the views that a network can see.", optional=True),
         ),
         tables=(
             Exhibit("*flow*", "From files to scored images."),
-            Exhibit("audit_counts", "Files, knees, copies and conflicts by class."),
-            Exhibit("groups_inspected", "Groups of three or more files, weakest link first.", optional=True),
+            Exhibit("audit_counts", "Files, groups, knees, copies and conflicts by class."),
+            Exhibit("groups_inspected", "Knees of three or more files, weakest link first.", optional=True),
             *_named(
                 data_files_by_class="Files of each class: used (ok), quarantined and excluded.",
                 data_refused="Files that were refused, with the reason.",

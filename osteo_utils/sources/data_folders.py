@@ -1,11 +1,14 @@
-"""Check that a folder holds a data set: class folders, file counts, and files against published SHA-256 sums."""
+"""The folder of a data set, checked: class folders, counts, files against published SHA-256, films of another set."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from osteo_utils.sources import user_tables
 from osteo_utils.sources.film_folders import Layout, arrange
@@ -124,6 +127,59 @@ def verify(root: Path, name: str) -> pd.DataFrame:
             same = key in published and runtime.sha256_file(root / name) == published[key]
             states[key] = "identical" if same else "differs" if key in published else "not listed"
     return pd.DataFrame(sorted(states.items()), columns=["image_id", "state"])
+
+
+def films_of_sources(walked: pd.DataFrame) -> pd.DataFrame:
+    """One row per film of a crosswalk: image_id, sha256, class_name, source (the surest), source_class, certainty, person.
+
+    `source_class` is empty where the film has no source or its sources are of several classes, which `certainty` then
+    says (`several classes`). Films that share a source, or a chain of them, are of one `person`: the first of these
+    sources by name, empty where the film has none.
+    """
+    first = walked.drop_duplicates("image_id")[
+        ["image_id", "sha256", "class_name", "source", "source_class", "certainty"]
+    ]
+    torn = first["image_id"].map(walked.groupby("image_id")["source_class"].nunique()) > 1
+    return first.assign(
+        source_class=first["source_class"].mask(torn, ""),
+        certainty=first["certainty"].mask(torn, "several classes"),
+        person=first["image_id"].map(_persons(walked[walked["source"] != ""])).fillna(""),
+    ).reset_index(drop=True)
+
+
+def _persons(pairs: pd.DataFrame) -> pd.Series:
+    """The person of each film, by image_id, from pairs of a film and its source."""
+    films, film_names = pd.factorize(pairs["image_id"])
+    sources, source_names = pd.factorize(pairs["source"])
+    size = len(film_names) + len(source_names)
+    graph = coo_array((np.ones(len(pairs)), (films, len(film_names) + sources)), shape=(size, size))
+    parts = connected_components(graph, directed=False)[1]
+    first = pd.Series(source_names, index=parts[len(film_names) :]).groupby(level=0).min()
+    return pd.Series(first.reindex(parts[: len(film_names)]).to_numpy(), index=film_names, dtype=object)
+
+
+def known_sources(dataset: str, files: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """The films of a registered set that its crosswalk knows, and remarks; no row where the set has none.
+
+    `files` has image_id and sha256. A film is known by its bytes; in a scaled copy of the set, which holds no name but
+    published ones, by its name. Returns image_id of `files` and source, source_class, certainty, person of
+    `films_of_sources`.
+    """
+    columns = ["image_id", "source", "source_class", "certainty", "person"]
+    if not (listed := get(dataset).crosswalk):
+        return pd.DataFrame(columns=columns, dtype=str), []
+    one = films_of_sources(pd.read_csv(Path(__file__).with_name(listed), keep_default_na=False))
+    names = files["sha256"].map(one.drop_duplicates("sha256").set_index("sha256")["image_id"])
+    by_bytes = names.notna()
+    if set(files["image_id"]) <= set(one["image_id"]):
+        names = names.where(by_bytes, files["image_id"])
+    remarks = []
+    if renamed := int((~by_bytes).sum()):
+        how = "known by their name" if names.notna().all() else "without a source"
+        remarks.append(f"{renamed} of {len(files)} films have other bytes than published; they are {how}")
+    known = files[["image_id"]].assign(known=names).dropna()
+    found = known.merge(one.rename(columns={"image_id": "known"}), on="known")
+    return found.loc[found["source"] != "", columns].reset_index(drop=True), remarks
 
 
 def account(root: Path, name: str) -> list[str]:

@@ -31,7 +31,8 @@ def named_estimates(
 ) -> dict[str, Estimate]:
     """Every reported metric of a `predictions` table, by its full name, with group-bootstrap intervals.
 
-    Also `…/group_vote/…`, the accuracy and AUROC of one vote per group; `…/seed_sd`, the standard deviation of the AUROC
+    Also `…/grouped_knees/…/auroc_above_grouped`, paired, film by film; `…/group_vote/…`, the accuracy and AUROC of one vote
+    per group; `…/seed_sd`, the standard deviation of the AUROC
     over seeds, where there are several; and for the protocols of HONEST the `probability_estimates`. Where groups cannot
     vote, their metrics are missing and the note of the accuracy says why.
     """
@@ -45,6 +46,10 @@ def named_estimates(
             estimates["seed_sd"] = spread
         if protocol in HONEST:
             estimates |= probability_estimates(part, **draws)
+        if protocol == "grouped_knees":
+            same = (predictions[["recipe", "variant"]] == [recipe, variant]).all(axis=1)
+            honest = predictions[same & (predictions["protocol"] == "grouped")]
+            estimates["auroc_above_grouped"] = evaluation.difference(part, honest, "auroc", **draws).estimate
         try:
             votes = evaluation.summarise(evaluation.group_vote(part), ("auroc", "accuracy"), **draws)
             estimates |= {f"group_vote/{name}": estimate for name, estimate in votes.items()}

@@ -58,11 +58,11 @@ def agreement(table: pd.DataFrame, n_resamples: int, seed: int) -> dict[str, Est
         every = np.ones((1, len(rows))) if weights is None else weights.astype(float)
         return np.array([values(rows, one) for one in every])
 
-    frame = table.assign(group=table["person"], y_true=table["label"], seed=0)
-    if max(map(len, strata(table["person"], table["label"])[1])) < 2:
+    frame = table.assign(y_true=table["label"], seed=0)
+    if max(map(len, strata(table["group"], table["label"])[1])) < 2:
         return {}
     point, drawn = resample(frame, statistic, n_resamples, seed)
-    size = {"n_files": len(table), "n_groups": table["person"].nunique(), "note": table["name"].iloc[0]}
+    size = {"n_files": len(table), "n_groups": table["group"].nunique(), "note": table["name"].iloc[0]}
     names = ("kappa", "kappa_extremes", "kappa_weighted", "same", "osteopenia")
     return {
         name: Estimate(float(point[k]), *np.nanquantile(drawn[:, k], [0.025, 0.975]).tolist(), **size)
@@ -102,7 +102,7 @@ def questions(
     chance_high (mean and 95 % range with labels exchanged between persons), p_value (one-sided: share of exchanges that reach the value),
     n_files, n_groups (persons). Intervals resample persons.
     """
-    merged = _of_persons(predictions, table)
+    merged = _with_level(predictions, table)
     extremes = merged[merged["level"] != 1]
     graded = extremes.assign(y_true=(extremes["level"] == 2).astype(int))
     asked = {
@@ -139,7 +139,7 @@ def difference(predictions: pd.DataFrame, table: pd.DataFrame, n_resamples: int,
 
     Persons are resampled. None where a label has fewer than `FEWEST` films of a class.
     """
-    merged = _of_persons(predictions, table)
+    merged = _with_level(predictions, table)
     frame = merged[merged["level"] != 1].reset_index(drop=True)
     folder, reference = frame["y_true"].to_numpy(), (frame["level"] == 2).to_numpy(int)
     once = ~frame["image_id"].duplicated().to_numpy()
@@ -159,17 +159,9 @@ def difference(predictions: pd.DataFrame, table: pd.DataFrame, n_resamples: int,
     return Estimate(float(point[0]), float(low), float(high), n_files, n_groups, note="paired, persons resampled")
 
 
-def persons_in_several_folds(predictions: pd.DataFrame, table: pd.DataFrame) -> Estimate:
-    """How many persons have films in several folds, for the first seed: a split by knee does not keep them apart."""
-    merged = _of_persons(predictions[predictions["seed"] == predictions["seed"].min()], table)
-    folds = merged.groupby("group")["fold"].nunique()
-    return Estimate(float((folds > 1).sum()), n_files=merged["image_id"].nunique(), n_groups=len(folds), unit="persons")
-
-
-def _of_persons(predictions: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
-    """Predictions of the films with a reference, with its level; their group is the person."""
-    merged = predictions.drop(columns="group").merge(table[["image_id", "level", "person"]], on="image_id")
-    return merged.rename(columns={"person": "group"})
+def _with_level(predictions: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """Predictions of the films with a reference, with its level."""
+    return predictions.merge(table[["image_id", "level"]], on="image_id")
 
 
 def _chance(part: pd.DataFrame, reached: float, n_permutations: int, seed: int) -> tuple[tuple[float, ...], float]:
@@ -196,20 +188,19 @@ def trend(predictions: pd.DataFrame, table: pd.DataFrame, n_resamples: int, seed
     None where the reference or the score has one level, or all resamples are the same.
     """
     severity = table["level"] if table["t_score"].isna().any() else -table["t_score"]
-    merged = predictions.merge(table.assign(severity=severity)[["image_id", "severity", "person"]], on="image_id")
+    merged = predictions.merge(table.assign(severity=severity)[["image_id", "severity"]], on="image_id")
     if merged["severity"].nunique() < 2 or (merged.groupby("seed")["y_prob"].nunique() < 2).any():
         return None
-    frame = merged.drop(columns="group").rename(columns={"person": "group"})
-    if max(map(len, strata(frame["group"], frame["y_true"])[1])) < 2:
+    if max(map(len, strata(merged["group"], merged["y_true"])[1])) < 2:
         return None
-    score, order = frame["y_prob"].to_numpy(), frame["severity"].to_numpy(float)
+    score, order = merged["y_prob"].to_numpy(), merged["severity"].to_numpy(float)
 
     def statistic(rows: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
         every = [np.ones(len(rows), int)] if weights is None else weights
         drawn = (np.repeat(rows, count) for count in every)
         return np.array([[stats.spearmanr(score[chosen], order[chosen]).statistic] for chosen in drawn])
 
-    point, drawn = resample(frame, statistic, n_resamples, seed)
+    point, drawn = resample(merged, statistic, n_resamples, seed)
     low, high = np.nanquantile(drawn[:, 0], [0.025, 0.975])
-    n_files, n_groups = frame["image_id"].nunique(), frame["group"].nunique()
+    n_files, n_groups = merged["image_id"].nunique(), merged["group"].nunique()
     return Estimate(float(point[0]), float(low), float(high), n_files, n_groups, note="persons resampled")

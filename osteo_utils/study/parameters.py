@@ -141,7 +141,7 @@ PARAMETERS: dict[str, Parameter] = {
         FITTED, float, "recipe all: step size of a stage, as a share of the next stage's", (0.05, 1.0)
     ),
     "perturbed_films": Parameter(
-        FITTED, int, "films scored under every perturbation, one of a knee; 0 = one of each knee", (0, 100_000)
+        FITTED, int, "films scored under every perturbation, one of a group; 0 = one of each", (0, 100_000)
     ),
     "cache_gb": Parameter("04 05 07", float, "largest size of the trunk cache in GB", (0.001, 10_000.0)),
     "label_permutations": Parameter(

@@ -37,7 +37,7 @@ CONTRACTS = {
         "pad_top row status reason",
         "image_id",
     ),
-    "audit": _contract("image_id group relation nearest distance conflict", "image_id"),
+    "audit": _contract("image_id group knee relation nearest distance conflict", "image_id"),
     "folds": _contract("protocol seed image_id view fold", "protocol seed image_id view"),
     "predictions": _contract(
         "image_id view protocol recipe variant seed fold group y_true y_prob",
