@@ -15,7 +15,7 @@ from PIL import Image
 from osteo_utils.papers import claims
 from osteo_utils.reporting import figures, films, findings, report
 from osteo_utils.study import results, runtime
-from osteo_utils.study.paths import StudyPaths
+from osteo_utils.study.paths import StudyPaths, code_root
 
 STUDY = "made_up"
 
@@ -205,7 +205,7 @@ def test_every_metric_is_printed_with_its_interval_and_follows_the_saved_number(
 
 def test_the_summary_is_four_sentences_with_the_worst_protocol_found_not_assumed(paths: StudyPaths) -> None:
     html = page(paths)
-    section = html[html.index('<section id="summary">') : html.index('<section id="claims">')]
+    section = html[html.index('<section id="summary">') : html.index('<section id="published">')]
     sentences = re.findall(r"<p>(.*?)</p>", section)
     assert len(sentences) == 4
     assert "40 files that show 30 knees, and 2 of these knees carry both labels" in sentences[0]
@@ -330,7 +330,7 @@ def test_the_rule_for_osteopenia_and_what_is_known_of_patients_are_said(paths: S
     change(noted, "_run", "parameters", "osteopenia", to="normal")
     text = section(page(paths), "data")
     assert "the 7 films of osteopenia, the class between the two, count as normal" in text
-    assert "38 of 38 films name their patient, 20 in all" in text
+    assert "For 38 of 38 films the person is known, 20 in all" in text
     assert "unknown" not in text
     change(noted, "data/patients", "n_files", to=30)
     assert "For the other 8, patient-level leakage is unknown" in section(page(paths), "data")
@@ -402,3 +402,22 @@ def test_in_the_pdf_a_figure_is_neither_enlarged_nor_cut_off_at_the_foot_of_a_pa
 ) -> None:
     Image.new("L", size).save(tmp_path / "figure.png", dpi=(160, 160))
     assert report.page_share(str(tmp_path / "figure.png")) == pytest.approx(share, abs=1e-3)
+
+
+def test_a_synthetic_report_shows_the_published_verdicts_on_the_real_films_as_such(paths: StudyPaths) -> None:
+    published = code_root() / "reports" / "published" / findings.PUBLISHED
+    rows = json.loads((published / "claims.json").read_text("utf-8"))
+    html = unescape(page(paths))
+    assert "The paper on the real films, as published here" in html and "Not computed by this run." in html
+    assert all(row["why"] in html and row["ours"] in html for row in rows)
+    accuracy = results.load_metrics(published)["resnet50/grouped/accuracy"]
+    assert f"{accuracy.value:.3f} ({accuracy.low:.3f}–{accuracy.high:.3f})" in html
+    change(paths.metrics / "01_data_download.json", "_run", "parameters", "dataset", to="folder")
+    assert "as published here" not in page(paths)
+
+
+def test_without_published_results_a_synthetic_report_has_no_such_section(
+    monkeypatch: pytest.MonkeyPatch, paths: StudyPaths
+) -> None:
+    monkeypatch.setattr(findings, "PUBLISHED", "nothing")
+    assert "as published here" not in page(paths)

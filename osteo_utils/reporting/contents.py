@@ -242,14 +242,17 @@ def document(
         for section in SECTIONS
     ]
     opening = [{"kind": "text", "text": sentence} for sentence in summary(metrics, claims, dataset)]
+    published: list[Block] = []
     if dataset == "phantom":
         opening.append({"kind": "note", "text": SYNTHETIC})
+        published = findings.published()
     if warning := config.too_few(needed(metrics, "data/groups").value):
         opening.insert(0, {"kind": "note", "text": warning})
     judged = [{"kind": "claims", "rows": claims}, *exhibits(CLAIMS, paths, films, used)]
     limits = findings.limits(metrics, runs, dataset)
     sections = [
         _section("summary", "Summary", opening),
+        _section("published", "The paper on the real films, as published here", published),
         _section(CLAIMS.key, CLAIMS.title, judged),
         _section(REFERENCE.key, REFERENCE.title, labels),
         *body,

@@ -13,7 +13,10 @@ from osteo_utils.reporting.style import NAMES
 from osteo_utils.reporting.tables import MODELS, Block, Metrics, as_text, needed, other_metrics, table
 from osteo_utils.reporting.text import LIMITS, METRICS, ONE_SET, PROTOCOLS
 from osteo_utils.sources import registry
+from osteo_utils.study import paths, results
 
+# The study of the real films whose results the repository holds.
+PUBLISHED = "knee744"
 Runs = Mapping[str, Mapping[str, Any]]
 SCORES = ("auroc", "accuracy", "sensitivity", "specificity")
 # What follows a model in a metric's name, and in print, for each variant.
@@ -38,11 +41,11 @@ def patients(metrics: Metrics) -> str:
     count = needed(metrics, "data/patients")
     if not count.value:
         return (
-            "No patients.csv was given, so films were joined by what they show alone, and patient-level leakage is "
-            "unknown: two films of one person that are no copies may lie on both sides of a split."
+            "Persons are not known, as no patients.csv was given, so films were joined by what they show alone, and "
+            "patient-level leakage is unknown: two films of one person that are no copies may lie on both sides of a split."
         )
     usable = int(needed(metrics, "data/usable").value)
-    text = f"{count.n_files} of {usable} films name their patient, {as_text(count)} in all; films of one patient stay together"
+    text = f"For {count.n_files} of {usable} films the person is known, {as_text(count)} in all; films of one person stay together"
     rest = usable - (count.n_files or 0)
     return f"{text}." if not rest else f"{text}. For the other {rest}, patient-level leakage is unknown."
 
@@ -104,6 +107,33 @@ def headline(metrics: Metrics) -> pd.DataFrame:
                     rows.append(about | asdict(metrics[name]) | {"paper": printed.get(name)})
     columns = ["name", "metric", "value", "low", "high", "paper", "n_files", "n_groups"]
     return pd.DataFrame(rows)[columns].astype({"paper": float})
+
+
+def published() -> list[Block]:
+    """Verdicts and headline numbers of the real films, as this repository publishes them; empty where it does not.
+
+    For the report of a synthetic study, which says nothing about the paper's result itself.
+    """
+    folder = paths.code_root() / "reports" / "published" / PUBLISHED
+    if not (folder / "claims.json").is_file():
+        return []
+    metrics = results.load_metrics(folder)
+    finished = max(results.read_json(path)["_run"]["finished"] for path in (folder / "metrics").glob("*.json"))
+    numbers = headline(metrics)
+    rows = [
+        [row.name, as_text(metrics[row.metric]), "" if pd.isna(row.paper) else f"{row.paper:.2f}"]
+        for row in numbers.itertuples(index=False)
+    ]
+    note = (
+        f"Not computed by this run. These results come with the repository: study {PUBLISHED}, the "
+        f"{as_text(needed(metrics, 'data/files'))} real films, finished {finished[:10]}."
+    )
+    return [
+        {"kind": "note", "text": note},
+        {"kind": "text", "text": what_the_scores_follow(metrics)},
+        {"kind": "claims", "rows": results.read_json(folder / "claims.json")},
+        table("Published headline numbers: value and 95 % interval.", ["name", "published", "paper"], rows),
+    ]
 
 
 def paper_report() -> pd.DataFrame:
