@@ -114,6 +114,24 @@ class TestPublish:
         assert set(large) == {"image/jpeg"}
         assert small["image/png"] == pictures[1]["image/png"]
 
+    def test_the_corrected_set_goes_with_the_rest(self, reports: Path) -> None:
+        target = reports.parent / "published" / "some"
+        files, _ = publish(reports, target, "folder", [], {"films.csv": "sha256\r\n\u00e4\n"})
+        assert Path("corrected/films.csv") in files
+        assert (target / "corrected" / "films.csv").read_bytes() == "sha256\r\n\u00e4\n".encode()
+
+    def test_a_corrected_set_too_large_is_left_out_whole_and_the_rest_published(self, reports: Path) -> None:
+        product = {"films.csv": "a" * (LARGEST_FILE + 1), "ERRATUM.md": "short"}
+        files, left_out = publish(reports, reports.parent / "published" / "some", "folder", [], product)
+        assert {name.as_posix() for name in files} == self.NUMBERS
+        assert left_out[Path("corrected")] == "3.0 MB, more than 3"
+
+    def test_a_corrected_set_that_names_a_folder_of_this_machine_is_refused(self, reports: Path) -> None:
+        target = reports.parent / "published" / "some"
+        with pytest.raises(RuntimeError, match=r"corrected/films\.csv: names /home/someone"):
+            publish(reports, target, "folder", [Path("/home/someone")], {"films.csv": "a\n/home/someone/a.png\n"})
+        assert not target.exists()
+
     def test_a_study_that_has_not_run_cannot_be_published(self, tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError, match="run the study first"):
             self.published(tmp_path / "reports" / "none", "phantom")

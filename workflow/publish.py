@@ -5,6 +5,7 @@ import csv
 import json
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from osteo_utils.reporting.report import compact
@@ -20,13 +21,15 @@ LARGEST_FILE = 3_000_000
 LARGEST_IN_ALL = 12_000_000
 
 
-def publish(reports: Path, target: Path, dataset: str, private: list[Path]) -> tuple[list[Path], dict[Path, str]]:
+def publish(
+    reports: Path, target: Path, dataset: str, private: list[Path], corrected: Mapping[str, str] | None = None
+) -> tuple[list[Path], dict[Path, str]]:
     """Fill `target` anew from `reports` (the folder of one study); `target` changes whole or not at all.
 
-    Gives the names of the files copied, and those left out with the reason. `private` are folders of this machine that
-    no text may name. Of a study with an external set no film and no executed notebook is copied, and no table that
-    names a file of that set. Raises FileNotFoundError where there are no results, RuntimeError where a text names a
-    private folder or everything together is too large.
+    Gives the names of the files published, and those left out with the reason. `corrected` has the texts of the folder
+    `corrected/` by file name. `private` are folders of this machine that no text may name. Of a study with an external
+    set no film and no executed notebook is copied, and no table that names a file of that set. Raises FileNotFoundError
+    where there are no results, RuntimeError where a text names a private folder or everything together is too large.
     """
     if not (reports / "claims.json").is_file():
         raise FileNotFoundError(f"{reports}: no claims.json there; run the study first, then publish it")
@@ -36,12 +39,19 @@ def publish(reports: Path, target: Path, dataset: str, private: list[Path]) -> t
     sources = sorted(source for pattern in patterns for source in reports.glob(pattern))
     reasons = {source.relative_to(reports): _reason_to_leave_out(source, dataset) for source in sources}
     files = [name for name in reasons if not reasons[name]]
+    product = {Path("corrected") / name: text.encode() for name, text in (corrected or {}).items()}
+    if large := _too_large(max(map(len, product.values()), default=0)):
+        reasons[Path("corrected")] = large
+    else:
+        files += product
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".publish-", dir=target.parent) as temporary:
         staged = Path(temporary) / target.name
         for name in files:
             (staged / name).parent.mkdir(parents=True, exist_ok=True)
-            if name.suffix == ".ipynb":
+            if name in product:
+                (staged / name).write_bytes(product[name])
+            elif name.suffix == ".ipynb":
                 (staged / name).write_text(_made_small(reports / name), "utf-8")
             else:
                 shutil.copyfile(reports / name, staged / name)
@@ -55,11 +65,15 @@ def publish(reports: Path, target: Path, dataset: str, private: list[Path]) -> t
 def _reason_to_leave_out(source: Path, dataset: str) -> str:
     if source.is_symlink():
         return "a link"
-    if source.stat().st_size > LARGEST_FILE:
-        return f"{source.stat().st_size / 1e6:.1f} MB, more than {LARGEST_FILE / 1e6:.0f}"
+    if large := _too_large(source.stat().st_size):
+        return large
     if source.suffix == ".csv" and (dataset == "folder" or "external" in source.stem) and _names_files(source):
         return "names files of your folder" if dataset == "folder" else "may name files of the external set"
     return ""
+
+
+def _too_large(size: int) -> str:
+    return f"{size / 1e6:.1f} MB, more than {LARGEST_FILE / 1e6:.0f}" if size > LARGEST_FILE else ""
 
 
 def _names_files(table: Path) -> bool:

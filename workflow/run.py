@@ -202,6 +202,7 @@ def download_and_run(request: Request) -> int:
 
 def publish(request: Request) -> int:
     """Copy what may be shown of a study to `reports/published`."""
+    from osteo_utils.reporting import corrected
     from publish import publish as copy_allowed
 
     with exit_on((RuntimeError, ValueError, OSError), 1):
@@ -209,7 +210,13 @@ def publish(request: Request) -> int:
         private = [paths.home(), paths.code_root(), Path.home()]
         private += [Path(settings[name]) for name in ("data_dir", "external_dir") if settings[name]]
         reports, target = paths.StudyPaths(request.study).reports, paths.published(request.study)
-        files, left_out = copy_allowed(reports, target, settings["dataset"], private)
+        product, reason = {}, ""
+        try:
+            product = corrected.of_study(request.study, settings["dataset"])
+        except (ValueError, OSError) as problem:
+            reason = str(problem)
+        files, left_out = copy_allowed(reports, target, settings["dataset"], private, product)
+        left_out |= {Path("corrected"): reason} if reason else {}
     for name, reason in left_out.items():
         print(f"  left out: {name} ({reason})")
     size = sum((target / name).stat().st_size for name in files)
