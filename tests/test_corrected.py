@@ -5,17 +5,20 @@ import csv
 import hashlib
 import json
 import re
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 
+import run
 from osteo_utils.reporting import corrected
 from osteo_utils.sources import registry
 from osteo_utils.sources.data_folders import read_checksums
 from osteo_utils.sources.registry import DataSet
-from osteo_utils.study import paths, results, runtime
+from osteo_utils.study import config, paths, results, runtime
 from osteo_utils.study.results import Estimate
 
 PUBLISHED = sorted(paths.code_root().glob("reports/published/*/corrected"))
@@ -145,6 +148,13 @@ class TestFilms:
     def test_a_film_without_a_fold_is_refused(self, entry: DataSet) -> None:
         with pytest.raises(ValueError, match=r"osteoporosis/e\.png: not in audit\.csv and folds\.csv"):
             corrected.films(images(), AUDIT, FOLDS[FOLDS["image_id"] != NAMES[-1]], None, entry)
+
+    def test_folds_that_spread_a_person_are_refused(self, entry: DataSet) -> None:
+        moved = FOLDS.assign(
+            fold=FOLDS["fold"].mask((FOLDS["image_id"] == NAMES[-1]) & (FOLDS["protocol"] == "grouped"), 2)
+        )
+        with pytest.raises(ValueError, match=r"group 1 lies in more than one fold \(normal/c\.png"):
+            corrected.films(images(), AUDIT, moved, None, entry)
 
     def test_a_table_without_knees_is_refused(self, entry: DataSet) -> None:
         with pytest.raises(ValueError, match="no column knee"):
@@ -375,6 +385,26 @@ class TestOfStudy:
         assert problems(product) == []
         for text in product.values():
             assert not any(name in text for name in (str(home), str(paths.code_root()), *NAMES))
+
+    def published(self, study: paths.StudyPaths, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """The folder that `./run_all.sh publish mine` fills."""
+        settings = config.own_settings("mine", study.interim / "films")
+        results.write_text(study.own_config, yaml.safe_dump(settings))
+        results.write_json(study.claims, [])
+        monkeypatch.setattr(sys, "argv", ["run.py", "publish", "mine"])
+        assert run.main() == 0
+        return paths.published("mine")
+
+    def test_publish_writes_it(self, study: paths.StudyPaths, monkeypatch: pytest.MonkeyPatch) -> None:
+        folder = self.published(study, monkeypatch) / "corrected"
+        assert {path.name: path.read_text("utf-8") for path in folder.iterdir()} == corrected.of_study("mine", "folder")
+
+    def test_publish_says_why_there_is_none(
+        self, study: paths.StudyPaths, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+    ) -> None:
+        study.manifest.unlink()
+        assert not (self.published(study, monkeypatch) / "corrected").exists()
+        assert re.search(r"left out: corrected \(.*manifest\.csv", capsys.readouterr().out)
 
     def test_a_table_of_another_run_is_refused(self, study: paths.StudyPaths) -> None:
         results.write_table(study.audit, AUDIT.assign(group=0))

@@ -22,7 +22,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from osteo_utils.audit import crosswalk
 from osteo_utils.images.manifest import usable
-from osteo_utils.protocols import definitions
+from osteo_utils.protocols import definitions, splits
 from osteo_utils.sources import registry
 from osteo_utils.sources.data_folders import read_checksums
 from osteo_utils.sources.registry import DataSet
@@ -39,10 +39,7 @@ COLUMNS = {
     "folder": (TEXT, "class that the set gives the film"),
     "knee": (WHOLE, "films with the same number show the same knee"),
     "person": (WHOLE, "films with the same number are of one person; where persons are unknown, each knee has its own"),
-    "relation": (
-        TEXT,
-        "how the film is joined to others: exact, pixel or perceptual copy, patient; unique: not at all",
-    ),
+    "relation": (TEXT, "how the film is joined to others: exact, pixel, perceptual, patient; unique: not at all"),
     "conflict": (WHOLE, "1: films of this knee lie under both labels"),
     "reference": (TEXT, "class by the second label; empty where there is none, or several"),
     "reference_name": (TEXT, "what the second label is"),
@@ -85,14 +82,15 @@ def of_study(study: str, dataset: str) -> dict[str, str]:
 
 
 def _require_same_run(study_paths: paths.StudyPaths) -> None:
-    """Raise ValueError where a table is not the one that the results were made from."""
+    """Raise ValueError where a table is missing or not the one that the results were made from."""
     for name in ("manifest", "audit", "folds", "reference"):
         table = getattr(study_paths, name)
         digest = runtime.sha256_file(table) if table.is_file() else None
         for metrics in sorted(study_paths.metrics.glob("*.json")):
             noted = results.read_json(metrics)["_run"]["inputs"].get(table.name, digest)
             if noted != digest:
-                raise ValueError(f"{table}: not the table that {metrics.name} was made from; run the study again")
+                state = "not the table that" if digest else "missing, a table that"
+                raise ValueError(f"{table}: {state} {metrics.name} was made from; run the study again")
 
 
 def films(
@@ -102,8 +100,8 @@ def films(
 
     `images` are the usable rows of the manifest; the others are audit.csv, folds.csv and reference.csv. A set with
     published checksums has the published names and SHA-256, so that whoever downloads it finds its films; raises
-    ValueError for a film that is not one of them. Folds are those of the honest protocols. Of films of one's own
-    nothing is kept that may name a patient.
+    ValueError for a film that is not one of them. Folds are those of the honest protocols; raises ValueError where one
+    of them has a person in two folds. Of films of one's own nothing is kept that may name a patient.
     """
     if "knee" not in audit:
         raise ValueError("audit.csv has no column knee, so an earlier version made it; run 02_eda again")
@@ -117,6 +115,8 @@ def films(
     needed = ["knee", *(name for name in table if name.startswith("fold_"))]
     if (lost := table[needed].isna().any(axis=1)).any():
         raise ValueError(f"{table.image_id[lost].iloc[0]}: not in audit.csv and folds.csv; run 02_eda again")
+    for name in needed[1:]:
+        splits.check_no_leak(table.set_index("image_id")[name], table.set_index("image_id")["person"])
     if entry.checksums:
         listed = read_checksums(Path(registry.__file__).parent / entry.checksums)
         names = published_names(table, listed)
@@ -208,11 +208,12 @@ def _about(study: str, entry: DataSet, finished: str, sourced: bool) -> dict[str
     cited = yaml.safe_load((paths.code_root() / "CITATION.cff").read_text("utf-8"))
     author, spdx = cited["authors"][0]["name"], f"https://spdx.org/licenses/{cited['license']}"
     source = registry.get(entry.crosswalk_to) if entry.crosswalk_to and sourced else None
-    title = entry.slug or entry.title
+    title, films_licence = entry.slug or entry.title, entry.licence
     licence = {"id": spdx, "address": spdx, "name": f"{cited['license']}, {author}"}
     if entry.name == "folder":
         # What somebody finds in their own films is theirs to license.
         author, title = f"Whoever ran the study {study}", f"the films of the study {study}"
+        films_licence = "not stated"
         unknown = "not chosen yet by whoever ran the study"
         licence = {"id": "#licence", "address": unknown, "name": unknown}
     return {
@@ -229,7 +230,7 @@ def _about(study: str, entry: DataSet, finished: str, sourced: bool) -> dict[str
         "software_licence": spdx,
         "author": author,
         "licence": licence,
-        "films_licence": entry.licence,
+        "films_licence": films_licence,
         "source": source,
         "basis": [{"address": _address(one), "entry": one} for one in (entry, source) if one and _address(one)],
     }
