@@ -20,11 +20,10 @@ import pandas as pd
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from osteo_utils.audit import crosswalk
 from osteo_utils.images.manifest import usable
 from osteo_utils.protocols import definitions, splits
 from osteo_utils.sources import registry
-from osteo_utils.sources.data_folders import read_checksums
+from osteo_utils.sources.data_folders import films_of_sources, read_checksums
 from osteo_utils.sources.registry import DataSet
 from osteo_utils.statistics.two_labels import GRADES
 from osteo_utils.study import paths, results, runtime
@@ -72,7 +71,7 @@ def of_study(study: str, dataset: str) -> dict[str, str]:
     beside = results.read_table(study_paths.reference) if study_paths.reference.is_file() else None
     table = films(
         usable(results.read_table(study_paths.manifest, "manifest")),
-        results.read_table(study_paths.audit),
+        results.read_table(study_paths.audit, "audit"),
         results.read_table(study_paths.folds, "folds"),
         beside,
         entry,
@@ -124,7 +123,7 @@ def films(
         table = table.assign(image_id=names, as_published=(table.sha256 == digests).astype(int), sha256=digests)
     if entry.crosswalk and "source" in table and table["source"].notna().any():
         walked = pd.read_csv(Path(registry.__file__).parent / entry.crosswalk, keep_default_na=False)
-        table = table.merge(crosswalk.sources_of(walked)[["image_id", "certainty"]], on="image_id", how="left")
+        table = table.merge(films_of_sources(walked)[["image_id", "certainty"]], on="image_id", how="left")
     table = table.sort_values("image_id", ignore_index=True)
     table["copy"] = table.groupby("sha256").cumcount()
     whole = {name: int for name in table if name.startswith("fold_") or COLUMNS.get(name, ("",))[0] == WHOLE}
