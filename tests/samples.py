@@ -154,4 +154,6 @@ def people(levels: list[int], labels: list[int], films: int = 2) -> pd.DataFrame
     table = pd.DataFrame({"image_id": [f"f{n:03d}" for n in range(len(level))], "label": label, "level": level})
     table["class_name"] = np.where(label == 1, "osteoporosis", "normal")
     person = np.repeat(np.arange(len(levels)), films)
-    return table.assign(value=[GRADES[n] for n in level], group=person, t_score=np.nan, source="", name="x")
+    return table.assign(
+        value=[GRADES[n] for n in level], group=person, t_score=np.nan, severity=np.nan, source="", name="x"
+    )

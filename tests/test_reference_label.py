@@ -1,5 +1,6 @@
 """A reference label beside the folders: where it comes from, how far both agree, and what can learn it."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -115,7 +116,7 @@ def test_films_without_a_class_in_the_reference_are_left_out() -> None:
     reference = pd.DataFrame(
         {
             "image_id": images.image_id[[0, 1, 3, 4]], "value": ["normal", "normal", "osteopenia", ""],
-            "t_score": np.nan, "source": ["s1", "s1", "s2", "s2"], "name": "x",
+            "t_score": np.nan, "severity": np.nan, "source": ["s1", "s1", "s2", "s2"], "name": "x",
         }
     )  # fmt: skip
     table = ref.joined(reference, images)
@@ -141,3 +142,66 @@ def test_a_probe_learns_the_reference_where_the_features_hold_it_and_nothing_els
     assert found["knows"].auroc.low > 0.9 and found["knows"].p_value < 0.03
     assert found["noise"].null.low < found["noise"].auroc.value < found["noise"].null.high
     assert ref.probe({"x": noise[:8]}, table.iloc[:8], 5, 40, 200, 0) == {}
+
+
+@pytest.mark.parametrize(
+    ("osteoporosis", "normal", "values", "expected", "severity"),
+    [
+        ("0.57", "0,70", ["0.57", "0.6", "0.7"], ["osteoporosis", "osteopenia", "normal"], [-0.57, -0.6, -0.7]),
+        ("20", "10", ["20", "15", "10"], ["osteoporosis", "osteopenia", "normal"], [20, 15, 10]),
+        ("65", "65", ["65", "65.1", "80"], ["osteoporosis", "normal", "normal"], [-65, -65.1, -80]),
+    ],
+)
+def test_numbers_of_another_measure_are_graded_by_the_cut_offs_of_the_table(
+    tmp_path: Path, osteoporosis: str, normal: str, values: list[str], expected: list[str], severity: list[float]
+) -> None:
+    files = manifest([f"normal/{n}.png" for n in range(3)])
+    rows = [
+        f"{name};{value};hip BMD;g/cm2;{osteoporosis};{normal}"
+        for name, value in zip(files.image_id, values, strict=True)
+    ]
+    (tmp_path / "reference.csv").write_text("image_id;value;Name;unit;osteoporosis;normal\n" + "\n".join(rows) + "\n")
+    said: list[str] = []
+    assert ref.store(tmp_path, "folder", files, tmp_path / "out.csv", said.append) == 3 and said == []
+    found = results.read_table(tmp_path / "out.csv")
+    assert found.value.tolist() == expected and found.severity.tolist() == severity
+    assert found.t_score.isna().all() and set(found.name) == {"hip BMD (g/cm2)"}
+
+
+@pytest.mark.parametrize(
+    ("columns", "row", "text"),
+    [
+        ("osteoporosis", "0.5", "normal 'is not given'; expected two numbers"),
+        ("osteoporosis,normal", "0.5,high", "normal 'high'; expected two numbers"),
+        ("osteoporosis,normal", "0.5,0.7\nnormal/2.png,0.6,0.5,0.8", "normal is '0.7' in row 2 and '0.8' in row 3"),
+        (
+            "osteoporosis,normal",
+            "0.5,0.7\nnormal/2.png,osteopenia,0.5,0.7",
+            "has the value 'osteopenia'; expected a number",
+        ),
+        ("osteoporosis,normal", "0.5,0.7\nnormal/2.png,inf,0.5,0.7", "has the value 'inf'; expected a number"),
+    ],
+)
+def test_cut_offs_that_cannot_be_used_are_refused(tmp_path: Path, columns: str, row: str, text: str) -> None:
+    (tmp_path / "reference.csv").write_text(f"image_id,value,{columns}\nnormal/1.png,0.4,{row}\n")
+    with pytest.raises(ValueError, match=re.escape(text)):
+        ref.store(tmp_path, "folder", manifest(["normal/1.png", "normal/2.png"]), tmp_path / "out.csv")
+
+
+def test_a_t_score_may_be_named_with_its_site_but_not_two_of_them(tmp_path: Path) -> None:
+    table = tmp_path / "reference.csv"
+    table.write_text("image_id,T-score (femur)\nnormal/1.png,-1.5\n")
+    assert ref.store(tmp_path, "folder", manifest(["normal/1.png"]), tmp_path / "out.csv") == 1
+    table.write_text("image_id,T-score (femur),T-score (spine)\nnormal/1.png,-1.5,-2\n")
+    with pytest.raises(ValueError, match="could both be value"):
+        ref.store(tmp_path, "folder", manifest(["normal/1.png"]), tmp_path / "out.csv")
+
+
+def test_a_reference_of_the_external_set_is_told_of_and_not_used(tmp_path: Path) -> None:
+    (tmp_path / "external").mkdir()
+    (tmp_path / "external" / "Reference.csv").write_text("image_id,value\nnormal/1.png,-1.5\n")
+    said: list[str] = []
+    stored = ref.store(
+        tmp_path, "folder", manifest(["normal/1.png"]), tmp_path / "a.csv", said.append, tmp_path / "external"
+    )
+    assert stored == 0 and len(said) == 1 and said[0].startswith("external/Reference.csv is not used")

@@ -15,27 +15,34 @@ import pandas as pd
 from osteo_utils.evidence import shortcuts
 from osteo_utils.images.manifest import usable
 from osteo_utils.protocols import splits
-from osteo_utils.sources import data_folders, registry, user_tables
+from osteo_utils.sources import data_folders, registry, table_files, user_tables
 from osteo_utils.statistics.two_labels import GRADES
 from osteo_utils.study import results
 
 # T-scores (WHO Technical Report Series 843, 1994): osteoporosis up to the first, normal from the second.
 CUTS = (-2.5, -1.0)
+# Columns of a reference.csv with numbers of another kind: what they are, and where each class begins.
+SCALE = ("name", "unit", "osteoporosis", "normal")
 # A T-score beyond these is a wrong column or unit.
 POSSIBLE = (-10.0, 10.0)
 STEM = "reference"
-COLUMNS = ("image_id", "value", "t_score", "source", "name")
+COLUMNS = ("image_id", "value", "t_score", "severity", "source", "name")
 
 
-def store(root: Path, dataset: str, manifest: pd.DataFrame, path: Path, say: Callable[[str], None] = print) -> int:
+def store(
+    root: Path, dataset: str, manifest: pd.DataFrame, path: Path, say: Callable[[str], None] = print,
+    external: Path | None = None,
+) -> int:  # fmt: skip
     """Write the reference of each usable film to `path`; returns how many films have one.
 
     Columns: image_id; value (one of GRADES, empty where the source has several); t_score (empty where only the class is
-    known); source (film of another set that it was cut from, or empty); name (what the reference is). Without a
-    reference the file is removed, as that of an earlier data set must not pass for it. `say` is told of remarks.
+    known); severity (a number that rises with the disease, empty where only the class is known); source (film of another set that it was cut from, or empty); name (what the reference is). Without a
+    reference the file is removed, as that of an earlier data set must not pass for it. `say` is told of remarks, also on a table of the folder `external`, which is not used.
     Raises ValueError for a bad table.
     """
     files = usable(manifest)[["image_id", "sha256"]]
+    if external and (theirs := user_tables.find(external, STEM)):
+        say(f"external/{theirs.name} is not used: only the study's own films are held against a reference label")
     if table := user_tables.find(root, STEM):
         found = _of_table(table, manifest["image_id"].tolist(), say).merge(files["image_id"])
     elif registry.get(dataset).crosswalk:
@@ -43,7 +50,7 @@ def store(root: Path, dataset: str, manifest: pd.DataFrame, path: Path, say: Cal
     elif (root / "phantom.json").is_file():
         truth = results.read_table(root / "truth.csv")[["image_id", "t_score"]]
         found = truth[truth["image_id"].isin(files["image_id"])].assign(name="T-score of the drawn density")
-        found["value"] = found["t_score"].map(grade)
+        found["value"], found["severity"] = found["t_score"].map(grade), -found["t_score"]
     else:
         found = pd.DataFrame()
     if found.empty or not found["value"].isin(GRADES).any():
@@ -55,37 +62,72 @@ def store(root: Path, dataset: str, manifest: pd.DataFrame, path: Path, say: Cal
     return int((found["value"] != "").sum())
 
 
-def grade(t_score: float) -> str:
-    """The WHO's class of a T-score."""
-    return GRADES[2] if t_score <= CUTS[0] else GRADES[1] if t_score < CUTS[1] else GRADES[0]
+def grade(number: float, cuts: tuple[float, float] = CUTS) -> str:
+    """The class of a number, the WHO's of a T-score; `cuts` are where osteoporosis and where normal begins.
+
+    With the first above the second, a higher number is worse.
+    """
+    sign = 1 if cuts[0] <= cuts[1] else -1
+    at, osteoporosis, normal = (sign * value for value in (number, *cuts))
+    return GRADES[2] if at <= osteoporosis else GRADES[1] if at < normal else GRADES[0]
 
 
 def _of_table(path: Path, files: list[str], say: Callable[[str], None]) -> pd.DataFrame:
-    known = user_tables.classes(path, files, "value")
+    known = user_tables.classes(path, files, "value", SCALE)
     for remark in known.remarks:
         say(remark)
+    about = table_files.constants(
+        path, SCALE, lambda row: sum(bool(table_files.places(row, c)) for c in ("image_id", "value"))
+    )
+    cuts, own = _cuts(path, about)
+    name = about.get("name", f"value in {path.name}") + (f" ({about['unit']})" if "unit" in about else "")
     rows = []
-    for name, written in known.values.items():
+    for film, written in known.values.items():
         word, number = written.strip().lower(), _number(written)
-        if word not in GRADES and (number is None or not POSSIBLE[0] <= number <= POSSIBLE[1]):
-            raise ValueError(
-                f"{path}: {name} has the value {written!r}; expected {', '.join(GRADES)}, or a T-score between "
-                f"{POSSIBLE[0]:g} and {POSSIBLE[1]:g}; leave it empty where it is not known"
+        possible = number is not None and (own or POSSIBLE[0] <= number <= POSSIBLE[1])
+        if not possible and (own or word not in GRADES):
+            scale = (
+                f"a number, as {path.name} has cut-offs"
+                if own
+                else f"a T-score between {POSSIBLE[0]:g} and {POSSIBLE[1]:g}"
             )
-        rows.append((name, word if number is None else grade(number), number))
+            words = "" if own else f"{', '.join(GRADES)}, or "
+            raise ValueError(
+                f"{path}: {film} has the value {written!r}; expected {words}{scale}; leave it empty where it is not known"
+            )
+        rows.append((film, word if number is None else grade(number, cuts), number))
     numbers = [number for *_, number in rows if number is not None]
-    if len(numbers) == len(rows) and min(numbers, default=-1) >= 0:
+    if not own and len(numbers) == len(rows) and min(numbers, default=-1) >= 0:
         raise ValueError(
             f"{path}: none of its {len(rows)} numbers is below 0, so they may be codes of classes or a density; expected "
-            f"T-scores, or {', '.join(GRADES)}; write these words, also where all T-scores are 0 or more"
+            f"T-scores, or {', '.join(GRADES)}; write these words, also where all T-scores are 0 or more, or give the "
+            "cut-offs of another measure in the columns osteoporosis and normal"
         )
-    return pd.DataFrame(rows, columns=["image_id", "value", "t_score"]).assign(name=f"value in {path.name}")
+    found = pd.DataFrame(rows, columns=["image_id", "value", "number"]).astype({"number": float})
+    sign = -1 if cuts[0] <= cuts[1] else 1
+    return found.assign(t_score=np.nan if own else found["number"], severity=sign * found["number"], name=name)
+
+
+def _cuts(path: Path, about: Mapping[str, str]) -> tuple[tuple[float, float], bool]:
+    """Where osteoporosis and where normal begins, and whether the table says so itself."""
+    given = {name: about[name] for name in SCALE[2:] if name in about}
+    if not given:
+        return CUTS, False
+    numbers = {name: _number(value) for name, value in given.items()}
+    wrong = [f"{name} {given.get(name, 'is not given')!r}" for name in SCALE[2:] if numbers.get(name) is None]
+    if wrong:
+        raise ValueError(
+            f"{path}: {' and '.join(wrong)}; expected two numbers in the columns osteoporosis and normal: the values at which "
+            "either begins; without both columns the numbers are T-scores"
+        )
+    return (numbers["osteoporosis"], numbers["normal"]), True
 
 
 def _number(written: str) -> float | None:
     try:
         # Python would read 1_0 as ten.
-        return None if "_" in written else float(written.replace(",", ".").replace("\u2212", "-"))
+        number = float(written.replace(",", ".").replace("\u2212", "-"))
+        return None if "_" in written or not np.isfinite(number) else number
     except ValueError:
         return None
 

@@ -79,7 +79,9 @@ def places(head: Sequence[str], column: str) -> list[int]:
     words = [bare(name) for name in head]
     if column.replace("_", "") in words:
         return [number for number, word in enumerate(words) if word == column.replace("_", "")]
-    return [number for number, word in enumerate(words) if word in COLUMNS[column]]
+    # A T-score is often named with its site, such as T-score (femur).
+    site = "tscore" if column == "value" else "\0"
+    return [number for number, word in enumerate(words) if word in COLUMNS[column] or word.startswith(site)]
 
 
 def read_rows(path: Path, recognised: Callable[[Sequence[str]], int]) -> tuple[Rows, list[str]]:
@@ -125,6 +127,31 @@ def decoded(data: bytes) -> tuple[str, str]:
             return text, tried
         break
     raise ValueError(f"not text in {encoding or 'UTF-8 or Windows-1252'}")
+
+
+def constants(path: Path, names: Sequence[str], recognised: Callable[[Sequence[str]], int]) -> dict[str, str]:
+    """The one value of each of these columns, whose names must be exact but for case and signs; absent or empty ones are left out.
+
+    Raises ValueError where a column has two values.
+    """
+    rows, _ = read_rows(path, recognised)
+    head = header(rows, recognised)
+    found = {}
+    for place, name in enumerate(map(bare, head)):
+        if name not in names:
+            continue
+        cells = {
+            row[place]: number
+            for number, row in enumerate(rows, 1)
+            if row is not head and len(row) > place and row[place]
+        }
+        if len(cells) > 1:
+            (one, first), (other, second) = sorted(cells.items(), key=lambda item: item[1])[:2]
+            raise ValueError(
+                f"{path}: {name} is {one!r} in row {first} and {other!r} in row {second}; expected one value for all rows"
+            )
+        found |= dict.fromkeys([name] if cells else [], next(iter(cells), ""))
+    return found
 
 
 def _of_text(path: Path, text: str, recognised: Callable[[Sequence[str]], int]) -> Rows:

@@ -120,13 +120,15 @@ def sides(path: Path, files: Sequence[str]) -> Known:
     return Known(table.one_value(rows, side_of), [*table.remarks, *table.about_absent(absent, rows)])
 
 
-def classes(path: Path, files: Sequence[str], column: str = "class") -> Known:
+def classes(path: Path, files: Sequence[str], column: str = "class", also: Sequence[str] = ()) -> Known:
     """The class, or the `value`, of each film as it is written; films that are not there are named in a remark.
+
+    Columns named in `also` are used elsewhere (`constants`), so that nothing is remarked on them.
 
     A film with a missing value is in `unknown`. Raises ValueError for a bad table, a film with two of them, or where
     no film is there.
     """
-    table = _Table.read(path, column)
+    table = _Table.read(path, column, also)
     rows, absent = table.by_film(files)
     values = table.one_value(rows, lambda value: "" if is_missing(value) else value)
     known = {name: value for name, value in values.items() if value}
@@ -149,7 +151,7 @@ class _Table:
     remarks: list[str]
 
     @classmethod
-    def read(cls, path: Path, column: str) -> _Table:
+    def read(cls, path: Path, column: str, also: Sequence[str] = ()) -> _Table:
         """Read the columns image_id and `column`; raises ValueError, which names file and row."""
         wanted = ("image_id", column)
 
@@ -164,7 +166,9 @@ class _Table:
             remarks = [*remarks, f"{path.name}: the header is row {first + 1}; not used: {_row_list(above)}"]
         image, value = (_place(path, head, name, wanted) for name in wanted)
         if others := [
-            name or f"(column {number})" for number, name in enumerate(head, 1) if number - 1 not in (image, value)
+            name or f"(column {number})"
+            for number, name in enumerate(head, 1)
+            if number - 1 not in (image, value) and bare(name) not in also
         ]:
             remarks = [*remarks, f"{path.name}: not used: {_listed(others, 'column')}"]
         found = []

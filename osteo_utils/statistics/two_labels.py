@@ -183,11 +183,11 @@ def _chance(part: pd.DataFrame, reached: float, n_permutations: int, seed: int) 
 
 
 def trend(predictions: pd.DataFrame, table: pd.DataFrame, n_resamples: int, seed: int) -> Estimate | None:
-    """Spearman's rank correlation of the scores with the reference (T-score reversed, or class), persons resampled.
+    """Spearman's rank correlation of the scores with the reference (its number, or its class), persons resampled.
 
     None where the reference or the score has one level, or all resamples are the same.
     """
-    severity = table["level"] if table["t_score"].isna().any() else -table["t_score"]
+    severity = table["level"] if table["severity"].isna().any() else table["severity"]
     merged = predictions.merge(table.assign(severity=severity)[["image_id", "severity"]], on="image_id")
     if merged["severity"].nunique() < 2 or (merged.groupby("seed")["y_prob"].nunique() < 2).any():
         return None
