@@ -84,7 +84,11 @@ def test_download_is_checked_named_listed_and_not_repeated(kaggle, raw, capsys):
     assert {authorization for _, authorization, _ in kaggle.asked} == {None}
     assert [entry.name for entry in raw.iterdir()] == ["knee744"]
     assert download.fetch("knee744") == root
-    assert capsys.readouterr().out == f"already there: {root}, byte for byte as downloaded\n"
+    (root / "decisions.csv").write_text("image_id,verdict,who,when\n", "utf-8")
+    (root / "patients.xlsx").write_bytes(b"a table of the user's own")
+    download.fetch("knee744")
+    same = f"already there: {root}, byte for byte as downloaded\n"
+    assert capsys.readouterr().out == same * 2
     (root / "Normal" / "101.jpg").write_bytes(b"X")
     download.fetch("knee744")
     assert "it DIFFERS from what was downloaded: 1 files changed, such as Normal/101.jpg." in capsys.readouterr().out

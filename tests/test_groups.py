@@ -205,6 +205,7 @@ def test_counts_and_flow_on_a_set_counted_by_hand() -> None:
             "class_name": ["normal"] * 3 + ["osteoporosis"] * 2 + ["normal"],
             "sha256": ["a", "a", "b", "c", "d", "e"],
             "status": ["ok"] * 5 + ["quarantined"],
+            "reason": [""] * 5 + ["cut off"],
         }
     )
     table = pd.DataFrame(
@@ -239,6 +240,7 @@ def test_the_flow_says_what_became_of_osteopenia(status: str, label: float, step
             "label": [0, 1, label, label],
             "sha256": list("abcd"),
             "status": ["ok", "ok", status, status],
+            "reason": "",
         }
     )
     kept = manifest.loc[manifest.status == "ok", ["image_id"]].reset_index(drop=True)
@@ -265,6 +267,6 @@ def test_the_examples_of_a_conflict_show_both_labels() -> None:
 
 def test_where_each_folder_is_a_class_of_its_own_no_rule_for_osteopenia_is_told() -> None:
     names = ["abnormal", "normal", "osteopenia", "osteoporosis"]
-    about = {"image_id": names, "class_name": names, "sha256": names, "status": "ok", "label": range(4)}
+    about = {"image_id": names, "class_name": names, "sha256": names, "status": "ok", "label": range(4), "reason": ""}
     table = pd.DataFrame({"image_id": names, "group": range(4), "knee": range(4), "relation": "unique", "conflict": 0})
     assert not groups.flow(pd.DataFrame(about), table).step.str.contains("osteopenia").any()

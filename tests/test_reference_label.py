@@ -160,7 +160,9 @@ def test_numbers_of_another_measure_are_graded_by_the_cut_offs_of_the_table(
         f"{name};{value};hip BMD;g/cm2;{osteoporosis};{normal}"
         for name, value in zip(files.image_id, values, strict=True)
     ]
-    (tmp_path / "reference.csv").write_text("image_id;value;Name;unit;osteoporosis;normal\n" + "\n".join(rows) + "\n")
+    (tmp_path / "reference.csv").write_text(
+        "image_id;value;Measure;unit;osteoporosis;normal\n" + "\n".join(rows) + "\n"
+    )
     said: list[str] = []
     assert ref.store(tmp_path, "folder", files, tmp_path / "out.csv", said.append) == 3 and said == []
     found = results.read_table(tmp_path / "out.csv")

@@ -125,6 +125,14 @@ def test_a_bad_table_of_patients_stops_a_study_before_it_starts(home, tmp_path, 
     assert "Patients.csv: no patient in the header 'file', 'name'" in capsys.readouterr().err
 
 
+def test_a_bad_decision_stops_a_study_before_it_starts(home, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(run, "_run_and_follow", lambda *_: pytest.fail("the workflow was started"))
+    folder = classes(tmp_path / "films", normal=1, osteoporosis=1)
+    (folder / "decisions.csv").write_text("image_id,verdict,who,when\nnormal/9.png,keep,Ada,2026-11-28\n")
+    assert answer(monkeypatch, "own", "--data", str(folder), "--name", "mine") == 2
+    assert "decisions.csv, row 2: there is no film 'normal/9.png'" in capsys.readouterr().err
+
+
 def test_a_place_where_no_result_can_be_written_is_named(tmp_path, monkeypatch, capsys) -> None:
     folder = classes(tmp_path / "films", normal=1, osteoporosis=1)
     (tmp_path / "file").write_text("x")

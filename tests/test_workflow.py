@@ -246,6 +246,13 @@ def test_changed_training_code_redoes_what_trains_and_what_follows(restored: Pro
     assert restored.would_run() == {"04", "05", "06", "07", "08"}
 
 
+def test_a_table_beside_the_films_that_changes_redoes_everything(restored: Project) -> None:
+    (drawn,) = (restored.home / "data" / "raw" / "phantom").iterdir()
+    (drawn / "decisions.csv").write_text("image_id,verdict,who,when\n", "utf-8")
+    assert restored.would_run() == {number[:2] for number in config.NOTEBOOKS}
+    (drawn / "decisions.csv").unlink()
+
+
 def test_an_unknown_parameter_stops_before_anything_runs(restored: Project) -> None:
     restored.edit(f"config/{STUDY}.yaml", "\nepochs: 2", "\nepohcs: 2")
     done = subprocess.run(restored.command(), env=restored.environment, capture_output=True, text=True)

@@ -103,7 +103,7 @@ def checked_study(request: Request) -> paths.StudyPaths:
         raise FileNotFoundError(f"{folder} does not exist; name it with --data DIR, or run ./run_all.sh kaggle")
     if external or not drawn:
         # It takes seconds to import; a synthetic study with nothing to do should not pay for it.
-        from osteo_utils.sources import data_folders
+        from osteo_utils.sources import data_folders, user_tables
         from osteo_utils.study import results
 
         classes = settings["classes"]
@@ -112,6 +112,13 @@ def checked_study(request: Request) -> paths.StudyPaths:
                 print(remark)
         if external:
             data_folders.check_external(folder, Path(external), classes)
+        other = Path(external) if external else None
+        if not drawn and any(user_tables.find(place, "decisions") for place in (folder, other) if place):
+            # It takes seconds as well, which only a study with decisions pays.
+            from osteo_utils.audit import decisions
+
+            for remark in decisions.of_study(folder, other, classes).remarks:
+                print(remark)
         if request.command == "own":
             config.create_own(settings, results.write_text)
     return paths.StudyPaths(request.name or request.study)

@@ -17,8 +17,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from osteo_utils.audit import crosswalk
-from osteo_utils.audit.copies import compare
+from osteo_utils.audit import crosswalk, decisions
+from osteo_utils.audit.copies import SAME_KNEE, compare
+from osteo_utils.audit.decision_form import NEAR, Form
 from osteo_utils.audit.groups import audit, flow, leaks
 from osteo_utils.images import image_store
 from osteo_utils.images.image_store import film
@@ -32,12 +33,13 @@ SHOWN = 100
 
 
 class Audited(NamedTuple):
-    """Manifest, image store, uint8 (n, 512, 512), compared pairs, and audit table of a folder or of two together."""
+    """Manifest, image store, uint8 (n, 512, 512), compared pairs, audit table and decisions of a folder or of two."""
 
     manifest: pd.DataFrame
     images: np.ndarray
     pairs: pd.DataFrame
     table: pd.DataFrame
+    decided: decisions.Decisions
 
 
 def audit_folders(
@@ -46,22 +48,26 @@ def audit_folders(
     """Audit a folder of films or two together.
 
     Every folder is a class, as `film_folders.arrange` finds and `classes` names them. With `against` the `image_id`s
-    begin with `first/` and `second/`. Writes the store into the folder `store`; `say` is told of remarks. Raises
-    ValueError where no film can be read.
+    begin with `first/` and `second/`. The decisions of each folder are followed. Writes the store into the folder
+    `store`; `say` is told of remarks. Raises ValueError where no film can be read, and for decisions that cannot hold.
     """
-    parts, paths = [], []
+    parts, paths, verdicts = [], [], []
     for number, root in enumerate([folder, against] if against else [folder]):
         _require_folder(root)
         path = store / f"audit-{number}.npy"
-        listed = build_manifest(root, "folder", store=path, every_folder=True, classes=classes, say=say)
+        verdict = decisions.read(root, list(film_folders.arrange(root, classes, every_folder=True).places))
+        rules = {"every_folder": True, "classes": classes, "excluded": verdict.excluded}
+        listed = build_manifest(root, "folder", store=path, **rules, say=say)
         if against:
             if listed.empty:
                 raise ValueError(f"{root}: holds no files; expected a folder of films")
             side = ("first", "second")[number]
             listed = listed.assign(image_id=f"{side}/" + listed["image_id"], dataset=side)
+            verdict = verdict.below(f"{side}/")
         before = sum(int((part["status"] == "ok").sum()) for part in parts)
         parts.append(listed.assign(row=listed["row"] + before))
         paths.append(path)
+        verdicts.append(verdict)
     manifest = pd.concat(parts, ignore_index=True)
     # A class name means the same class in both sets, whatever their other folders.
     classes = pd.Series(pd.factorize(manifest["class_name"], sort=True)[0], manifest.index, dtype="Int64")
@@ -72,7 +78,10 @@ def audit_folders(
         summary = "; ".join(f"{count} x {reason}" for reason, count in reasons) or "it is empty"
         raise ValueError(f"{folder}: no film in it can be read: {summary}")
     pairs = compare(images, manifest)
-    return Audited(manifest, images, pairs, audit(images, manifest, pairs))
+    decided = decisions.together(verdicts)
+    for remark in (*decided.remarks, *decisions.without_effect(decided.table, manifest, pairs)):
+        say(remark)
+    return Audited(manifest, images, pairs, audit(images, manifest, pairs, decided.table), decided)
 
 
 def _split(folder: Path, table: Path | None, classes: Sequence[str], say: Callable[[str], None]) -> dict[str, str]:
@@ -126,23 +135,27 @@ def main(arguments: Sequence[str] | None = None, door: bool = False) -> int:
         split = None if args.against else _split(args.folder, args.split, args.classes, remarks.append)
         with tempfile.TemporaryDirectory() as scratch:
             found = audit_folders(args.folder, args.against, Path(scratch), args.classes, remarks.append)
-            manifest, images, _, table = found
+            manifest, images, pairs, table, decided = found
             leaking = walked = None
             if args.against:
                 sides = table.set_index("image_id", drop=False)["image_id"].str.split("/").str[0]
                 leaking = leaks(table, sides)
                 if args.crosswalk:
-                    walked = crosswalk.crosswalk(*found, sides)
+                    walked = crosswalk.crosswalk(*found[:4], sides)
                     results.write_table(args.crosswalk, walked)
             elif split:
                 leaking = leaks(table, pd.Series(split))
-            write_page(args.page, args.folder, args.against, manifest, images, table, leaking)
+            form = None if args.against else Form(pairs, table, decided)
+            write_page(args.page, args.folder, args.against, manifest, images, table, leaking, form)
             if args.table:
                 results.write_table(args.table, table)
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
     said = [f"remark: {remark}" for remark in remarks] + _findings(manifest, table, leaking, args.page)
+    if decided.hashes:
+        counted = ", ".join(f"{number} {verdict}" for verdict, number in decided.counts().items())
+        said.append(f"decisions followed, of {' and '.join(decided.hashes)}: {counted}")
     if walked is not None:
         commands.show([*said, *_walked(walked, args.crosswalk)])
         return 0
@@ -179,36 +192,48 @@ def _walked(walked: pd.DataFrame, path: Path) -> list[str]:
 
 def write_page(
     path: Path, folder: Path, against: Path | None, manifest: pd.DataFrame, images: np.ndarray, table: pd.DataFrame,
-    leaking: pd.DataFrame | None,
+    leaking: pd.DataFrame | None, form: Form | None = None,
 ) -> None:  # fmt: skip
-    """Write the page; `leaking` is the result of `leaks`, None without a split."""
+    """Write the page; `leaking` is the result of `leaks`, None without a split. With a `form` people can decide on it."""
     rows, relation = manifest.set_index("image_id"), table.set_index("image_id")["relation"]
     members = {group: part["image_id"].tolist() for group, part in table.groupby("group")}
 
-    def films(group: int) -> list[dict]:
-        pictures = [_picture(images, rows.loc[name]) for name in members[group]]
-        names = zip(members[group], pictures, strict=True)
-        return [{"name": name, "how": relation[name], "picture": picture} for name, picture in names]
+    def shown(title: str, names: Sequence[str], least: float = SAME_KNEE) -> dict:
+        films = [
+            {
+                "name": name,
+                "how": relation[name],
+                "picture": _picture(images, rows.loc[name]),
+                "choice": form and form.about_film(name, place),
+            }
+            for place, name in enumerate(names, 1)
+        ]
+        return {"title": title, "films": films, "choices": form.within(names, least) if form else []}
+
+    def part(title: str, groups: Sequence[int]) -> dict:
+        drawn = [shown(f"group {group}, {len(members[group])} files", members[group]) for group in groups[:SHOWN]]
+        return {"title": title, "note": "", "count": len(groups), "groups": drawn}
 
     conflicts = sorted(set(table.loc[table["conflict"] == 1, "group"]))
     across = [] if leaking is None else leaking["group"].tolist()
     copied = [group for group, names in members.items() if len(names) > 1 and group not in {*conflicts, *across}]
-    parts = [] if leaking is None else [("The same knee on both sides", across)]
-    parts += [("The same knee under more than one class", conflicts), ("Further films of the same knee", copied)]
+    parts = [] if leaking is None else [part("The same knee on both sides", across)]
+    parts += [
+        part("The same knee under more than one class", conflicts),
+        part("Further films of the same knee", copied),
+    ]
+    if form and (near := form.near()):
+        note = "These pairs come next: most show different knees. Declare a pair the same where they do not."
+        drawn = [shown("not joined", pair, NEAR) for pair in near]
+        parts.append({"title": "Alike, but not joined", "note": note, "count": len(near), "groups": drawn})
     steps = flow(manifest, table).drop(columns="main").astype(object)
     content = {
         "folder": folder.name,
         "against": against.name if against else "",
         "flow": steps.where(steps.notna(), "").to_numpy().tolist(),
         "refused": manifest.loc[manifest["status"] != "ok", ["image_id", "reason"]].to_dict("records"),
-        "parts": [
-            {
-                "title": title,
-                "count": len(groups),
-                "groups": [{"group": int(group), "films": films(group)} for group in groups[:SHOWN]],
-            }
-            for title, groups in parts
-        ],
+        "parts": parts,
+        "form": form,
         "shown": SHOWN,
     }
     page = results.page(Path(__file__).with_name("audit_page.html.j2"), content)

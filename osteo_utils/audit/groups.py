@@ -1,8 +1,9 @@
 """Audit of a set of films: knees, persons, conflicts, counts and the flow of files.
 
 Three relations join images of a knee, from strict to loose: `exact` (the same bytes), `pixel` (the same pixels in
-another file) and `perceptual` (an altered copy, see `copies`). Where patients are known, `patient` joins the knees of
-one into a group.
+another file) and `perceptual` (an altered copy, see `copies`). `decision` joins films that people declared the same (see
+`decisions`); a pair that they declared different is never joined as copies. Where patients are known, `patient` joins the
+knees of one into a group.
 """
 
 from __future__ import annotations
@@ -10,25 +11,29 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from osteo_utils.audit import decisions
 from osteo_utils.audit.copies import SAME_KNEE, candidates_of, compare, components, similarities_among
-from osteo_utils.images.manifest import OSTEOPENIA
+from osteo_utils.images.manifest import DECIDED, OSTEOPENIA
 from osteo_utils.sources.registry import LABELS
 
 # Similarity of a group's least alike members from which it is no chain: no two different knees were seen above it.
 _CONSISTENT = 0.85
 # Groups with more files than this are not trusted, but reported for visual inspection.
 LARGE_GROUP = 6
-_LEVELS = ("unique", "exact", "pixel", "perceptual", "patient")
+_LEVELS = ("unique", "exact", "pixel", "perceptual", "decision", "patient")
 
 
-def audit(images: np.ndarray, manifest: pd.DataFrame, pairs: pd.DataFrame | None = None) -> pd.DataFrame:
+def audit(
+    images: np.ndarray, manifest: pd.DataFrame, pairs: pd.DataFrame | None = None, decided: pd.DataFrame | None = None
+) -> pd.DataFrame:
     """Groups of images that belong on one side of a split.
 
     Returns the table `audit.csv`: image_id; group (a person as far as known, else a knee; numbered from 0 in the order of
     image_id); knee (numbered likewise); relation (the strongest that joins the image to another); nearest (image_id of
     the most similar image, empty where none came near); distance (1 − similarity, 0 for the same pixels, empty without a
     nearest); conflict (1 where copies of a film have both labels; the two knees of a patient may differ). `pairs` is the
-    result of `compare`.
+    result of `compare`, `decided` what people decided (image_id, other, verdict). Raises ValueError as `decisions.joined`
+    does.
     """
     if pairs is None:
         pairs = compare(images, manifest)
@@ -42,12 +47,14 @@ def audit(images: np.ndarray, manifest: pd.DataFrame, pairs: pd.DataFrame | None
         ends = place[pair.first], place[pair.second]
         link = 3 if pair.similarity >= SAME_KNEE else 0
         links[ends] = max(link, links.get(ends, (0, 0.0))[0]), 1.0 - pair.similarity
-    copied = [ends for ends, (level, _) in links.items() if level]
+    links, same = decisions.joined(table, links, decided)
+    copied = [ends for ends, (level, _) in links.items() if level] + same
     knee = components(len(table), copied)
     persons = _links(table["patient"].fillna("").astype(str)) if "patient" in table else []
     group = components(len(table), copied + persons)
     relation = np.zeros(len(table), dtype=int)
-    relation[[end for ends in persons for end in ends]] = _LEVELS.index("patient")
+    for ends, name in ((persons, "patient"), (same, "decision")):
+        relation[[end for pair in ends for end in pair]] = _LEVELS.index(name)
     nearest = np.full(len(table), -1)
     distance = np.full(len(table), np.nan)
     for ends, (level, gap) in sorted(links.items()):
@@ -102,6 +109,7 @@ def counts(manifest: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     """Files, persons, knees, copies and conflicts by class and in all; a knee of both labels counts in each class."""
     joined = table.merge(manifest[["image_id", "class_name"]], on="image_id")
     sizes = joined.groupby("knee")["image_id"].transform("size")
+    levels = [level for level in _LEVELS[1:] if level != "decision" or level in set(table["relation"])]
 
     def column(part: pd.DataFrame) -> dict[str, int]:
         conflict = part["conflict"] == 1
@@ -111,7 +119,7 @@ def counts(manifest: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
             "knees": part["knee"].nunique(),
             "files with a copy": int((sizes[part.index] > 1).sum()),
             "knees with copies": part.loc[sizes[part.index] > 1, "knee"].nunique(),
-            **{f"files joined as {level}": int((part["relation"] == level).sum()) for level in _LEVELS[1:]},
+            **{f"files joined as {level}": int((part["relation"] == level).sum()) for level in levels},
             "knees under both labels": part.loc[conflict, "knee"].nunique(),
             "files of knees under both labels": int(conflict.sum()),
             "files of the largest knee": int(sizes[part.index].max()) if len(part) else 0,
@@ -131,7 +139,9 @@ def flow(manifest: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     conflict = joined["conflict"] == 1
     exact = len(joined) - joined["sha256"].nunique()
     knees = joined["knee"].nunique()
-    excluded, usable = int((manifest["status"] == "excluded").sum()), manifest[manifest["status"] == "ok"]
+    by_people = manifest["reason"].fillna("").str.startswith(DECIDED)
+    other, usable = manifest[(manifest["status"] == "excluded") & ~by_people], manifest[manifest["status"] == "ok"]
+    decided, refused = int(by_people.sum()), len(manifest) - len(other) - len(joined)
 
     def counted(part: pd.DataFrame) -> tuple[int, int, int]:
         return len(part), part["knee"].nunique(), part["group"].nunique()
@@ -139,9 +149,10 @@ def flow(manifest: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     none = (pd.NA, pd.NA)
     steps = [
         ("found", len(manifest), *none, True),
-        ("excluded: of another class", excluded, *none, False),
-        *_osteopenia(manifest[manifest["status"] == "excluded"], "of these, osteopenia by the study's rule"),
-        ("quarantined: cannot be read or used", len(manifest) - excluded - len(joined), *none, False),
+        ("excluded: of another class", len(other), *none, False),
+        *_osteopenia(other, "of these, osteopenia by the study's rule"),
+        *([("excluded by a decision", decided, *none, False)] if decided else []),
+        ("quarantined: cannot be read or used", refused - decided, *none, False),
         ("readable and labelled", *counted(joined), True),
         *_osteopenia(usable, "of these, osteopenia, counted as {} by the study's rule"),
         ("of these, further files with the same bytes", exact, *none, False),
@@ -168,7 +179,8 @@ def _osteopenia(files: pd.DataFrame, text: str) -> list[tuple]:
 def examples(table: pd.DataFrame, seed: int, n_knees: int = 6) -> pd.DataFrame:
     """Rows of the audit table: two files of each of a few random knees, conflicts first, then altered copies."""
     copied = table[table.duplicated("knee", keep=False)]
-    rank = copied["relation"].map({"perceptual": 1, "pixel": 2, "exact": 3}).where(copied["conflict"] == 0, 0)
+    order = {"decision": 1, "perceptual": 1, "pixel": 2, "exact": 3}
+    rank = copied["relation"].map(order).where(copied["conflict"] == 0, 0)
     shuffled = copied.assign(rank=rank).sample(frac=1, random_state=seed)
     chosen = shuffled.groupby("knee")["rank"].min().sort_values(kind="stable").index[:n_knees]
     # Names begin with the class, so the first and the last film of a conflict differ in label.

@@ -15,14 +15,14 @@ import pandas as pd
 from osteo_utils.evidence import shortcuts
 from osteo_utils.images.manifest import usable
 from osteo_utils.protocols import splits
-from osteo_utils.sources import data_folders, registry, table_files, user_tables
+from osteo_utils.sources import data_folders, registry, user_tables
 from osteo_utils.statistics.two_labels import GRADES
 from osteo_utils.study import results
 
 # T-scores (WHO Technical Report Series 843, 1994): osteoporosis up to the first, normal from the second.
 CUTS = (-2.5, -1.0)
 # Columns of a reference.csv with numbers of another kind: what they are, and where each class begins.
-SCALE = ("name", "unit", "osteoporosis", "normal")
+SCALE = ("measure", "unit", "osteoporosis", "normal")
 # A T-score beyond these is a wrong column or unit.
 POSSIBLE = (-10.0, 10.0)
 STEM = "reference"
@@ -76,11 +76,9 @@ def _of_table(path: Path, files: list[str], say: Callable[[str], None]) -> pd.Da
     known = user_tables.classes(path, files, "value", SCALE)
     for remark in known.remarks:
         say(remark)
-    about = table_files.constants(
-        path, SCALE, lambda row: sum(bool(table_files.places(row, c)) for c in ("image_id", "value"))
-    )
+    about = known.about
     cuts, own = _cuts(path, about)
-    name = about.get("name", f"value in {path.name}") + (f" ({about['unit']})" if "unit" in about else "")
+    name = about.get("measure", f"value in {path.name}") + (f" ({about['unit']})" if "unit" in about else "")
     rows = []
     for film, written in known.values.items():
         word, number = written.strip().lower(), _number(written)

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ BATCH = 64
 EXTERNAL = "external/"
 WHOLE_NUMBERS = ("label", "width", "height", "bytes", "pad_left", "pad_top", "row")
 PATIENTS = "patients"
+# How the reason of a film begins that people left out; who, when and why follow.
+DECIDED = "excluded by a decision of "
 
 
 def build_manifest(
@@ -38,6 +40,7 @@ def build_manifest(
     external: Path | None = None,
     osteopenia: str = "exclude",
     classes: Sequence[str] = (),
+    excluded: Mapping[str, str] | None = None,
     say: Callable[[str], None] = print,
 ) -> pd.DataFrame:
     """The manifest (columns of the contract `manifest`): one row per file, sorted by `image_id`.
@@ -49,7 +52,8 @@ def build_manifest(
     the class folders, as `user_tables` reads it, or else from the registry's crosswalk: films of one source film are of
     one person. `classes` and `every_folder` as in `film_folders.arrange`; where each
     folder is a class, labels follow the alphabet. `osteopenia`: the label of films in a folder osteopenia/, if any;
-    they keep that `class_name`. `say` is told of what is remarkable about folders and tables.
+    they keep that `class_name`. `excluded`: who left out which film, when and why, by `image_id`; such a film is
+    `excluded` and never opened. `say` is told of what is remarkable about folders and tables.
 
     Files of `external`, a folder of another source, come last, with the role `external`, the dataset `folder` and
     `external/` before their path. They do not change the rows of `root`. A patient of both sets has one pseudonym
@@ -75,6 +79,7 @@ def build_manifest(
                 say(source.prefix + remark)
             labels = _labels(source.layout, every_folder, osteopenia)
             names = [source.prefix + name for name in films]
+            source = _without(source, excluded or {})
             frames.append(_rows_of(source, labels, append, pool).assign(patient=people, image_id=names))
             if not user_tables.find(source.root, PATIENTS):
                 for remark in _fill_persons(frames[-1], source):
@@ -123,6 +128,15 @@ class _Source:
     prefix: str
     secret: str
     layout: Layout
+
+
+def _without(source: _Source, excluded: Mapping[str, str]) -> _Source:
+    """The source with the films that people left out marked so, unless they lie outside its classes anyway."""
+    places = dict(source.layout.places)
+    for name, place in places.items():
+        if (said := excluded.get(source.prefix + name)) and not place.excluded:
+            places[name] = replace(place, excluded=DECIDED + said)
+    return replace(source, layout=replace(source.layout, places=places))
 
 
 def _labels(layout: Layout, every_folder: bool, osteopenia: str) -> Mapping[str, int]:

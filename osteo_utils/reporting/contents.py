@@ -193,6 +193,7 @@ def numbers_of(section: Section, metrics: Metrics, parameters: Mapping[str, Any]
             {"kind": "text", "text": f"{known.title}. Source: {known.source}. Licence: {known.licence}."},
             {"kind": "note", "text": known.labels},
             {"kind": "text", "text": f"{findings.osteopenia(metrics, parameters)} {findings.patients(metrics)}"},
+            *([{"kind": "text", "text": decided}] if (decided := findings.decisions(metrics)) else []),
             *other_metrics(metrics, "data", "The data in numbers."),
         ]
     blocks = [block for name in BY_PROTOCOL.get(section.key, ()) for block in protocol_table(metrics, name)]

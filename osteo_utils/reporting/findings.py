@@ -50,6 +50,19 @@ def patients(metrics: Metrics) -> str:
     return f"{text}." if not rest else f"{text}. For the other {rest}, patient-level leakage is unknown."
 
 
+def decisions(metrics: Metrics) -> str:
+    """What people decided about films, by verdict; empty where there was no table of decisions."""
+    if "data/decided_same" not in metrics:
+        return ""
+    same, different, out, kept = (
+        as_text(needed(metrics, f"data/decided_{name}")) for name in ("same", "different", "exclude", "keep")
+    )
+    return (
+        f"People decided, and every step follows: pairs of one knee {same}, pairs of two knees {different}, films left "
+        f"out {out}, films looked at and kept {kept}."
+    )
+
+
 def external(metrics: Metrics) -> list[Block]:
     """How much of the external set overlaps with the study, and the scores on the rest; or that there was none."""
     if "external/files" not in metrics:

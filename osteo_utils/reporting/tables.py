@@ -17,7 +17,7 @@ Metrics = Mapping[str, Estimate]
 MODELS = ("vgg16", "resnet50", "ensemble")
 # The notebook that writes a metric is the first one with a matching beginning.
 MAKERS = {
-    "01_data_download": ("data/files", "data/usable", "data/patients", "data/osteopenia"),
+    "01_data_download": ("data/files", "data/usable", "data/patients", "data/osteopenia", "data/decided_"),
     "03_segmentation": ("segmentation/", "shortcut/background/", "texture/"),
     "02_eda": ("data/", "external/", "shortcut/"),
     "04_vgg16": ("vgg16/",),

@@ -150,7 +150,9 @@ def _content(archive: Path, folder: Path) -> Path:
 def _already_there(root: Path) -> str:
     if not (root / folder_tree.CHECKSUMS).is_file():
         return f"already there: {root}; no {folder_tree.CHECKSUMS} in it, so it was not compared with a download"
-    changes = data_folders.differences(root, ignore=folder_tree.COMPANIONS)
+    # What a user has put beside the films is no change of the download.
+    own = [path.name for path in folder_tree.tables(root)]
+    changes = data_folders.differences(root, ignore=[*folder_tree.COMPANIONS, *own])
     if not changes:
         return f"already there: {root}, byte for byte as downloaded"
     summary = "; ".join(f"{len(names)} files {kind}, such as {names[0]}" for kind, names in changes.items())

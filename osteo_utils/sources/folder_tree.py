@@ -10,7 +10,7 @@ from osteo_utils.sources import user_tables
 
 CHECKSUMS = "SHA256SUMS"
 # Tables of the user, and what else may lie beside the class folders of a data set without being a film.
-TABLES = ("patients", "reference")
+TABLES = ("patients", "reference", "decisions")
 COMPANIONS = (*"patients.csv phantom.json truth.csv truth_outlines.json truth_masks truth_parts".split(), CHECKSUMS)
 # Folders that programs make; those with a dot or an @ before their name need no list.
 SYSTEM_FOLDERS = ("__macosx", "__pycache__", "$recycle.bin", "#recycle", "system volume information", "lost+found")
@@ -72,6 +72,15 @@ def walk(root: Path) -> Tree:
     tree.files.sort()
     tree.folders.sort()
     return tree
+
+
+def tables(root: Path) -> list[Path]:
+    """The user's tables beside the class folders, labels among them, sorted; none where the folder is not there."""
+    beside = root.iterdir() if root.is_dir() else ()
+    stems = (*TABLES, "labels")
+    return sorted(
+        path for path in beside if path.is_file() and any(user_tables.is_table(path.name, stem) for stem in stems)
+    )
 
 
 def _lies_in(place: str, folder: str) -> bool:

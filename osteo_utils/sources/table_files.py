@@ -22,6 +22,8 @@ MAX_UNPACKED = 1_000_000_000
 MAX_COLUMNS = 256
 # Rows that are looked at for the names of the columns.
 MOST_TITLES = 10
+# Names and rows that a message lists before it counts the rest.
+SHOWN = 5
 DELIMITERS = (",", ";", "\t", "|")
 # Byte order marks, the longer ones first because one of them begins with another.
 MARKS = (
@@ -46,13 +48,18 @@ COLUMNS = {
     "split": "split side subset set fold partition phase datasplit splitname".split(),
     "class": "class classname label labels diagnosis category target groundtruth".split(),
     "value": "value reference referencevalue referenceclass tscore tscores t grade".split(),
-}
+    "other": "other otherimage otherfilm otherfile second secondimage secondfilm image2 film2 file2 imageid2".split(),
+    "verdict": ("verdict", "decision", "decided"), "who": ("who", "by", "reviewer", "reader", "decidedby", "reviewedby"),
+    "when": ("when", "date", "day", "decidedon", "reviewedon"), "why": ("why", "reason", "comment", "note"),
+}  # fmt: skip
 MISSING = set(
     "na n/a n.a. n.a nan null (null) nil none missing unknown unk undefined empty blank anonymous anonymised anonymized "
     "<na> #n/a #na nat tbd".split()
 ) | {"not known", "not available", "not applicable", "not recorded", "not provided", "no id", "n / a"}  # fmt: skip
 
 Rows = list[list[str]]
+# Number of a row, as a spreadsheet counts, and its values by column.
+Record = tuple[int, dict[str, str]]
 
 
 def clean(text: str) -> str:
@@ -80,8 +87,75 @@ def places(head: Sequence[str], column: str) -> list[int]:
     if column.replace("_", "") in words:
         return [number for number, word in enumerate(words) if word == column.replace("_", "")]
     # A T-score is often named with its site, such as T-score (femur).
-    site = "tscore" if column == "value" else "\0"
-    return [number for number, word in enumerate(words) if word in COLUMNS[column] or word.startswith(site)]
+    usual = [word in COLUMNS.get(column, ()) or (column == "value" and word.startswith("tscore")) for word in words]
+    return [number for number, named in enumerate(usual) if named]
+
+
+def records(
+    path: Path, wanted: Sequence[str], optional: Sequence[str] = (), least: int = 1
+) -> tuple[list[Record], list[str]]:
+    """The rows of a table by the names of `wanted`, the first of which names the film, and remarks on its reading.
+
+    A column of `optional` may be absent; its values are empty then. Raises ValueError, which names file and row.
+    """
+    columns = (*wanted, *optional)
+    expected = f"{', '.join(wanted[:-1])} and {wanted[-1]}"
+
+    def recognised(row: Sequence[str]) -> int:
+        return sum(bool(places(row, name)) for name in columns)
+
+    rows, remarks = read_rows(path, recognised)
+    if not (head := header(rows, recognised)):
+        raise ValueError(f"{path}: is empty; expected {expected}")
+    first = rows.index(head)
+    if above := [number for number, row in enumerate(rows[:first], 1) if row]:
+        remarks = [*remarks, f"{path.name}: the header is row {first + 1}; not used: {row_list(above)}"]
+    place = {name: _place(path, head, name, expected) for name in columns if name in wanted or places(head, name)}
+    if others := [
+        name or f"(column {number})" for number, name in enumerate(head, 1) if number - 1 not in place.values()
+    ]:
+        remarks = [*remarks, f"{path.name}: not used: {listed(others, 'column')}"]
+    found = []
+    for number, row in enumerate(rows[first + 1 :], first + 2):
+        if not row:
+            continue
+        if len(row) > len(head):
+            raise ValueError(
+                f"{path}, row {number}: {len(row)} values, {row[-1]!r} the last; expected {len(head)} as in the "
+                "header; put a value that holds the delimiter in quotation marks, or name the column"
+            )
+        row = row + [""] * (len(head) - len(row))
+        values = {name: row[place[name]] if name in place else "" for name in columns}
+        if not values[wanted[0]]:
+            raise ValueError(f"{path}, row {number}: no film is named; expected image_id, such as normal/101.jpg")
+        found.append((number, values))
+    if len(found) < least:
+        raise ValueError(f"{path}: has a header and no rows; expected one row for each film")
+    return found, remarks
+
+
+def _place(path: Path, head: Sequence[str], column: str, expected: str) -> int:
+    found = places(head, column)
+    if len(found) == 1:
+        return found[0]
+    several = " and ".join(repr(head[number]) for number in found)
+    problem = f"{several} could both be {column}" if found else f"no {column}"
+    raise ValueError(
+        f"{path}: {problem} in the header {listed(head, 'column')}; expected {expected}; name one column so"
+    )
+
+
+def row_list(rows: Sequence[int]) -> str:
+    """Numbers of rows for a message, the first few of them."""
+    shown = ", ".join(map(str, rows[:SHOWN]))
+    return f"row{'s' if len(rows) > 1 else ''} {shown}" + (" and others" if len(rows) > SHOWN else "")
+
+
+def listed(names: Sequence[str], kind: str) -> str:
+    """Names for a message, the first few of them; `kind` is what the others are called."""
+    shown = ", ".join(map(repr, names[:SHOWN]))
+    more = f" and {len(names) - SHOWN} more {kind}s" if len(names) > SHOWN else ""
+    return shown + more
 
 
 def read_rows(path: Path, recognised: Callable[[Sequence[str]], int]) -> tuple[Rows, list[str]]:
@@ -127,31 +201,6 @@ def decoded(data: bytes) -> tuple[str, str]:
             return text, tried
         break
     raise ValueError(f"not text in {encoding or 'UTF-8 or Windows-1252'}")
-
-
-def constants(path: Path, names: Sequence[str], recognised: Callable[[Sequence[str]], int]) -> dict[str, str]:
-    """The one value of each of these columns, whose names must be exact but for case and signs; absent or empty ones are left out.
-
-    Raises ValueError where a column has two values.
-    """
-    rows, _ = read_rows(path, recognised)
-    head = header(rows, recognised)
-    found = {}
-    for place, name in enumerate(map(bare, head)):
-        if name not in names:
-            continue
-        cells = {
-            row[place]: number
-            for number, row in enumerate(rows, 1)
-            if row is not head and len(row) > place and row[place]
-        }
-        if len(cells) > 1:
-            (one, first), (other, second) = sorted(cells.items(), key=lambda item: item[1])[:2]
-            raise ValueError(
-                f"{path}: {name} is {one!r} in row {first} and {other!r} in row {second}; expected one value for all rows"
-            )
-        found |= dict.fromkeys([name] if cells else [], next(iter(cells), ""))
-    return found
 
 
 def _of_text(path: Path, text: str, recognised: Callable[[Sequence[str]], int]) -> Rows:

@@ -14,8 +14,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from osteo_utils.sources import table_files
 from osteo_utils.sources.film_names import FilmNames
-from osteo_utils.sources.table_files import bare, clean, header, is_missing, places, read_rows
+from osteo_utils.sources.table_files import SHOWN, bare, clean, is_missing, listed, places, row_list
 
 SIDES = {
     "train": "train training trn tr trainset trainingset traindata trainingdata".split(),
@@ -23,18 +24,18 @@ SIDES = {
     "test": "test testing tst holdout heldout testset testingset testdata".split(),
 }
 TABLE_SUFFIXES = (".csv", ".tsv", ".xlsx", ".xlsm", ".xls", ".ods")
-SHOWN = 5
 # More films of one patient than this get a remark.
 MOST_FILMS = 10
 
 
 @dataclass(frozen=True)
 class Known:
-    """What a table says: a value by `image_id`, remarks on the table, and the `image_id`s without a value."""
+    """What a table says: a value by `image_id`, remarks, the `image_id`s without a value, what holds for all rows."""
 
     values: dict[str, str]
     remarks: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
+    about: dict[str, str] = field(default_factory=dict)
 
 
 def find(root: Path, stem: str) -> Path | None:
@@ -65,7 +66,8 @@ def overlooked(root: Path, column: str) -> list[str]:
         if path.suffix.lower() in TABLE_SUFFIXES and path.is_file():
             # A table that cannot be read may be about anything.
             with suppress(ValueError, OSError):
-                if recognised(header(read_rows(path, recognised)[0], recognised)) == len(wanted):
+                rows, _ = table_files.read_rows(path, recognised)
+                if recognised(table_files.header(rows, recognised)) == len(wanted):
                     found.append(path.name)
     return found
 
@@ -100,7 +102,7 @@ def patients(path: Path, files: Sequence[str]) -> Known:
     remarks = table.remarks + _alike_remarks(path, rows, values) + _doubtful(path, rows, values)
     without = [row for name, found in rows.items() if not values[name] for row, _ in found]
     if without:
-        remarks.append(f"{path.name}: no patient is known for {len(without)} films, {_row_list(without)}")
+        remarks.append(f"{path.name}: no patient is known for {len(without)} films, {row_list(without)}")
     return Known({name: value for name, value in values.items() if value}, remarks)
 
 
@@ -123,7 +125,7 @@ def sides(path: Path, files: Sequence[str]) -> Known:
 def classes(path: Path, files: Sequence[str], column: str = "class", also: Sequence[str] = ()) -> Known:
     """The class, or the `value`, of each film as it is written; films that are not there are named in a remark.
 
-    Columns named in `also` are used elsewhere (`constants`), so that nothing is remarked on them.
+    Columns named in `also` may be there; each must have one value in all rows, and is in `about`.
 
     A film with a missing value is in `unknown`. Raises ValueError for a bad table, a film with two of them, or where
     no film is there.
@@ -133,7 +135,8 @@ def classes(path: Path, files: Sequence[str], column: str = "class", also: Seque
     values = table.one_value(rows, lambda value: "" if is_missing(value) else value)
     known = {name: value for name, value in values.items() if value}
     remarks = [*table.remarks, *table.about_absent(absent, rows)]
-    return Known(known, remarks, [name for name in values if name not in known])
+    about = {name: value for name, value in table.about.items() if value}
+    return Known(known, remarks, [name for name in values if name not in known], about)
 
 
 def _patient(value: str) -> str:
@@ -149,44 +152,14 @@ class _Table:
     column: str
     rows: list[tuple[int, str, str]]
     remarks: list[str]
+    about: dict[str, str]
 
     @classmethod
     def read(cls, path: Path, column: str, also: Sequence[str] = ()) -> _Table:
         """Read the columns image_id and `column`; raises ValueError, which names file and row."""
-        wanted = ("image_id", column)
-
-        def recognised(row: Sequence[str]) -> int:
-            return sum(bool(places(row, name)) for name in wanted)
-
-        rows, remarks = read_rows(path, recognised)
-        if not (head := header(rows, recognised)):
-            raise ValueError(f"{path}: is empty; expected {' and '.join(wanted)}")
-        first = rows.index(head)
-        if above := [number for number, row in enumerate(rows[:first], 1) if row]:
-            remarks = [*remarks, f"{path.name}: the header is row {first + 1}; not used: {_row_list(above)}"]
-        image, value = (_place(path, head, name, wanted) for name in wanted)
-        if others := [
-            name or f"(column {number})"
-            for number, name in enumerate(head, 1)
-            if number - 1 not in (image, value) and bare(name) not in also
-        ]:
-            remarks = [*remarks, f"{path.name}: not used: {_listed(others, 'column')}"]
-        found = []
-        for number, row in enumerate(rows[first + 1 :], first + 2):
-            if not row:
-                continue
-            if len(row) > len(head):
-                raise ValueError(
-                    f"{path}, row {number}: {len(row)} values, {row[-1]!r} the last; expected {len(head)} as in the "
-                    "header; put a value that holds the delimiter in quotation marks, or name the column"
-                )
-            row = row + [""] * (len(head) - len(row))
-            if not row[image]:
-                raise ValueError(f"{path}, row {number}: no film is named; expected image_id, such as normal/101.jpg")
-            found.append((number, row[image], row[value]))
-        if not found:
-            raise ValueError(f"{path}: has a header and no rows; expected one row for each film")
-        return cls(path, column, found, remarks)
+        found, remarks = table_files.records(path, ("image_id", column), also)
+        rows = [(number, values["image_id"], values[column]) for number, values in found]
+        return cls(path, column, rows, remarks, {name: _constant(path, name, found) for name in also})
 
     def by_film(self, files: Sequence[str]) -> tuple[dict[str, list[tuple[int, str]]], list[tuple[int, str]]]:
         """Rows (number, value) of each film of `files`, and the rows (number, name) of films that are not there."""
@@ -196,7 +169,7 @@ class _Table:
             meant = known.meant(name)
             if len(meant) > 1:
                 raise ValueError(
-                    f"{self.path}, row {number}: {name!r} could be {_listed(meant, 'file')}; "
+                    f"{self.path}, row {number}: {name!r} could be {listed(meant, 'file')}; "
                     "write the path below the folder"
                 )
             if meant:
@@ -231,16 +204,18 @@ class _Table:
         return [f"{self.path.name}: {len(absent)} files are not there: {named}{more}"] if absent else []
 
 
-def _place(path: Path, head: Sequence[str], column: str, wanted: Sequence[str]) -> int:
-    found = places(head, column)
-    if len(found) == 1:
-        return found[0]
-    problem = (
-        f"{' and '.join(repr(head[number]) for number in found)} could both be {column}" if found else f"no {column}"
-    )
-    raise ValueError(
-        f"{path}: {problem} in the header {_listed(head, 'column')}; expected {' and '.join(wanted)}; name one column so"
-    )
+def _constant(path: Path, name: str, found: Sequence[table_files.Record]) -> str:
+    """The one value of a column, empty where it has none; ValueError where it has two."""
+    first: dict[str, int] = {}
+    for number, values in found:
+        if values[name]:
+            first.setdefault(values[name], number)
+    if len(first) > 1:
+        (one, row), (other, second) = list(first.items())[:2]
+        raise ValueError(
+            f"{path}: {name} is {one!r} in row {row} and {other!r} in row {second}; expected one value for all rows"
+        )
+    return next(iter(first), "")
 
 
 def _alike(value: str) -> str:
@@ -272,7 +247,7 @@ def _doubtful(path: Path, rows: Mapping[str, list[tuple[int, str]]], values: Map
         if value:
             places[value].append(rows[name][0][0])
     remarks = [
-        f"{path.name}: one patient has {len(found)} films, {_row_list(sorted(found))}; "
+        f"{path.name}: one patient has {len(found)} films, {row_list(sorted(found))}; "
         "leave the cells empty if their value stands for no known patient"
         for found in places.values()
         if len(found) > MOST_FILMS
@@ -280,18 +255,7 @@ def _doubtful(path: Path, rows: Mapping[str, list[tuple[int, str]]], values: Map
     short = [row for value, found in places.items() if re.fullmatch(r"\d([.,]\d+)?[eE]\+\d+", value) for row in found]
     if short:
         remarks.append(
-            f"{path.name}: a spreadsheet shortened the patients of {_row_list(sorted(short))} to numbers with an exponent; "
+            f"{path.name}: a spreadsheet shortened the patients of {row_list(sorted(short))} to numbers with an exponent; "
             "different patients may have become one; write them in full, as text"
         )
     return remarks
-
-
-def _row_list(rows: Sequence[int]) -> str:
-    shown = ", ".join(map(str, rows[:SHOWN]))
-    return f"row{'s' if len(rows) > 1 else ''} {shown}" + (" and others" if len(rows) > SHOWN else "")
-
-
-def _listed(names: Sequence[str], kind: str) -> str:
-    shown = ", ".join(map(repr, names[:SHOWN]))
-    more = f" and {len(names) - SHOWN} more {kind}s" if len(names) > SHOWN else ""
-    return shown + more

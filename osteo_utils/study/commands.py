@@ -43,7 +43,8 @@ def parser(command: str, door: bool = False) -> argparse.ArgumentParser:
 def _audit(words: argparse.ArgumentParser, _door: bool) -> None:
     words.description = (
         "Find copies, conflicts and leaks in a folder of films, or between two.\n"
-        "Prints what it finds and writes a page with the films side by side."
+        "Prints what it finds and writes a page with the films side by side, on which you can decide on pairs and films.\n"
+        "A decisions.csv in the folder, as the page saves it, is followed."
     )
     words.epilog = (
         "A folder with train/, val/ and test/ (or usual other names) is a split, and so is --against.\n"

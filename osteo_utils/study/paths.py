@@ -75,6 +75,7 @@ class StudyPaths:
     truth_masks = _in("interim", "truth_masks.npy")
     truth_labels = _in("interim", "truth_labels.csv")
     reference = _in("interim", "reference.csv")  # a reference label of the films, where one is known
+    decided = _in("interim", "decided.csv")  # what people decided about films, where anything was
     trunk = _in("interim", "trunk")
     fits = _in("interim", "fits")
 

@@ -162,7 +162,7 @@ def write_or_clear(path: Path, frame: pd.DataFrame, contract: str) -> None:
 def read_table(path: Path, contract: str | None = None) -> pd.DataFrame:
     """Read a CSV of the study; a missing one is named, a wrong one refused."""
     # An image called "NA.png" or a class called "null" is a name, not a missing value.
-    text = dict.fromkeys(("image_id", "nearest", "reason", "patient", "class_name"), str)
+    text = dict.fromkeys(("image_id", "other", "nearest", "reason", "patient", "class_name"), str)
     frame = pd.read_csv(_existing(path), keep_default_na=False, na_values=[""], dtype=text)
     if contract:
         check_table(frame, contract, path.name)
