@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 import run
-from osteo_utils.reporting import corrected
+from osteo_utils.evidence import corrected
 from osteo_utils.sources import registry
 from osteo_utils.sources.data_folders import read_checksums
 from osteo_utils.sources.registry import DataSet

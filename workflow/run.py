@@ -209,7 +209,7 @@ def download_and_run(request: Request) -> int:
 
 def publish(request: Request) -> int:
     """Copy what may be shown of a study to `reports/published`."""
-    from osteo_utils.reporting import corrected
+    from osteo_utils.evidence import corrected
     from publish import publish as copy_allowed
 
     with exit_on((RuntimeError, ValueError, OSError), 1):

@@ -10,23 +10,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from osteo_utils.reporting import findings
-from osteo_utils.reporting.style import NAMES, label_of
+from osteo_utils.reporting import findings, front_page
+from osteo_utils.reporting.style import NAMES
 from osteo_utils.reporting.tables import (
     MODELS,
     Block,
     Metrics,
-    as_text,
-    needed,
     other_metrics,
     protocol_table,
     saved_table,
     subject_of,
     table,
 )
-from osteo_utils.reporting.text import NOTICE, PROTOCOLS, SECTIONS, SYNTHETIC, Exhibit, Section
+from osteo_utils.reporting.text import NOTICE, PROTOCOLS, SECTIONS, Exhibit, Section
 from osteo_utils.sources import registry
 from osteo_utils.study import config
 from osteo_utils.study.paths import StudyPaths
@@ -93,42 +89,6 @@ OTHER = Section("other", "Other figures and tables", "", _ANY, _ANY, _ANY)
 # The sections that print tables by protocol, and of which models or topics.
 BY_PROTOCOL = {model: (model, f"{model}-segmented") for model in MODELS}
 BY_PROTOCOL |= {"shortcuts": ("texture",), "leakage": ("leakage",)}
-
-
-def summary(metrics: Metrics, claims: list[dict[str, Any]], dataset: str) -> list[str]:
-    """The report in a few sentences, made from the numbers."""
-    files, knees, groups, conflicts = (
-        as_text(needed(metrics, f"data/{name}")) for name in ("files", "knees", "groups", "conflicts")
-    )
-    persons = metrics["data/groups"].value < metrics["data/knees"].value
-    shown = f"{knees} knees of at most {groups} persons" if persons else f"{knees} knees"
-    first = f"The data set {dataset} holds {files} files that show {shown}, and {conflicts} of these knees carry both labels."
-    scores = [
-        f"AUROC {as_text(needed(metrics, f'{model}/grouped/auroc'))} and accuracy "
-        f"{as_text(needed(metrics, f'{model}/grouped/accuracy'))}"
-        for model in MODELS
-    ]
-    second = (
-        f"With no {'person' if persons else 'knee'} on both sides of a split, {NAMES['vgg16']} reaches {scores[0]}, {NAMES['resnet50']} reaches "
-        f"{scores[1]}, and the combination of the two reaches {scores[2]}."
-    )
-    parts = {name: name.split("/") for name in metrics if "shuffled" not in name}
-    lab = {part[1]: metrics[name] for name, part in parts.items() if part[::2] == ["leakage", "accuracy"]}
-    worst = max(lab, key=lambda protocol: lab[protocol].value)
-    counted = pd.Series([claim["verdict"] for claim in claims]).value_counts(sort=False)
-    follows = findings.what_the_scores_follow(metrics)
-    verdicts = ", ".join(f"{count} × “{verdict}”" for verdict, count in counted.items())
-    third = (
-        f"One fixed small network goes from accuracy {as_text(needed(metrics, 'leakage/grouped/accuracy'))} on the "
-        f"honest split to {as_text(lab[worst])} under “{label_of(worst)}”."
-    )
-    return [
-        first,
-        second,
-        third,
-        *([follows] if follows else []),
-        f"Verdicts on the paper's {len(claims)} claims: {verdicts}.",
-    ]
 
 
 def exhibits(section: Section, paths: StudyPaths, films: bool, used: set[Path]) -> list[Block]:
@@ -227,9 +187,11 @@ def document(
     # The first holds file names of another owner; its counts stand in the section on the external set. The rows of the
     # second are those of known_without_networks. The third lists films one by one.
     used = {paths.tables / f"{name}.csv" for name in ("external_overlap", "shortcuts", "reference_differs")}
+    front = front_page.sections(paths, metrics, claims, dataset)
+    used.add(front_page.figure_of(paths))
     labels = exhibits(REFERENCE, paths, films, used)
-    if labels:
-        labels = [{"kind": "text", "text": findings.what_the_scores_follow(metrics)}, *labels]
+    if follows := findings.what_the_scores_follow(metrics):
+        labels = [{"kind": "text", "text": follows}, *labels]
     body = [
         _section(
             section.key,
@@ -242,17 +204,10 @@ def document(
         )
         for section in SECTIONS
     ]
-    opening = [{"kind": "text", "text": sentence} for sentence in summary(metrics, claims, dataset)]
-    published: list[Block] = []
-    if dataset == "phantom":
-        opening.append({"kind": "note", "text": SYNTHETIC})
-        published = findings.published()
-    if warning := config.too_few(needed(metrics, "data/groups").value):
-        opening.insert(0, {"kind": "note", "text": warning})
-    judged = [{"kind": "claims", "rows": claims}, *exhibits(CLAIMS, paths, films, used)]
+    published = findings.published() if dataset == "phantom" else []
+    judged = [{"kind": "claims", "rows": claims, "short": False, "beside": {}}, *exhibits(CLAIMS, paths, films, used)]
     limits = findings.limits(metrics, runs, dataset)
     sections = [
-        _section("summary", "Summary", opening),
         _section("published", "The paper on the real films, as published here", published),
         _section(CLAIMS.key, CLAIMS.title, judged),
         _section(REFERENCE.key, REFERENCE.title, labels),
@@ -269,5 +224,6 @@ def document(
         "subtitle": f"Study {paths.study}, data set {dataset}, seed {about_data['seed']}; "
         f"results of {max(about['finished'] for about in runs.values())[:10]}",
         "notice": NOTICE,
+        "front": front,
         "sections": [section for section in sections if section["blocks"]],
     }

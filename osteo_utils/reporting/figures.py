@@ -20,12 +20,13 @@ from osteo_utils.reporting.curves import (
     roc,
     training_curves,
 )  # fmt: skip
-from osteo_utils.reporting.intervals import beside_shuffled, by_protocol, forest, mask_trial, perturbations
+from osteo_utils.reporting.intervals import beside_shuffled, by_protocol, forest, mask_trial, message, perturbations
 from osteo_utils.reporting.style import NAMES, PALETTE
 
 __all__ = [
     "NAMES", "PALETTE", "abstention", "beside_shuffled", "by_protocol", "class_counts", "confusion", "decision", "flow",
-    "fold_balance", "forest", "group_sizes", "image_sizes", "intensity", "mask_areas", "mask_trial", "perturbations",
+    "fold_balance", "forest", "group_sizes", "image_sizes", "intensity", "mask_areas", "mask_trial", "message",
+    "perturbations",
     "precision_recall", "reliability", "roc", "training_curves",
 ]  # fmt: skip
 

@@ -122,13 +122,19 @@ def headline(metrics: Metrics) -> pd.DataFrame:
     return pd.DataFrame(rows)[columns].astype({"paper": float})
 
 
+def published_claims() -> list[dict[str, Any]]:
+    """The verdicts on the real films that the repository holds; empty where it holds none."""
+    path = paths.code_root() / "reports" / "published" / PUBLISHED / "claims.json"
+    return results.read_json(path) if path.is_file() else []
+
+
 def published() -> list[Block]:
     """Verdicts and headline numbers of the real films, as this repository publishes them; empty where it does not.
 
     For the report of a synthetic study, which says nothing about the paper's result itself.
     """
     folder = paths.code_root() / "reports" / "published" / PUBLISHED
-    if not (folder / "claims.json").is_file():
+    if not (judged := published_claims()):
         return []
     metrics = results.load_metrics(folder)
     finished = max(results.read_json(path)["_run"]["finished"] for path in (folder / "metrics").glob("*.json"))
@@ -144,7 +150,7 @@ def published() -> list[Block]:
     return [
         {"kind": "note", "text": note},
         {"kind": "text", "text": what_the_scores_follow(metrics)},
-        {"kind": "claims", "rows": results.read_json(folder / "claims.json")},
+        {"kind": "claims", "rows": judged, "short": False, "beside": {}},
         table("Published headline numbers: value and 95 % interval.", ["name", "published", "paper"], rows),
     ]
 

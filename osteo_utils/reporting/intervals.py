@@ -109,6 +109,32 @@ def beside_shuffled(frame: pd.DataFrame, where: str) -> Figure:
 
 
 @style.styled
+def message(frame: pd.DataFrame, where: str, title: str) -> Figure:
+    """Values with intervals in one block for each `part` below each other (part, name, value, low, high, paper, honest).
+
+    The paper's values are marks; the dots of rows that are not honest are hollow. `part` names the axis of its block.
+    """
+    style.require(frame, ["part", "name", "value", "low", "high", "paper", "honest"], "message")
+    parts = list(frame.groupby("part", sort=False))
+    figure = style.canvas(7.2, 0.26 * len(frame) + 0.62 * len(parts), title, where)
+    sizes = [len(rows) + 1.2 for _, rows in parts]
+    for axes, (part, rows) in zip(np.atleast_1d(figure.subplots(len(parts), height_ratios=sizes)), parts, strict=True):
+        colours = [style.PALETTE["grouped" if honest else "by_file"] for honest in rows["honest"]]
+        _dots(axes, rows, colours, rows["honest"].tolist())
+        if rows["paper"].notna().any():
+            mark = {"markerfacecolor": "none", "markeredgecolor": style.PALETTE["osteoporosis"], "markeredgewidth": 1.6}
+            axes.plot(rows["paper"], np.arange(len(rows)), "D", label="paper", gid="paper", markersize=7, **mark)
+            axes.plot([], [], "o", color=style.PALETTE["grouped"], label="here")
+            axes.plot([], [], "o", color=style.PALETTE["by_file"], markerfacecolor="white", label="mistaken")
+            style.legend_above(axes)
+        axes.axvline(0.5, color=style.PALETTE["neutral"], linewidth=0.9, linestyle=(0, (1, 1.5)), gid="chance")
+        axes.set_yticks(np.arange(len(rows)), [textwrap.fill(name, 40) for name in rows["name"]], fontsize=8)
+        axes.set_xlim(min(0.45, float(rows["low"].min()) - 0.02), 1.005)
+        axes.set_xlabel(part)
+    return figure
+
+
+@style.styled
 def mask_trial(trial: pd.DataFrame, where: str) -> Figure:
     """Dice of masks whose truth is known: a row per method and bone, a dot per knee, a bar for the middle half.
 

@@ -166,17 +166,18 @@ def as_pdf(content: dict[str, Any], path: Path) -> None:
         folder = Path(temporary)
         shutil.copy(HERE / "report.typ", folder)
         printed = json.loads(json.dumps(content))
-        blocks = [block for section in printed["sections"] for block in section["blocks"]]
+        blocks = [block for section in printed["front"] + printed["sections"] for block in section["blocks"]]
         for number, block in enumerate(block for block in blocks if block["kind"] == "figure"):
             kind, data = compact(Path(block["path"]).read_bytes())
             block["width"] = page_share(block["path"])
             block["path"] = f"figure{number}.{kind}"
             (folder / block["path"]).write_bytes(data)
-        for row in (row for block in blocks if block["kind"] == "claims" for row in block["rows"]):
+        judged = [block for block in blocks if block["kind"] == "claims"]
+        for row in [row for block in judged for row in (*block["rows"], *block.get("beside", {}).values())]:
             row["tone"] = tone(row["verdict"])
         (folder / "document.json").write_text(json.dumps(printed), "utf-8")
         fonts = typst.Fonts(include_system_fonts=False)
-        typst.compile(folder / "report.typ", output=path, root=folder, font_paths=fonts)
+        typst.compile(folder / "report.typ", output=path, root=folder, font_paths=fonts, pdf_standards="ua-1")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

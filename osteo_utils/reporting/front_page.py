@@ -1,0 +1,244 @@
+"""The first two pages of the report: the question, one figure, the claims, what was found, and the limits.
+
+Every sentence is chosen by a rule from saved numbers; what a study did not measure is left out or said to be open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from osteo_utils.papers import claims as paper
+from osteo_utils.protocols.definitions import Protocol
+from osteo_utils.protocols.increments import HALF_A_PERCENT
+from osteo_utils.reporting.findings import paper_report, published_claims
+from osteo_utils.reporting.style import NAMES, label_of
+from osteo_utils.reporting.tables import MODELS, Block, Metrics, as_text, needed
+from osteo_utils.reporting.text import LIMITS, ONE_SET, SYNTHETIC
+from osteo_utils.sources import registry
+from osteo_utils.study import config
+from osteo_utils.study.paths import StudyPaths
+
+HALF = 0.5
+# Rows of the figure's second part: metric, and what it is called.
+FOLLOWED = (
+    ("reference/ensemble/folder_all/auroc", "folder, all films"),
+    ("reference/ensemble/folder_osteopenia/auroc", "folder, among films that are osteopenia by the reference"),
+    ("reference/ensemble/reference_extremes/auroc", "reference label, normal against osteoporosis"),
+)
+_CLAIMED = {"vgg16": "VGG16", "resnet50": "ResNet50", "ensemble-segmented": "both, bone alone"}
+_LAB = ("grouped", "by_file", "augment_first", "resubstitution", "resubstitution+shuffled")
+
+
+def question(metrics: Metrics, dataset: str) -> str:
+    """What is asked, and of which films."""
+    printed = {claim["id"]: claim["paper"] for claim in paper.load()["claims"]}
+    return (
+        f"A paper tells osteoporosis from normal on {paper.load()['images']} knee X-rays. It reports an accuracy of "
+        f"{printed['C3']:.0%} for VGG16, {printed['C4']:.0%} for ResNet50 and {printed['C5']:.0%} for both combined on segmented "
+        f"films. What is left of each number when the study is done right? Here it is run on {_films(metrics, dataset)}."
+    )
+
+
+def _films(metrics: Metrics, dataset: str) -> str:
+    files, knees, groups = (needed(metrics, f"data/{name}") for name in ("files", "knees", "groups"))
+    kind = "synthetic films" if dataset == "phantom" else "films"
+    persons = f" of at most {as_text(groups)} persons" if groups.value < knees.value else ""
+    return f"{as_text(files)} {kind} of {as_text(knees)} knees{persons}"
+
+
+def message(metrics: Metrics) -> pd.DataFrame:
+    """The rows of the figure: part, name, value, low, high, paper (empty without one), honest."""
+    printed = {claim["tests"][0]: claim["paper"] for claim in paper.load()["claims"] if claim["unit"] == "accuracy"}
+    rows = [("accuracy", _CLAIMED[name.split("/")[0]], name, value, True) for name, value in printed.items()]
+    rows += [
+        ("accuracy", f"small network, {label_of(name)}", f"leakage/{name}/accuracy", None, Protocol(name).honest)
+        for name in _LAB
+    ]
+    rows += [("AUROC of both networks", words, name, None, True) for name, words in FOLLOWED]
+    table = pd.DataFrame(
+        [
+            (part, name, metrics[key].value, metrics[key].low, metrics[key].high, printed_value, honest)
+            for part, name, key, printed_value, honest in rows
+            if key in metrics
+        ],
+        columns=["part", "name", "value", "low", "high", "paper", "honest"],
+    )
+    return table.astype({"value": float, "low": float, "high": float, "paper": float})
+
+
+def found(metrics: Metrics, dataset: str) -> list[dict[str, str]]:
+    """The findings, each with a `lead` of one sentence and a `text`."""
+    parts = (_copies, _honest, _leaks, _labels, _combining, _without_bone)
+    return [item for part in parts if (item := part(metrics, dataset))]
+
+
+def _copies(metrics: Metrics, dataset: str) -> dict[str, str]:
+    copied, conflicts = needed(metrics, "data/copied_files"), needed(metrics, "data/conflicts")
+    if not copied.value:
+        return {"lead": "No film is there twice.", "text": f"The audit finds no copy among {_films(metrics, dataset)}."}
+    text = f"{as_text(copied)} of {_films(metrics, dataset)} have a copy."
+    if conflicts.value:
+        one = conflicts.value == 1
+        text += (
+            f" {as_text(conflicts)} {'knee lies' if one else 'knees lie'} under both labels, so some labels are wrong."
+        )
+    return {"lead": "The files are not independent.", "text": text}
+
+
+def _honest(metrics: Metrics, dataset: str) -> dict[str, str]:
+    rows = message(metrics).dropna(subset="paper")
+    below = rows[rows["high"] < rows["paper"]]
+    inside = rows[(rows["low"] <= rows["paper"]) & (rows["paper"] <= rows["high"])]
+    said = "; ".join(
+        f"{name} {value:.3f} ({low:.3f}–{high:.3f}), paper {printed:.2f}"
+        for name, value, low, high, printed in rows[["name", "value", "low", "high", "paper"]].itertuples(index=False)
+    )
+    lead = "With nobody on both sides of a split"
+    if dataset == "phantom":
+        lead = "On synthetic films, with no knee on both sides of a split, these are the accuracies."
+    elif len(below):
+        lead += f", {_joined(below['name'])} {'stays' if len(below) == 1 else 'stay'} below the paper"
+        lead += (
+            f"; {_joined(inside['name'])} {'agrees' if len(inside) == 1 else 'agree'} with it." if len(inside) else "."
+        )
+    else:
+        lead += ", no accuracy lies clearly below the paper's."
+    scores = [f"{NAMES[model]} {as_text(needed(metrics, f'{model}/grouped/auroc'))}" for model in MODELS]
+    return {"lead": lead, "text": f"Accuracy: {said}. AUROC: {'; '.join(scores)}."}
+
+
+def _leaks(metrics: Metrics, dataset: str) -> dict[str, str]:
+    lab = {
+        part[1]: metrics[name]
+        for name in metrics
+        if (part := name.split("/"))[::2] == ["leakage", "accuracy"] and "shuffled" not in name
+    }
+    honest, least = needed(metrics, "leakage/grouped/accuracy"), _papers("C4") - HALF_A_PERCENT
+    reaching = [name for name, one in lab.items() if one.high >= least and not Protocol(name).honest]
+    worst = max(lab, key=lambda name: lab[name].value)
+    text = (
+        f"One small network reaches {as_text(honest)} on the honest split and {as_text(lab[worst])} under "
+        f"“{label_of(worst)}”; only the mistake differs."
+    )
+    if shuffled := metrics.get(f"leakage/{worst}+shuffled/accuracy"):
+        text += f" With shuffled labels, where nothing can be learnt, it reaches {as_text(shuffled)} that way."
+    text += (
+        f" The printed table behind the {_papers('C4'):.0%} scores {paper_report().support.sum():,} images of a set of "
+        f"{paper.load()['images']}, so it cannot be a held-out part of it."
+    )
+    lead = (
+        "Mistakes can print the paper's best number."
+        if reaching
+        else "No mistake tried here prints the paper's best number."
+    )
+    return {"lead": lead, "text": text}
+
+
+def _papers(claim: str) -> float:
+    return next(one["paper"] for one in paper.load()["claims"] if one["id"] == claim)
+
+
+def _labels(metrics: Metrics, dataset: str) -> dict[str, str]:
+    kappa = metrics.get("reference/kappa")
+    folder, reference = (metrics.get(f"reference/ensemble/{name}_extremes/auroc") for name in ("folder", "reference"))
+    if kappa is None or folder is None or reference is None:
+        return {"lead": "The labels could not be checked.", "text": "No reference label is known for these films."}
+    gap = metrics.get("reference/ensemble/folder_minus_reference/auroc")
+    text = (
+        f"Folder and reference label ({kappa.note}) of {kappa.n_files} films agree by Cohen's kappa {as_text(kappa)}. Among "
+        f"films of either class of the reference the combined networks reach AUROC {as_text(folder)} at the folder and "
+        f"{as_text(reference)} at the reference."
+    )
+    between = metrics.get("reference/ensemble/folder_osteopenia/auroc")
+    if between and between.low > HALF:
+        text += f" Among films that all are osteopenia by the reference they still tell the folders apart: {as_text(between)}."
+    if gap and gap.low > 0:
+        return {"lead": "The networks learn the names of the folders, not the reference label.", "text": text}
+    agree = "The labels agree with the reference label" if kappa.low >= paper.MODERATE else "The labels are in doubt"
+    return {"lead": f"{agree}; networks are not shown to follow one more than the other.", "text": text}
+
+
+def _combining(metrics: Metrics, dataset: str) -> dict[str, str]:
+    effects = {
+        name: metrics.get(f"comparison/two_by_two/grouped/{name}/accuracy") for name in ("segmenting", "combining")
+    }
+    known = {name: one for name, one in effects.items() if one is not None and one.low is not None}
+    if not known:
+        return {}
+    lead = "; ".join(
+        f"{name} {'helps' if one.low > 0 else 'harms' if one.high < 0 else 'is not shown to help'}"
+        for name, one in known.items()
+    )
+    said = "; ".join(f"{name} {one.value:+.3f} ({one.low:+.3f} to {one.high:+.3f})" for name, one in known.items())
+    if all(one.low <= 0 <= one.high for one in known.values()) and len(known) == len(effects):
+        lead = "neither segmenting nor combining is shown to help"
+    return {"lead": f"{lead[:1].upper()}{lead[1:]}.", "text": f"Gain in accuracy, all four cells compared: {said}."}
+
+
+def _without_bone(metrics: Metrics, dataset: str) -> dict[str, str]:
+    blind = {
+        name.split("/")[1]: one
+        for name, one in metrics.items()
+        if name.startswith("shortcut/") and name.endswith("/auroc") and one.low is not None
+    }
+    if not blind:
+        return {}
+    best = max(blind, key=lambda name: blind[name].value)
+    network = needed(metrics, "resnet50/grouped/auroc")
+    text = f"A linear model reaches AUROC {as_text(blind[best])} from “{label_of(best)}” alone; ResNet50 reaches {as_text(network)}."
+    shown = blind[best].low > HALF
+    lead = (
+        "The label can be guessed without looking at bone."
+        if shown
+        else "Nothing but bone is shown to give the label away."
+    )
+    return {"lead": lead, "text": text}
+
+
+def _joined(names: Sequence[str], word: str = "and") -> str:
+    *most, last = list(names)
+    return f"{', '.join(most)} {word} {last}" if most else last
+
+
+def limits(metrics: Metrics, dataset: str) -> list[str]:
+    """The most important limits; the appendix has all."""
+    held = [ONE_SET] if not any("/external/" in name for name in metrics) else []
+    return [*held, registry.get(dataset).labels, LIMITS[0]]
+
+
+def claims_table(rows: list[dict[str, Any]], dataset: str) -> Block:
+    """The claims without their reasons; for a synthetic set beside the published verdicts on the real films."""
+    beside = {row["id"]: row for row in published_claims()} if dataset == "phantom" else {}
+    return {"kind": "claims", "rows": rows, "short": True, "beside": beside}
+
+
+def figure_of(paths: StudyPaths) -> Path:
+    """Where notebook 08 saves the figure of `message`."""
+    return paths.figures / "message.png"
+
+
+def sections(paths: StudyPaths, metrics: Metrics, rows: list[dict[str, Any]], dataset: str) -> list[dict[str, Any]]:
+    """The first pages as sections of blocks."""
+    warning = config.too_few(needed(metrics, "data/groups").value)
+    notes = [*([SYNTHETIC] if dataset == "phantom" else []), *([warning] if warning else [])]
+    caption = (
+        "What this study finds beside what the paper prints: values with 95 % intervals, persons or knees resampled. The small "
+        "network is the same in all its rows; hollow dots contain a mistake."
+    )
+    drawn = figure_of(paths)
+    figure = [{"kind": "figure", "path": str(drawn), "caption": caption, "film": False}] if drawn.is_file() else []
+    blocks = {
+        "Question": [
+            *({"kind": "note", "text": text} for text in notes),
+            {"kind": "text", "text": question(metrics, dataset)},
+            *figure,
+        ],
+        "The paper's claims": [claims_table(rows, dataset)],
+        "Findings": [{"kind": "findings", "items": found(metrics, dataset)}],
+        "Limits": [{"kind": "list", "items": limits(metrics, dataset)}],
+    }
+    return [{"title": title, "blocks": found_blocks} for title, found_blocks in blocks.items()]
