@@ -107,11 +107,12 @@ def planted(n_knees: int, each: int, seed: int, size: int = 384) -> tuple[np.nda
 
 def recall(images: np.ndarray, manifest: pd.DataFrame) -> tuple[pd.DataFrame, int]:
     """Share of copies in the group of their knee, by kind and strength; and how many pairs of knees are joined."""
-    table = groups.audit(images, manifest, copies.compare(images, manifest)).merge(manifest)
+    found = groups.audit(images, manifest, copies.compare(images, manifest))
+    table = found.drop(columns="knee").merge(manifest)
     home = table[table.kind == ""].set_index("knee").group
     altered = table[table.kind != ""]
-    found = altered.assign(found=altered.group.to_numpy() == home.loc[altered.knee].to_numpy())
-    by_kind = found.groupby(["kind", "strength"], sort=False).found.agg(["mean", "size"]).reset_index()
+    altered = altered.assign(found=altered.group.to_numpy() == home.loc[altered.knee].to_numpy())
+    by_kind = altered.groupby(["kind", "strength"], sort=False).found.agg(["mean", "size"]).reset_index()
     knees_per_group = table.groupby("group").knee.nunique()
     joined = int((knees_per_group * (knees_per_group - 1) // 2).sum())
     return by_kind.rename(columns={"mean": "recall", "size": "copies"}), joined
