@@ -2,7 +2,9 @@
 
     python benchmarks/crosswalk_knee744.py KNEE744 WANI239 [OUT]
 
-Films of another size than published (scaled copies, say) get the published SHA-256 of the file of their name.
+Films of another size than published (scaled copies, say) get the published SHA-256 of the file of their name. Beside it
+the films of the database are listed with their width, height and mode, as WANI239 has them; the committed list is of a
+copy scaled to 40 %.
 """
 
 import argparse
@@ -32,6 +34,9 @@ def main() -> None:
         words.error(f"{asked.knee744}: {len(other)} names differ from the published ones, such as {min(other)}")
     walked["sha256"] = walked["image_id"].map(published)
     results.write_table(asked.out, walked)
+    films = found.manifest[found.manifest["dataset"] == "second"][["image_id", "width", "height", "mode"]]
+    films = films.assign(image_id=films["image_id"].str.removeprefix("second/")).sort_values("image_id")
+    results.write_table(asked.out.with_name(registry.get("wani239").films), films)
     print(crosswalk.agreement(walked).to_string())
 
 

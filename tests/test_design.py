@@ -108,3 +108,28 @@ def test_the_set_is_balanced_and_repeats() -> None:
     assert table.drop_duplicates("knee")["true_label"].sum() == 15
     pd.testing.assert_frame_equal(table, plan(30, seed=4))
     assert not np.array_equal(table["seed"], plan(30, seed=5)["seed"])
+
+
+def test_relabelling_sorts_by_a_second_scanner_that_density_does_not_know() -> None:
+    table = plan(400, seed=8, copies=0.5, conflicts=0.0, relabel=1.0)
+    assert ((table["site"] == "storage_phosphor") == (table["label"] == 1)).all()
+    assert table.groupby("knee")["site"].nunique().max() == 1
+    firsts = table.drop_duplicates("knee")
+    assert pd.crosstab(firsts["label"], firsts["true_label"]).to_numpy().tolist() == [[100, 100], [100, 100]]
+    assert abs(firsts["label"].corr(firsts["t_score"])) < 0.05
+    half = plan(400, seed=8, copies=0.0, relabel=0.5)
+    assert (half["site"] == "storage_phosphor").sum() == 200
+    followed = (half["site"] == "storage_phosphor") == (half["label"] == 1)
+    # Half of the knees follow the scanner, and of the others every second one by chance.
+    assert followed.mean() == pytest.approx(0.75, abs=0.06)
+
+
+def test_without_relabelling_nothing_changes_and_with_it_only_scanner_and_label() -> None:
+    kept = ["knee", "true_label", "t_score", "seed", "alteration", "height", "width", "quality", "tagged", "side"]
+    plain, same, sorted_ = (plan(50, seed=8, **more) for more in ({}, {"relabel": 0.0}, {"relabel": 1.0}))
+    pd.testing.assert_frame_equal(plain, same)
+    assert set(plain["site"]) == {"flat_panel"}
+    ordered = [table.sort_values(["knee", "alteration"])[kept].reset_index(drop=True) for table in (plain, sorted_)]
+    pd.testing.assert_frame_equal(*ordered)
+    with pytest.raises(ValueError, match="relabel is 2"):
+        plan(20, seed=1, relabel=2)

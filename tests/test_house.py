@@ -27,6 +27,7 @@ TESTED_IN = {
     "report_table": "report_forms",  # what a report says is met by reading it
     "style": "figures", "intervals": "figures",  # drawn through `figures`, each on the same tables
     "text": "report", "contents": "report",  # printed by the report
+    "trait_words": "traits",  # the sentence is read from the answers
 }  # fmt: skip
 ROOMS = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
 

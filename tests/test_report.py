@@ -184,10 +184,31 @@ def test_what_the_scores_follow_is_said_by_the_intervals(
     assert "(class in another set) is known for 672 films of 208 persons. 66% of them (60% to 72%)" in sentence
     assert "of the others 77% (68% to 85%)" in sentence and verdict in sentence
     assert ("something other than that class sorts them" in sentence) == sorted_by
-    assert ("chance, 0.5, lies within" in sentence) == (reference[0] <= 0.5)
+    assert ("chance, 0.5, lies within" in sentence) == (reference[0] <= 0.5 <= reference[1])
     for key, value in saved.items():
         change(paths.metrics / "06_ensemble.json", key, to=vars(value))
     assert unescape(page(paths)).count(sentence) >= 1
+
+
+def test_what_sorts_the_folders_stands_beside_its_table(paths: StudyPaths) -> None:
+    size = {"n_files": 436, "n_groups": 133}
+    saved = {
+        "asked": results.Estimate(60, **size),
+        "trait": results.Estimate(0.861, 0.791, 0.921, **size, note="joint_height"),
+        "trait_p": results.Estimate(0.001, note="0.276 under normal, 0.497 under osteoporosis"),
+        "family": results.Estimate(0.9, 0.86, 0.94, **size, note="film"),
+        "family_p": results.Estimate(0.001),
+        "as_good": results.Estimate(0),
+    }
+    for key, value in saved.items():
+        change(paths.metrics / "06_ensemble.json", f"traits/osteopenia/{key}", to=vars(value))
+    row = dict.fromkeys(results.CONTRACTS["traits"].columns, 0.5)
+    row |= {"among": "osteopenia", "kind": "trait", "name": "joint_height", "value": 0.861, "low": 0.791, "high": 0.921}
+    results.write_table(paths.tables / "traits_osteopenia.csv", pd.DataFrame([row]), "traits")
+    html = unescape(page(paths))
+    section = html[html.index('<section id="reference">') :]
+    assert "that it goes most with is joint_height (place of the joint along the film" in section
+    assert "Traits osteopenia: what the folder name goes with" in section
 
 
 def test_every_metric_is_printed_with_its_interval_and_follows_the_saved_number(paths: StudyPaths) -> None:

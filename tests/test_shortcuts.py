@@ -132,3 +132,12 @@ def test_the_table_has_a_row_and_a_meaning_for_every_set(images: pd.DataFrame, f
     assert table.features.tolist() == ["size", "border"]
     assert table.meaning.tolist() == [shortcuts.MEANING["size"], shortcuts.MEANING["border"]]
     assert table.value[1] == 0.5, "features that never vary say nothing"
+
+
+def test_a_yes_or_no_is_not_lost_between_quantiles(images: pd.DataFrame, folds: pd.Series) -> None:
+    # Half of the films have the label, and none of the sixths is cut there; beside it stands a number without meaning.
+    known = np.c_[images.label, np.random.default_rng(8).normal(size=N // 2)[images.group]]
+    found = shortcuts.compare_with_shuffled(known, images, folds, 20, 50, seed=1)
+    assert found.auroc.value > 0.99
+    fewer = np.where(np.arange(N) % 5 == 0, 0, images.label)
+    assert shortcuts.compare_with_shuffled(np.c_[fewer, known[:, 1]], images, folds, 20, 50, 1).auroc.value > 0.85

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 from scipy.special import expit
+from sklearn.compose import make_column_transformer
 from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
@@ -93,7 +94,7 @@ def predict(features: np.ndarray, images: pd.DataFrame, folds: pd.Series) -> pd.
     to principal components. All of this is learnt from the training folds alone.
     """
     fold = folds.loc[images["image_id"]].to_numpy()
-    return _predicted(_prepared(features, fold), images, fold)
+    return _predicted(prepare(features, fold), images, fold)
 
 
 def _predicted(prepared: Mapping[int, np.ndarray], images: pd.DataFrame, fold: np.ndarray) -> pd.DataFrame:
@@ -114,8 +115,24 @@ def compare_with_shuffled(
     ValueError where a group lies in two folds.
     """
     fold = folds.loc[images["image_id"]].to_numpy()
-    prepared = _prepared(features, fold)
+    prepared = prepare(features, fold)
     true = evaluation.summarise(_predicted(prepared, images, fold), ["auroc"], n_resamples, seed)["auroc"]
+    kept = fold >= 0
+    labels = shuffled_labels(images, fold, n_permutations, seed)
+    probability = _out_of_fold(prepared, fold, labels)
+    columns = zip(labels[kept].T, probability[kept].T, strict=True)
+    reached = np.array([measure(truth, predicted, ["auroc"])["auroc"][0] for truth, predicted in columns])
+    low, high = np.quantile(reached, [0.025, 0.975])
+    note = f"mean and 95 % range of {n_permutations} shuffles of the labels between groups"
+    null = Estimate(float(reached.mean()), float(low), float(high), true.n_files, true.n_groups, note=note)
+    return Finding(true, null, (1 + int((reached >= true.value).sum())) / (n_permutations + 1))
+
+
+def shuffled_labels(images: pd.DataFrame, fold: np.ndarray, n_permutations: int, seed: int) -> np.ndarray:
+    """Labels (n, n_permutations) shuffled between whole groups within each fold, as `compare_with_shuffled` says.
+
+    `fold` (n,) has -1 for images that are left out; the labels they get here mean nothing.
+    """
     kept = fold >= 0
     table = images.loc[kept, ["group", "label"]].assign(fold=fold[kept])
     units = table.drop_duplicates(ignore_index=True)
@@ -129,15 +146,8 @@ def compare_with_shuffled(
     rng = np.random.default_rng(seed)
     by_fold = units.groupby("fold")["label"]
     shuffled = [by_fold.transform(rng.permutation).to_numpy() for _ in range(n_permutations)]
-    # Images that are left out have no unit; the labels they get here are neither trained on nor scored.
-    labels = np.column_stack(shuffled)[known.get_indexer(of_images)]
-    probability = _out_of_fold(prepared, fold, labels)
-    columns = zip(labels[kept].T, probability[kept].T, strict=True)
-    reached = np.array([measure(truth, predicted, ["auroc"])["auroc"][0] for truth, predicted in columns])
-    low, high = np.quantile(reached, [0.025, 0.975])
-    note = f"mean and 95 % range of {n_permutations} shuffles of the labels between groups"
-    null = Estimate(float(reached.mean()), float(low), float(high), true.n_files, true.n_groups, note=note)
-    return Finding(true, null, (1 + int((reached >= true.value).sum())) / (n_permutations + 1))
+    # Images that are left out have no unit, and get those of the last one.
+    return np.column_stack(shuffled)[known.get_indexer(of_images)]
 
 
 def compare_all(
@@ -164,7 +174,7 @@ def as_table(findings: Mapping[str, Finding]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _prepared(features: np.ndarray, fold: np.ndarray) -> dict[int, np.ndarray]:
+def prepare(features: np.ndarray, fold: np.ndarray) -> dict[int, np.ndarray]:
     """For every fold the features of all images, transformed as its training images say."""
     features = np.asarray(features, float).reshape(len(features), -1)
     few = features.shape[1] <= COMPONENTS
@@ -173,7 +183,10 @@ def _prepared(features: np.ndarray, fold: np.ndarray) -> dict[int, np.ndarray]:
         train = features[(fold >= 0) & (fold != number)]
         bins = KBinsDiscretizer(BINS, encode="onehot-dense", quantile_method="averaged_inverted_cdf")
         reduce = PCA(min(COMPONENTS, *train.shape), svd_solver="full")
-        steps = [bins, StandardScaler()] if few else [StandardScaler(), reduce, StandardScaler()]
+        # Quantiles would lose a yes or no whose share is none of them.
+        words = np.isin(features, (0, 1)).all(axis=0)
+        cut = make_column_transformer((bins, ~words), ("passthrough", words))
+        steps = [cut, StandardScaler()] if few else [StandardScaler(), reduce, StandardScaler()]
         with warnings.catch_warnings():
             # A feature with a single value has no quantiles to cut at; it stays in one bin.
             warnings.filterwarnings("ignore", message=".*(constant|Bins whose width are too small).*")

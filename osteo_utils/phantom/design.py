@@ -28,6 +28,7 @@ def plan(
     signal: float = 1.0,
     label_noise: float = 0.0,
     shortcut: float = 0.0,
+    relabel: float = 0.0,
     site: str = "flat_panel",
     square: bool = False,
 ) -> pd.DataFrame:
@@ -37,9 +38,11 @@ def plan(
     three). alterations: how copies may differ, another way for each file of a knee. conflicts: share of copied knees
     whose second file has the other label. signal: how strongly cortex and texture depend on density, 0 to 1.
     label_noise: share of knees whose files all have the wrong label. shortcut: association of a lead ball with the
-    folder's label, 0 (on one film in ten of either class) to 1 (on every film of osteoporosis, on no other). site:
-    the scanner, one of `acquisition.SITES`. square: every file is size x size, without rescaled copies, for studies
-    on arrays. Shape, format, side and marker are independent of the class.
+    folder's label, 0 (on one film in ten of either class) to 1 (on every film of osteoporosis, on no other). relabel:
+    above 0, half of the knees of either class come from the other scanner, and this share of all knees has the label of
+    its scanner, normal for `site` and osteoporosis for the other one. site: the scanner, one of `acquisition.SITES`.
+    square: every file is size x size, without rescaled copies, for studies on arrays. Shape, format, side and marker are
+    independent of the class.
 
     Columns: image_id, knee, label (the folder's), class_name, true_label (WHO's definition), density (g/cm²),
     t_score, copy_of (image_id), alteration, conflict (0/1, all files of the knee), flipped (0/1, by label noise),
@@ -47,6 +50,7 @@ def plan(
     signal. Raises ValueError for a value outside its range.
     """
     shares = {"conflicts": conflicts, "signal": signal, "label_noise": label_noise, "shortcut": shortcut}
+    shares["relabel"] = relabel
     possible = tuple(name for name in alterations if not (square and name == "rescaled"))
     _check(n_knees, copies, shares, alterations, possible, site)
     rng = np.random.default_rng([seed, 0])
@@ -60,6 +64,14 @@ def plan(
     # A stream of its own: the films stay the same at any level of noise.
     noise = np.random.default_rng([seed, 4])
     flipped = set(noise.choice(n_knees, round(label_noise * n_knees), replace=False).tolist())
+    # A stream of its own again: without relabelling nothing else changes. Half of either class, so that scanner and
+    # density are independent in the set itself and not only on average.
+    sorting = np.random.default_rng([seed, 5])
+    mixed = sorting.permutation(n_knees)
+    elsewhere = np.zeros(n_knees, bool)
+    elsewhere[mixed[np.argsort(sick[mixed], kind="stable")][::2]] = relabel > 0
+    sorted_by_site = set(sorting.choice(n_knees, round(relabel * n_knees), replace=False).tolist())
+    sites = site, next(other for other in SITES if other != site)
     # Round robin from a random start: all alterations are equally frequent.
     turns = np.zeros(n_knees, int)
     turns[copied] = rng.permutation(np.arange(len(copied)) % max(len(possible), 1))
@@ -69,13 +81,16 @@ def plan(
     for knee in range(n_knees):
         first = first_file(knee, seed, float(scores[knee]), size, square)
         first |= {"conflict": int(knee in crossed), "flipped": int(knee in flipped)}
+        first["site"] = sites[int(elsewhere[knee])]
+        if knee in sorted_by_site:
+            first["label"] = int(elsewhere[knee])
         if knee in flipped:
             first["label"] = 1 - first["label"]
         rows.append(first)
         for turn in range(extra[knee]):
             kind = str(shuffled[(turns[knee] + turn) % len(possible)])
             rows.append(_copy(first, kind, turn, seed))
-    table = pd.DataFrame(rows).assign(signal=float(signal), site=site)
+    table = pd.DataFrame(rows).assign(signal=float(signal))
     # The ball is part of the film, so a copy shows it as the first file does, whatever its own label.
     firsts = table.drop_duplicates("knee").set_index("knee")["label"]
     chance = TAG_RATE * (1 - shortcut) + shortcut * firsts

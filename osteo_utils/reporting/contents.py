@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from osteo_utils.evidence import trait_words
 from osteo_utils.reporting import findings, front_page
 from osteo_utils.reporting.style import NAMES
 from osteo_utils.reporting.tables import (
@@ -52,7 +53,14 @@ REFERENCE = Section(
     "reference",
     "What the labels are worth",
     "",
-    figures=(Exhibit("reference_scores", "What the scores follow: the folder or the reference label.", optional=True),),
+    figures=(
+        Exhibit("reference_scores", "What the scores follow: the folder or the reference label.", optional=True),
+        Exhibit(
+            "traits_*",
+            "{name}: what the folder name goes with among films of this class of the reference.",
+            optional=True,
+        ),
+    ),
     tables=(
         Exhibit(
             "reference_counts",
@@ -81,6 +89,17 @@ REFERENCE = Section(
             "reference_probe",
             "A linear model on each network's features, trained on the reference label, persons kept apart.",
             optional=True,
+        ),
+        Exhibit(
+            "traits_*",
+            "{name}: what the folder name goes with among films of this class of the reference. AUROC of each family, of the "
+            "best single traits and of the networks; the range of shuffled labels; the p value corrected for all that were "
+            "asked; the median or commonest word of a trait in either folder. All traits are in tables/traits.csv.",
+            True,
+            tuple(
+                "kind name value low high shuffled shuffled_low shuffled_high p_corrected normal osteoporosis n_files "
+                "n_groups".split()
+            ),
         ),
     ),
 )
@@ -185,13 +204,15 @@ def document(
     about_data = runs["01_data_download"]["parameters"]
     dataset = about_data["dataset"]
     # The first holds file names of another owner; its counts stand in the section on the external set. The rows of the
-    # second are those of known_without_networks. The third lists films one by one.
-    used = {paths.tables / f"{name}.csv" for name in ("external_overlap", "shortcuts", "reference_differs")}
+    # second are those of known_without_networks. The third lists films one by one. The best of the last are in traits_*.
+    listed = ("external_overlap", "shortcuts", "reference_differs", "traits")
+    used = {paths.tables / f"{name}.csv" for name in listed}
     front = front_page.sections(paths, metrics, claims, dataset)
     used.add(front_page.figure_of(paths))
     labels = exhibits(REFERENCE, paths, films, used)
     if follows := findings.what_the_scores_follow(metrics):
-        labels = [{"kind": "text", "text": follows}, *labels]
+        sentences = [follows, *trait_words.what_sorts_the_folders(metrics)]
+        labels = [*({"kind": "text", "text": text} for text in sentences), *labels]
     body = [
         _section(
             section.key,

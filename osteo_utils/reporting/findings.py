@@ -232,7 +232,7 @@ def what_the_scores_follow(metrics: Metrics) -> str:
             text += f"they follow the {'folder' if gap.low > 0 else 'reference label'} more"
         if gap:
             text += f" (difference on the same films {gap.value:+.3f}, {gap.low:+.3f} to {gap.high:+.3f})"
-        if reference.low <= 0.5:
+        if reference.low <= 0.5 <= reference.high:
             text += ", and chance, 0.5, lies within the interval at the reference label"
     if between and between.low > 0.5:
         text += (

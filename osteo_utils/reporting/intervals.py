@@ -87,14 +87,14 @@ def by_protocol(
 
 
 @style.styled
-def beside_shuffled(frame: pd.DataFrame, where: str) -> Figure:
+def beside_shuffled(frame: pd.DataFrame, where: str, title: str = "Known without any network") -> Figure:
     """AUROC of each set of features with its interval, over a grey bar for the range of shuffled labels.
 
-    Columns features, value, low, high, shuffled_low, shuffled_high. A row without the last two stands for bone; it has
-    no bar and a black dot.
+    Columns features, value, low, high, shuffled_low, shuffled_high. A row without the last two stands for bone or for a
+    network; it has no bar and a black dot.
     """
     style.require(frame, ["features", "value", "low", "high", "shuffled_low", "shuffled_high"], "beside_shuffled")
-    figure, axes = style.single_axes(7.2, 0.42 * len(frame) + 0.85, "Known without any network", where)
+    figure, axes = style.single_axes(7.2, 0.42 * len(frame) + 0.85, title, where)
     known = frame["shuffled_low"].notna().to_numpy()
     low, width = (column[known] for column in (frame["shuffled_low"], frame["shuffled_high"] - frame["shuffled_low"]))
     bars = {"color": "#DDDDDD", "label": "95 % of shuffled labels", "gid": "shuffled"}

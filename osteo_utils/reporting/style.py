@@ -50,6 +50,7 @@ NAMES: dict[str, str] = {
     "external": "external set",
     "reference": "Reference label",
     "shortcut": "Shortcuts",
+    "traits": "What sorts the folders",
     "metadata": "file metadata",
     "size": "size and shape",
     "border": "border pixels",

@@ -29,7 +29,8 @@ class DataSet:
     `slug` is its address on Kaggle (owner/name), `expected` the files per class, `checksums` the file in this folder
     that lists SHA-256 and name of each published file, `citation` how to cite it, `relation` what it shares with
     other sets, `crosswalk` the file in this folder that names the film of another set which each film shows
-    (`audit.crosswalk`; its SHA-256 are the published ones) and `crosswalk_to` that set. Slugs and counts of the Kaggle sets are inferred from counts and hashes, not read on their pages.
+    (`audit.crosswalk`; its SHA-256 are the published ones) and `crosswalk_to` that set, `films` the file in this folder
+    that lists the set's films with width, height and mode, known from a copy scaled to 40 %. Slugs and counts of the Kaggle sets are inferred from counts and hashes, not read on their pages.
     """
 
     name: str
@@ -44,6 +45,7 @@ class DataSet:
     relation: str = ""
     crosswalk: str = ""
     crosswalk_to: str = ""
+    films: str = ""
 
     @property
     def page(self) -> str:
@@ -105,6 +107,7 @@ REGISTRY: dict[str, DataSet] = {
             expected={"normal": 36, "osteopenia": 154, "osteoporosis": 49},
             citation=WANI,
             relation="Most films of knee744, under other classes, were cut from its films; knee239 is a copy.",
+            films="wani239_films.csv",
         ),
         _kaggle(
             "knee372",

@@ -92,6 +92,12 @@ PARAMETERS: dict[str, Parameter] = {
         "01", float, "how far a lead ball in the corner goes with the label: 0 not, 1 always", (0.0, 1.0)
     ),
     "phantom_label_noise": Parameter("01", float, "share of synthetic knees under the wrong label", (0.0, 1.0)),
+    "phantom_relabel": Parameter(
+        "01",
+        float,
+        "above 0, half of the synthetic knees come from another scanner, and this share is labelled by its scanner",
+        (0.0, 1.0),
+    ),
     "phantom_site": Parameter(
         "01", str, "the scanner that synthetic films come from", ("flat_panel", "storage_phosphor")
     ),

@@ -74,6 +74,8 @@ class StudyPaths:
     # Bone masks and labels (image_id, true_label) known by construction; only where the data set has them.
     truth_masks = _in("interim", "truth_masks.npy")
     truth_labels = _in("interim", "truth_labels.csv")
+    texture = _in("interim", "texture.csv")  # measures of bone texture and cortex, one row a film
+    background = _in("interim", "background.npy")  # each film at 32 by 32 pixels with its bone painted over, uint8
     reference = _in("interim", "reference.csv")  # a reference label of the films, where one is known
     decided = _in("interim", "decided.csv")  # what people decided about films, where anything was
     trunk = _in("interim", "trunk")

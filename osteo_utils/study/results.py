@@ -47,6 +47,11 @@ CONTRACTS = {
         "protocol recipe variant seed fold epoch loss accuracy val_loss val_accuracy seconds",
         "protocol recipe variant seed fold epoch",
     ),
+    "traits": _contract(
+        "among kind name value low high shuffled shuffled_low shuffled_high p_value p_corrected normal osteoporosis n_files "
+        "n_groups",
+        "among kind name",
+    ),
 }
 
 
