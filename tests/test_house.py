@@ -23,7 +23,7 @@ TESTED_IN = {
     "folder_tree": "film_folders", "class_names": "film_folders",  # the files and the names that it sorts
     "dicom_file": "dicom",  # what a file holds shows in the film that is read
     "kaggle_command": "download", "weight_files": "weights",  # one stand-in for the network serves both
-    "predict": "own_films",  # its page needs the same fitted study
+    "predict": "own_films", "fitted_networks": "own_films",  # page and networks need the same fitted study
     "report_table": "report_forms",  # what a report says is met by reading it
     "style": "figures", "intervals": "figures",  # drawn through `figures`, each on the same tables
     "text": "report", "contents": "report",  # printed by the report

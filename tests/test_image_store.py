@@ -1,10 +1,15 @@
 """The store: a film's square of fixed size, its aspect kept."""
 
+import base64
+import io
+
 import numpy as np
+import pandas as pd
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
-from osteo_utils.images.image_store import to_store
+from osteo_utils.images.image_store import as_url, to_store
 
 
 def test_store_of_a_known_shape():
@@ -21,3 +26,12 @@ def test_store_keeps_the_aspect(width, height):
     assert max(len(rows), len(columns)) == 512
     assert abs(len(columns) - width * scale) <= 0.5 + 1e-9 and abs(len(rows) - height * scale) <= 0.5 + 1e-9
     assert (columns[0], rows[0]) == (pad_left, pad_top)
+
+
+def test_a_film_for_a_page_is_a_small_jpeg_without_its_padding():
+    store = to_store(np.full((256, 128), 200, np.uint8))[0][None]
+    kind, data = as_url(store, pd.Series({"row": 0, "width": 128, "height": 256})).split(",")
+    assert kind == "data:image/jpeg;base64"
+    with Image.open(io.BytesIO(base64.b64decode(data))) as picture:
+        assert picture.size == (90, 180)
+        assert np.abs(np.asarray(picture).astype(int) - 200).max() <= 2

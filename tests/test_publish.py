@@ -31,6 +31,7 @@ class TestPublish:
             "figures/roc.png": "a drawing",
             "figures/films/samples.png": "a film",
             "figures/films/deeper/more.png": "a film",
+            "suspects.html": "a page of films",
             "notes.txt": "not on the list",
             "logs/02.log": "not on the list",
         }.items():

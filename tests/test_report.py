@@ -211,6 +211,19 @@ def test_what_sorts_the_folders_stands_beside_its_table(paths: StudyPaths) -> No
     assert "Traits osteopenia: what the folder name goes with" in section
 
 
+def test_the_suspects_are_listed_without_their_pictures(paths: StudyPaths) -> None:
+    assert '<section id="suspects">' not in page(paths)
+    listed = {"image_id": ["a/<1>.png"], "class_name": "normal", "label": 0, "group": 0, "osteoporosis": 0.912}
+    listed |= {"spread": 0.01, "self_confidence": 0.088, "margin": -0.6, "threshold": 0.7, "suspect": 1, "rank": 1}
+    results.write_table(paths.tables / "suspect_labels.csv", pd.DataFrame(listed), "suspect_labels")
+    for name, count in (("labels", 1.0), ("far_films", 0.0)):
+        change(paths.metrics / "06_ensemble.json", f"suspects/{name}", to=vars(results.Estimate(count, n_files=40)))
+    html = page(paths)
+    section = html[html.index('<section id="suspects">') :].split("</section>")[0]
+    assert "the label of 1 of 40 films, the suspects; 0 films lie far from all others" in section
+    assert "a/&lt;1&gt;.png" in section and "0.088" in section and "<img" not in section
+
+
 def test_every_metric_is_printed_with_its_interval_and_follows_the_saved_number(paths: StudyPaths) -> None:
     html = page(paths)
     for name, value in results.load_metrics(paths.reports).items():

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -15,19 +13,16 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from osteo_utils.audit import crosswalk, decisions
 from osteo_utils.audit.copies import SAME_KNEE, compare
 from osteo_utils.audit.decision_form import NEAR, Form
 from osteo_utils.audit.groups import audit, flow, leaks
 from osteo_utils.images import image_store
-from osteo_utils.images.image_store import film
 from osteo_utils.images.manifest import build_manifest
 from osteo_utils.sources import film_folders, user_tables
 from osteo_utils.study import commands, results
 
-HEIGHT = 180
 # Groups shown in each section of the page; the others are counted, and listed in the table.
 SHOWN = 100
 
@@ -203,7 +198,7 @@ def write_page(
             {
                 "name": name,
                 "how": relation[name],
-                "picture": _picture(images, rows.loc[name]),
+                "picture": image_store.as_url(images, rows.loc[name]),
                 "choice": form and form.about_film(name, place),
             }
             for place, name in enumerate(names, 1)
@@ -238,15 +233,6 @@ def write_page(
     }
     page = results.page(Path(__file__).with_name("audit_page.html.j2"), content)
     results.write_text(path, page)
-
-
-def _picture(images: np.ndarray, row: pd.Series) -> str:
-    """A film as a data URL: JPEG, 180 pixels high."""
-    picture = Image.fromarray(np.ascontiguousarray(film(images, row)))
-    small = picture.resize((max(1, round(picture.width * HEIGHT / picture.height)), HEIGHT))
-    packed = io.BytesIO()
-    small.save(packed, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(packed.getvalue()).decode()
 
 
 if __name__ == "__main__":

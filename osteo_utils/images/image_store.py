@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -82,6 +84,15 @@ def join(paths: Sequence[Path], path: Path) -> Path:
 def film(store: np.ndarray, row: Any) -> np.ndarray:
     """One film of the store without its padding; `row` has the manifest's width, height and row."""
     return np.asarray(store[(int(row.row), *box_of(row).slices)])
+
+
+def as_url(store: np.ndarray, row: Any, height: int = 180) -> str:
+    """One film of the store as a data URL for a page: JPEG, `height` pixels high."""
+    picture = Image.fromarray(np.ascontiguousarray(film(store, row)))
+    small = picture.resize((max(1, round(picture.width * height / picture.height)), height))
+    packed = io.BytesIO()
+    small.save(packed, "JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(packed.getvalue()).decode()
 
 
 def grey_levels(store: np.ndarray, images: pd.DataFrame) -> pd.DataFrame:

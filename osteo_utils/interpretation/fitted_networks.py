@@ -1,9 +1,4 @@
-"""The fitted networks of a study, loaded for other films, and whether such a film is like those of the study.
-
-A film is out of distribution where its distance to the fifth nearest film of the study, in a network's normalised
-features, exceeds the 99th percentile of the study's own distances, each taken to films of other groups.
-Source: Sun et al. 2022, "Out-of-distribution detection with deep nearest neighbors", ICML, section 3.
-"""
+"""The fitted networks of a study, loaded for other films, with the study's films to compare these with."""
 
 from __future__ import annotations
 
@@ -13,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from sklearn.utils import gen_batches
 
 from osteo_utils.audit import copies
 from osteo_utils.networks import inputs, training, trunk_cache
@@ -21,7 +15,7 @@ from osteo_utils.protocols import splits
 from osteo_utils.protocols.splits import Fold
 from osteo_utils.sources import weights as pretrained
 from osteo_utils.sources.weights import Weights
-from osteo_utils.statistics import calibration
+from osteo_utils.statistics import calibration, novelty
 from osteo_utils.statistics.calibration import Calibration
 from osteo_utils.study import paths, results
 from osteo_utils.study.paths import StudyPaths
@@ -30,39 +24,8 @@ BACKBONES = tuple(paths.MODEL_NOTEBOOKS)
 ENSEMBLE = "ensemble"
 NO_GROUP = -1
 RESAMPLES = 1000
-NEIGHBOURS = 5
-PERCENTILE = 99.0
-# Films whose distances from all others are in memory at once.
-BLOCK = 1024
 # Films of the study that a new film is registered with, the nearest in feature space.
 CANDIDATES = 5
-
-
-@dataclass(frozen=True)
-class Reference:
-    """The study's films in feature space: unit vectors `points` (n, c) and their `groups`.
-
-    `distances` (n,) is each film's distance to the other groups, `threshold` their 99th percentile.
-    """
-
-    points: np.ndarray
-    groups: np.ndarray
-    distances: np.ndarray
-    threshold: float
-
-    def distance(self, features: np.ndarray, without_group: int | None = None) -> float:
-        """Distance of one film's features (c,) to the study, without the films of one group."""
-        others = self.points if without_group is None else self.points[self.groups != without_group]
-        return float(_fifth(_gaps(_unit(features[None]), others))[0])
-
-    def nearest(self, features: np.ndarray, count: int) -> np.ndarray:
-        """Positions of the `count` films of the study nearest to any view of one film (v, c), nearest first."""
-        gaps = _gaps(_unit(features), self.points).min(axis=0)
-        return np.argsort(gaps, kind="stable")[:count]
-
-    def rank(self, distance: float) -> float:
-        """Share of the study's own films with at least this distance, 0 to 1."""
-        return float(np.mean(self.distances >= distance))
 
 
 @dataclass(frozen=True)
@@ -75,7 +38,7 @@ class Network:
     weights: Weights
     fitted: list[tuple[Fold, Path]]
     predictions: pd.DataFrame
-    reference: Reference
+    reference: novelty.Reference
 
 
 @dataclass(frozen=True)
@@ -91,26 +54,6 @@ class Known:
 def networks(study: str, backbones: Sequence[str] = BACKBONES, threads: int = 1) -> list[Network]:
     """Load the networks of a study. Raises FileNotFoundError or ValueError, with the next step, where it was not run."""
     return [_network(study, backbone, threads) for backbone in backbones]
-
-
-def reference(features: np.ndarray, groups: np.ndarray) -> Reference:
-    """The reference of features (n, c) and groups (n,) of a study's films.
-
-    Raises ValueError where a film has fewer than five films of other groups.
-    """
-    largest = int(np.unique(groups, return_counts=True)[1].max())
-    if len(groups) - largest < NEIGHBOURS:
-        raise ValueError(
-            f"novelty: {len(groups)} films, {largest} of them of one group; expected at least {NEIGHBOURS} of others"
-        )
-    points = _unit(features)
-    distances = np.empty(len(points))
-    for part in gen_batches(len(points), BLOCK):
-        gaps = _gaps(points[part], points)
-        gaps[groups[part, None] == groups[None]] = np.inf
-        distances[part] = _fifth(gaps)
-    threshold = float(np.quantile(distances, PERCENTILE / 100, method="higher"))
-    return Reference(points, groups, distances, threshold)
 
 
 class Lines:
@@ -189,7 +132,7 @@ def _network(study: str, backbone: str, threads: int) -> Network:
     _check_fits(study, notebook, folders, saved)
     weights = pretrained.resolve(run.parameters[f"{backbone}_weights"], backbone, run.p.seed)
     cached = inputs.trunk_views(run, images, backbone, "full", weights, 1)
-    films = reference(trunk_cache.channel_means(cached.views[0]), images.group.to_numpy())
+    films = novelty.reference(trunk_cache.channel_means(cached.views[0]), images.group.to_numpy())
     return Network(backbone, recipe, run, weights, list(zip(grouped, folders, strict=True)), saved, films)
 
 
@@ -213,16 +156,3 @@ def _place(image_id: str, relation: str, run: results.Run, studied: pd.DataFrame
     group = int(audit.group[image_id]) if image_id in audit.index else NO_GROUP
     folds = studied.fold[studied.group == group]
     return Known(image_id, relation, group, int(folds.iloc[0]) if len(folds) and folds.iloc[0] >= 0 else None)
-
-
-def _unit(features: np.ndarray) -> np.ndarray:
-    features = np.asarray(features, np.float64)
-    return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
-
-
-def _gaps(points: np.ndarray, others: np.ndarray) -> np.ndarray:
-    return np.sqrt(np.maximum(2 - 2 * points @ others.T, 0))
-
-
-def _fifth(gaps: np.ndarray) -> np.ndarray:
-    return np.partition(gaps, NEIGHBOURS - 1, axis=1)[:, NEIGHBOURS - 1]

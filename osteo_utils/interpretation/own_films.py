@@ -23,7 +23,7 @@ from osteo_utils.interpretation import activation_maps, fitted_networks
 from osteo_utils.interpretation.fitted_networks import Lines, Network
 from osteo_utils.networks import inputs, training, trunk_cache
 from osteo_utils.networks.recipes import Recipe
-from osteo_utils.statistics import calibration
+from osteo_utils.statistics import calibration, novelty
 from osteo_utils.statistics.calibration import Calibration
 from osteo_utils.study import results
 from osteo_utils.study.paths import StudyPaths
@@ -232,7 +232,7 @@ def _knees(found: list[Mask]) -> dict[str, list[float]]:
 
 def _score_flags(name: str, score: Score, line: Calibration, logit: float) -> list[tuple[str, str]]:
     far = (
-        f"{name}: distance {score.distance:.2f} from the study's films, of which {fitted_networks.PERCENTILE:.0f} % lie "
+        f"{name}: distance {score.distance:.2f} from the study's films, of which {novelty.PERCENTILE:.0f} % lie "
         f"within {score.threshold:.2f}; not a knee film like those of the study?"
     )
     beyond = f"{name}: a score of {logit:.2f}; the study's reach {line.low:.2f} to {line.high:.2f}"

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from osteo_utils.evidence import trait_words
+from osteo_utils.evidence import suspects, trait_words
 from osteo_utils.reporting import findings, front_page
 from osteo_utils.reporting.style import NAMES
 from osteo_utils.reporting.tables import (
@@ -101,6 +101,20 @@ REFERENCE = Section(
                 "n_groups".split()
             ),
         ),
+    ),
+)
+_LABELS, _FILMS = (
+    "rank image_id class_name self_confidence spread suspect",
+    "rank image_id class_name distance far mask",
+)
+SUSPECTS = Section(
+    "suspects",
+    "Films to look at",
+    "",
+    tables=(
+        Exhibit("suspects_reference", "Films by what the reference label says of their folder.", True),
+        Exhibit("suspect_labels", "Films whose label the scores contradict most.", True, tuple(_LABELS.split())),
+        Exhibit("suspect_films", "Films farthest from those of other groups.", True, tuple(_FILMS.split())),
     ),
 )
 _ANY = (Exhibit("*", "{name}.", optional=True),)
@@ -210,9 +224,11 @@ def document(
     front = front_page.sections(paths, metrics, claims, dataset)
     used.add(front_page.figure_of(paths))
     labels = exhibits(REFERENCE, paths, films, used)
-    if follows := findings.what_the_scores_follow(metrics):
-        sentences = [follows, *trait_words.what_sorts_the_folders(metrics)]
-        labels = [*({"kind": "text", "text": text} for text in sentences), *labels]
+    sorted_by = [findings.what_the_scores_follow(metrics), *trait_words.what_sorts_the_folders(metrics)]
+    labels = [*({"kind": "text", "text": text} for text in sorted_by if text), *labels]
+    doubted = exhibits(SUSPECTS, paths, films, used)
+    if doubted:
+        doubted = [{"kind": "text", "text": suspects.in_words(metrics)}, *doubted]
     body = [
         _section(
             section.key,
@@ -232,6 +248,7 @@ def document(
         _section("published", "The paper on the real films, as published here", published),
         _section(CLAIMS.key, CLAIMS.title, judged),
         _section(REFERENCE.key, REFERENCE.title, labels),
+        _section(SUSPECTS.key, SUSPECTS.title, doubted),
         *body,
         # After all sections above: it shows whatever they have not taken.
         _section(OTHER.key, OTHER.title, exhibits(OTHER, paths, films, used)),

@@ -88,6 +88,7 @@ class StudyPaths:
     figures = _in("reports", "figures")
     films = _in("figures", "films")  # figures that show a radiograph; never published for a real set
     own_films = _in("reports", "own_films")  # from a reader's own films; git-ignored and never published
+    suspects = _in("reports", "suspects.html")  # a page of films; never published
     notebooks = _in("reports", "notebooks")  # executed copies
     logs = _in("reports", "logs")
     claims = _in("reports", "claims.json")

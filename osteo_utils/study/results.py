@@ -52,6 +52,10 @@ CONTRACTS = {
         "n_groups",
         "among kind name",
     ),
+    "suspect_labels": _contract(
+        "image_id class_name label group osteoporosis spread self_confidence margin threshold suspect rank", "image_id"
+    ),
+    "suspect_films": _contract("image_id class_name group distance far mask rank", "image_id"),
 }
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from osteo_utils.interpretation import fitted_networks
+from osteo_utils.statistics import novelty
 
 
 def cloud(n: int, seed: int, places: int = 6) -> np.ndarray:
@@ -14,7 +14,7 @@ def cloud(n: int, seed: int, places: int = 6) -> np.ndarray:
 
 
 def test_films_like_the_studys_pass_at_the_stated_rate_and_others_do_not() -> None:
-    known = fitted_networks.reference(cloud(600, seed=1), np.arange(600))
+    known = novelty.reference(cloud(600, seed=1), np.arange(600))
     like = np.array([known.distance(one) for one in cloud(600, seed=2)])
     assert 0.0 <= np.mean(like > known.threshold) <= 0.03
     other = np.random.default_rng(5).normal(size=(50, 40))
@@ -24,8 +24,8 @@ def test_films_like_the_studys_pass_at_the_stated_rate_and_others_do_not() -> No
 
 def test_a_copy_of_a_knee_does_not_make_it_familiar() -> None:
     features, groups = cloud(60, seed=1), np.arange(60)
-    alone = fitted_networks.reference(features, groups)
-    doubled = fitted_networks.reference(np.r_[features, features], np.r_[groups, groups])
+    alone = novelty.reference(features, groups)
+    doubled = novelty.reference(np.r_[features, features], np.r_[groups, groups])
     assert doubled.distances[:60].min() > 0
     assert alone.distance(features[7]) < alone.distances[7]
     assert alone.distance(features[7], without_group=7) == pytest.approx(alone.distances[7])
@@ -33,11 +33,11 @@ def test_a_copy_of_a_knee_does_not_make_it_familiar() -> None:
 
 
 def test_rank_is_the_share_of_films_farther_out() -> None:
-    known = fitted_networks.reference(cloud(50, seed=1), np.arange(50))
+    known = novelty.reference(cloud(50, seed=1), np.arange(50))
     assert known.rank(0.0) == 1.0 and known.rank(2.1) == 0.0
     assert known.rank(float(np.median(known.distances))) == pytest.approx(0.5, abs=0.02)
 
 
 def test_too_few_films_are_refused() -> None:
     with pytest.raises(ValueError, match="6 films, 2 of them of one group; expected at least 5"):
-        fitted_networks.reference(cloud(6, seed=1), np.array([0, 0, 1, 2, 3, 4]))
+        novelty.reference(cloud(6, seed=1), np.array([0, 0, 1, 2, 3, 4]))
