@@ -177,11 +177,11 @@ def test_the_chance_line_is_the_expected_average_precision_of_a_random_order() -
 
 
 def test_what_a_reference_says_of_the_suspects_is_counted_over_persons(table: pd.DataFrame) -> None:
-    known = table[["image_id", "group", "label"]].rename(columns={"group": "person"})
+    known = table[["image_id", "group", "label"]].copy()
     known["level"] = 2 * known.label
-    known.loc[known.person.isin((3, 17)), "level"] = 2 - known.level
-    known.loc[known.person.isin((20, 0)), "level"] = 1
-    joined, wrong = suspects.beside_reference(table, known[known.person != 41])
+    known.loc[known.group.isin((3, 17)), "level"] = 2 - known.level
+    known.loc[known.group.isin((20, 0)), "level"] = 1
+    joined, wrong = suspects.beside_reference(table, known[known.group != 41])
     counts = suspects.counted(joined).set_index("films")
     assert counts.loc["suspects"].tolist() == [4, 2, 4]
     assert counts.loc["not suspects"].tolist() == [2 * 53, 2, 0]

@@ -155,8 +155,7 @@ def beside_reference(table: pd.DataFrame, known: pd.DataFrame) -> tuple[pd.DataF
     reference relates to the folder, one of SAYS. The second, for `judged`, has the films whose reference is normal or
     osteoporosis, by image_id.
     """
-    joined = table.drop(columns="group").merge(known[["image_id", "level", "person"]], on="image_id")
-    joined = joined.rename(columns={"person": "group"})
+    joined = table.drop(columns="group").merge(known[["image_id", "level", "group"]], on="image_id")
     extreme, other = joined["level"] != 1, joined["level"] != 2 * joined["label"]
     joined["says"] = np.where(~extreme, SAYS[1], np.where(other, SAYS[2], SAYS[0]))
     return joined, other[extreme].set_axis(joined.loc[extreme, "image_id"])
