@@ -40,8 +40,8 @@ from osteo_utils.networks import backbones, training, trunk_cache
 from osteo_utils.networks.inputs import Activations
 from osteo_utils.networks.recipes import PAPER, Recipe
 from osteo_utils.phantom import synthetic
+from osteo_utils.plots.style import canvas, colour_of, styled
 from osteo_utils.protocols.splits import Fold
-from osteo_utils.reporting.style import canvas, colour_of, styled
 from osteo_utils.sources import weights
 from osteo_utils.study import results, runtime
 

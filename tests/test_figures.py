@@ -11,7 +11,7 @@ from matplotlib.collections import PathCollection
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
-from osteo_utils.reporting import figures, films
+from osteo_utils.plots import figures, films
 from osteo_utils.statistics import evaluation
 
 WHERE = "n = 12 files in 9 groups · made up · protocol grouped, 3 folds, seed 0"

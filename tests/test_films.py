@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from osteo_utils.reporting import films
+from osteo_utils.plots import films
 
 WHERE = "n = 12 files in 9 groups · made up · protocol grouped, 3 folds, seed 0"
 

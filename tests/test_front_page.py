@@ -7,7 +7,8 @@ import pytest
 import typst
 
 from osteo_utils.papers import claims
-from osteo_utils.reporting import figures, front_page, report
+from osteo_utils.plots import figures
+from osteo_utils.reporting import front_page, report
 from osteo_utils.study import paths, results
 from osteo_utils.study.results import Estimate
 

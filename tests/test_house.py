@@ -12,7 +12,7 @@ from osteo_utils.study import paths
 PACKAGE = paths.code_root() / "osteo_utils"
 WINGS = [
     "study", "statistics", "phantom", "sources", "images", "audit", "protocols", "networks", "bone", "interpretation",
-    "evidence", "papers", "reporting",
+    "evidence", "papers", "plots", "reporting",
 ]  # fmt: skip
 MOST_ROOMS, MOST_LINES, FEWEST_LINES = 12, 300, 60
 # Rooms that are tested through another: they have no other door, or one fixture serves both.

@@ -12,7 +12,7 @@ from osteo_utils.interpretation import perturbations
 from osteo_utils.interpretation import perturbations as room
 from osteo_utils.interpretation.perturbations import PERTURBATIONS, perturbed
 from osteo_utils.networks import inputs, scoring
-from osteo_utils.reporting import figures
+from osteo_utils.plots import figures
 
 KINDS = list(PERTURBATIONS)
 

@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from osteo_utils.papers import claims
-from osteo_utils.reporting import figures, films, findings, report
+from osteo_utils.plots import figures, films
+from osteo_utils.reporting import findings, report
 from osteo_utils.study import results, runtime
 from osteo_utils.study.paths import StudyPaths, code_root
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from osteo_utils.evidence import suspects, trait_words
+from osteo_utils.plots.style import NAMES
 from osteo_utils.reporting import findings, front_page
-from osteo_utils.reporting.style import NAMES
 from osteo_utils.reporting.tables import (
     MODELS,
     Block,

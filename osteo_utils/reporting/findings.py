@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from osteo_utils.papers import claims, printed_report
-from osteo_utils.reporting.style import NAMES
+from osteo_utils.plots.style import NAMES
 from osteo_utils.reporting.tables import MODELS, Block, Metrics, as_text, needed, other_metrics, table
 from osteo_utils.reporting.text import LIMITS, METRICS, ONE_SET, PROTOCOLS
 from osteo_utils.sources import registry

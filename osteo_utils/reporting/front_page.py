@@ -12,10 +12,10 @@ from typing import Any
 import pandas as pd
 
 from osteo_utils.papers import claims as paper
+from osteo_utils.plots.style import NAMES, label_of
 from osteo_utils.protocols.definitions import Protocol
 from osteo_utils.protocols.increments import HALF_A_PERCENT
 from osteo_utils.reporting.findings import paper_report, published_claims
-from osteo_utils.reporting.style import NAMES, label_of
 from osteo_utils.reporting.tables import MODELS, Block, Metrics, as_text, needed
 from osteo_utils.reporting.text import LIMITS, ONE_SET, SYNTHETIC
 from osteo_utils.sources import registry

@@ -18,9 +18,9 @@ from matplotlib.figure import Figure
 from osteo_utils.interpretation import activation_maps, perturbations, sanity
 from osteo_utils.networks import ablation, inputs, scoring, training
 from osteo_utils.networks.inputs import Activations
+from osteo_utils.plots import figures, films
+from osteo_utils.plots.style import NAMES
 from osteo_utils.protocols.splits import Fold
-from osteo_utils.reporting import figures, films
-from osteo_utils.reporting.style import NAMES
 from osteo_utils.sources import weights
 from osteo_utils.sources.weights import Weights
 from osteo_utils.statistics import comparisons, evaluation, resampling, scores

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from osteo_utils.reporting.style import NAMES
+from osteo_utils.plots.style import NAMES
 from osteo_utils.reporting.text import METRICS, PROTOCOLS
 from osteo_utils.study.results import Estimate, read_table
 

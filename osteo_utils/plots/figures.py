@@ -10,8 +10,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from osteo_utils.reporting import style
-from osteo_utils.reporting.curves import (
+from osteo_utils.plots import style
+from osteo_utils.plots.curves import (
     abstention,
     confusion,
     decision,
@@ -20,8 +20,8 @@ from osteo_utils.reporting.curves import (
     roc,
     training_curves,
 )  # fmt: skip
-from osteo_utils.reporting.intervals import beside_shuffled, by_protocol, forest, mask_trial, message, perturbations
-from osteo_utils.reporting.style import NAMES, PALETTE
+from osteo_utils.plots.intervals import beside_shuffled, by_protocol, forest, mask_trial, message, perturbations
+from osteo_utils.plots.style import NAMES, PALETTE
 
 __all__ = [
     "NAMES", "PALETTE", "abstention", "beside_shuffled", "by_protocol", "class_counts", "confusion", "decision", "flow",

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from osteo_utils.reporting import style
+from osteo_utils.plots import style
 from osteo_utils.statistics import curves
 from osteo_utils.statistics.evaluation import summarise
 

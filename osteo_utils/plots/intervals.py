@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from osteo_utils.reporting import style
+from osteo_utils.plots import style
 
 
 def _dots(axes: Axes, frame: pd.DataFrame, colours: list[str], filled: list[bool]) -> None:

@@ -10,7 +10,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from osteo_utils.reporting.style import canvas, look
+from osteo_utils.plots.style import canvas, look
 
 CONTOUR = "#F0E442"
 HEAT_MAP = "inferno"
