@@ -112,6 +112,21 @@ def test_what_was_not_measured_is_left_out_or_said_to_be_open(metrics: dict[str,
         front_page.found({name: one for name, one in fewer.items() if "leakage" not in name}, "knee744")
 
 
+def test_a_trait_and_a_nested_choice_are_said_where_they_are_shown(metrics: dict[str, Estimate]) -> None:
+    more = metrics | {
+        "traits/osteopenia/trait": Estimate(0.86, 0.8, 0.9, note="joint_height"),
+        "traits/osteopenia/trait_p": Estimate(0.001),
+        "resnet50/grouped/nested/auroc": between(0.86, 0.9),
+    }
+    said = " ".join(item["text"] for item in front_page.found(more, "knee744"))
+    assert (
+        "goes most with one trait, place of the joint along the film, from the top, which alone reaches 0.860" in said
+    )
+    assert "chosen by inner folds, AUROC: ResNet50 0.880 (0.860–0.900)." in said
+    unshown = front_page.found(more | {"traits/osteopenia/trait_p": Estimate(0.2)}, "knee744")
+    assert "goes most with" not in " ".join(item["text"] for item in unshown)
+
+
 def test_the_figure_marks_the_papers_values_and_what_is_not_honest(metrics: dict[str, Estimate]) -> None:
     table = front_page.message(metrics)
     assert table["paper"].dropna().tolist() == [0.78, 0.98, 0.96]

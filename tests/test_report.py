@@ -14,7 +14,7 @@ from PIL import Image
 
 from osteo_utils.papers import claims
 from osteo_utils.plots import figures, films
-from osteo_utils.reporting import findings, report
+from osteo_utils.reporting import contents, findings, report
 from osteo_utils.study import results, runtime
 from osteo_utils.study.paths import StudyPaths, code_root
 
@@ -455,3 +455,13 @@ def test_without_published_results_a_synthetic_report_has_no_such_section(
 ) -> None:
     monkeypatch.setattr(findings, "PUBLISHED", "nothing")
     assert "as published here" not in page(paths)
+
+
+def test_chosen_and_fixed_recipe_stand_side_by_side_with_the_bound() -> None:
+    value = results.Estimate(0.9, 0.8, 0.95)
+    saved = {f"vgg16/grouped/{name}": value for name in ("auroc", "nested/auroc", "nested/best_afterwards")}
+    saved["comparison/vgg16-nested-fixed/grouped/auroc"] = results.Estimate(0.01, -0.02, 0.03)
+    (block,) = contents.nested_table(saved)
+    shown = "0.900 (0.800–0.950)"
+    assert block["rows"] == [["VGG16", shown, shown, "0.010 (-0.020 to 0.030)", shown]]
+    assert contents.nested_table({}) == []

@@ -24,7 +24,7 @@ import pandas as pd
 from osteo_utils.networks import backbones, guards, inputs, probes, recipes, tails, trunk_cache
 from osteo_utils.networks.inputs import Activations
 from osteo_utils.networks.recipes import Recipe
-from osteo_utils.protocols import splits
+from osteo_utils.protocols import inner_folds, splits
 from osteo_utils.protocols.splits import Fold
 from osteo_utils.sources.weights import Weights
 from osteo_utils.study import progress, resources, results, runtime
@@ -92,6 +92,9 @@ def planned(run: results.Run, backbone: str, images: pd.DataFrame, folds: pd.Dat
         # A whole network has no trunk.
         if recipe.cut != "all" and not recipe.shares_input("last_block", p.view):
             views += p.augmented_views
+    for recipe, _, protocols, seeds in candidates(run, images):
+        pairs = (inner_folds.pairs(count, p.nested_folds) for count in n_folds.loc[[(protocols[0], s) for s in seeds]])
+        fits[recipe.fine_tune].planned += sum(map(len, pairs))
     return {progress.PASSES: progress.Kind(views * n_images), **fits}
 
 
@@ -115,6 +118,29 @@ def fit_study(
         guards.check_out_of_fold(gather(folders)[0], of_recipe)
         fitted[recipe.fine_tune, variant] = list(zip(of_recipe, folders, strict=True))
     return fitted
+
+
+def candidates(run: results.Run, images: pd.DataFrame) -> Iterator[Arm]:
+    """The arms of `nested_recipes` on whole and on segmented films, under `grouped`, for the seeds that each is fitted for."""
+    for arm in arms(run, [variant for variant in run.p.variants if variant != "background"], images):
+        if arm.recipe.fine_tune in run.p.nested_recipes:
+            yield arm._replace(protocols=["grouped"])
+
+
+def fit_inner(
+    run: results.Run, images: pd.DataFrame, folds: pd.DataFrame, by_variant: dict[str, Activations], weights: Weights
+) -> pd.DataFrame:
+    """Predictions of all `candidates` on inner folds: columns of `predictions`, and `outer` (see `inner_folds`)."""
+    found = []
+    for recipe, variant, protocols, seeds in candidates(run, images):
+        activations = activations_for(recipe, run, images, by_variant[variant], weights)
+        of_seeds = [splits.fold_list(images, folds, protocols, [seed]) for seed in seeds]
+        inner = [inner_folds.inner_folds(outer, run.p.nested_folds) for outer in of_seeds]
+        directory = run.paths.fits / activations.backbone
+        for outer, wanted in zip(of_seeds, inner, strict=True):
+            folders = fit_missing(wanted, recipe, activations, weights, directory)
+            found.append(inner_folds.by_outer(_scored(folders), outer))
+    return pd.concat(found, ignore_index=True)
 
 
 def fit_missing(
@@ -237,8 +263,13 @@ def _fitter(recipe: Recipe, activations: Activations, weights: Weights, fold: Fo
     return fitter.fit
 
 
+def _scored(folders: list[Path]) -> pd.DataFrame:
+    """The predictions of fits that may have scored the same films."""
+    return pd.concat([results.read_table(folder / "predictions.csv") for folder in folders], ignore_index=True)
+
+
 def _summary(folders: list[Path]) -> str:
-    scored = gather(folders)[0]
+    scored = _scored(folders)
     right = np.mean((scored.y_prob >= 0.5) == (scored.y_true == 1))
     seconds = sum(results.read_json(folder / "fit.json")["seconds"] for folder in folders)
     return f"{len(folders)} folds, {len(scored)} scored, {right:.0%} right, {seconds:.0f} s"

@@ -17,6 +17,8 @@ from osteo_utils.reporting.tables import (
     MODELS,
     Block,
     Metrics,
+    as_text,
+    needed,
     other_metrics,
     protocol_table,
     saved_table,
@@ -117,6 +119,20 @@ SUSPECTS = Section(
         Exhibit("suspect_films", "Films farthest from those of other groups.", True, tuple(_FILMS.split())),
     ),
 )
+NESTED = Section(
+    "nested",
+    "Recipe and variant chosen by inner folds",
+    "The headline numbers are of a recipe that was fixed before anything was known. Here recipe and variant are chosen "
+    "for each fold by other folds of its training part, so the fold that is reported has no say.",
+    tables=(
+        Exhibit(
+            "*_nested_choices",
+            "{name}: mean AUROC of each candidate on inner folds; 1 marks the one that was chosen for the fold.",
+            True,
+            ("seed", "fold", "candidate", "inner_auroc", "chosen"),
+        ),
+    ),
+)
 _ANY = (Exhibit("*", "{name}.", optional=True),)
 OTHER = Section("other", "Other figures and tables", "", _ANY, _ANY, _ANY)
 # The sections that print tables by protocol, and of which models or topics.
@@ -197,6 +213,18 @@ def numbers_of(section: Section, metrics: Metrics, parameters: Mapping[str, Any]
     return blocks
 
 
+def nested_table(metrics: Metrics) -> list[Block]:
+    """The AUROC of the chosen and of the fixed recipe, and their difference; no block where nothing was chosen."""
+    rows = []
+    for model in MODELS:
+        if f"{model}/grouped/nested/auroc" in metrics:
+            names = f"{model}/grouped/nested", f"{model}/grouped", f"comparison/{model}-nested-fixed/grouped"
+            cells = [f"{name}/auroc" for name in names] + [f"{model}/grouped/nested/best_afterwards"]
+            rows.append([NAMES[model], *(as_text(needed(metrics, name)) for name in cells)])
+    heads = ["model", "chosen by inner folds", "fixed recipe", "difference", "best candidate, seen afterwards"]
+    return [table("AUROC under grouped, with its 95 % interval.", heads, rows)] if rows else []
+
+
 def appendix(metrics: Metrics) -> list[Block]:
     """Every number that no section prints, by topic, so that the report shows all that was saved."""
     blocks = []
@@ -229,6 +257,9 @@ def document(
     doubted = exhibits(SUSPECTS, paths, films, used)
     if doubted:
         doubted = [{"kind": "text", "text": suspects.in_words(metrics)}, *doubted]
+    chosen = nested_table(metrics)
+    if chosen:
+        chosen = [{"kind": "text", "text": NESTED.opening}, *chosen, *exhibits(NESTED, paths, films, used)]
     body = [
         _section(
             section.key,
@@ -249,6 +280,7 @@ def document(
         _section(CLAIMS.key, CLAIMS.title, judged),
         _section(REFERENCE.key, REFERENCE.title, labels),
         _section(SUSPECTS.key, SUSPECTS.title, doubted),
+        _section(NESTED.key, NESTED.title, chosen),
         *body,
         # After all sections above: it shows whatever they have not taken.
         _section(OTHER.key, OTHER.title, exhibits(OTHER, paths, films, used)),

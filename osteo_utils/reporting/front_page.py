@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from osteo_utils.evidence import trait_words
 from osteo_utils.papers import claims as paper
 from osteo_utils.plots.style import NAMES, label_of
 from osteo_utils.protocols.definitions import Protocol
@@ -108,7 +109,15 @@ def _honest(metrics: Metrics, dataset: str) -> dict[str, str]:
     else:
         lead += ", no accuracy lies clearly below the paper's."
     scores = [f"{NAMES[model]} {as_text(needed(metrics, f'{model}/grouped/auroc'))}" for model in MODELS]
-    return {"lead": lead, "text": f"Accuracy: {said}. AUROC: {'; '.join(scores)}."}
+    text = f"Accuracy: {said}. AUROC: {'; '.join(scores)}."
+    chosen = [
+        f"{NAMES[model]} {as_text(metrics[name])}"
+        for model in MODELS
+        if (name := f"{model}/grouped/nested/auroc") in metrics
+    ]
+    if chosen:
+        text += f" With recipe and variant chosen by inner folds, AUROC: {'; '.join(chosen)}."
+    return {"lead": lead, "text": text}
 
 
 def _leaks(metrics: Metrics, dataset: str) -> dict[str, str]:
@@ -156,6 +165,10 @@ def _labels(metrics: Metrics, dataset: str) -> dict[str, str]:
     between = metrics.get("reference/ensemble/folder_osteopenia/auroc")
     if between and between.low > HALF:
         text += f" Among films that all are osteopenia by the reference they still tell the folders apart: {as_text(between)}."
+        trait, p_value = (metrics.get(f"traits/osteopenia/{name}") for name in ("trait", "trait_p"))
+        if trait and p_value and p_value.value <= trait_words.LEVEL:
+            named = trait_words.words("trait", trait.note)
+            text += f" There the folder goes most with one trait, {named}, which alone reaches {as_text(trait)}."
     if gap and gap.low > 0:
         return {"lead": "The networks learn the names of the folders, not the reference label.", "text": text}
     agree = "The labels agree with the reference label" if kappa.low >= paper.MODERATE else "The labels are in doubt"

@@ -80,6 +80,13 @@ def check(settings: Mapping[str, Any], where: str, complete: bool = False) -> No
     seeds = settings.get("split_seeds")
     if not problems and seeds and (trained := settings.get("trained_seeds", 1)) > len(seeds):
         problems.append(f"trained_seeds: expected at most the {len(seeds)} entries of split_seeds, found {trained}")
+    nested = settings.get("nested_recipes", [])
+    if not problems and (unfitted := [name for name in nested if name not in recipes]):
+        problems.append(f"nested_recipes: {unfitted[0]!r} is not among the recipes")
+    if not problems and nested and (folds := settings.get("n_folds", 3)) < 3:
+        problems.append(
+            f"nested_recipes: expected n_folds of 3 or more, found {folds}; without a nested choice write []"
+        )
     if not problems and settings.get("view") in settings.get("compared_views", []):
         problems.append(f"compared_views: {settings['view']!r} is the study's own view already; leave it out")
     if settings.get("mask_min_area", 0) >= settings.get("mask_max_area", 1):

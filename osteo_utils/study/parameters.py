@@ -120,6 +120,14 @@ PARAMETERS: dict[str, Parameter] = {
     "image_size": Parameter("04 05 07", int, "pixels along the side of the network's input", (64, 512)),
     "recipes": Parameter(FITTED, list, "what is trained", RECIPES),
     "primary_recipe": Parameter("04 05 06", str, "the recipe that headline numbers come from", RECIPES),
+    "nested_recipes": Parameter(
+        FITTED,
+        list,
+        "recipes that the nested choice chooses from; empty = no nested choice",
+        RECIPES,
+        may_be_empty=True,
+    ),
+    "nested_folds": Parameter(FITTED, int, "inner folds, at least, that choose for each fold", (2, 20)),
     "variants": Parameter("04 05", list, "whole film, bone alone, or all but the bone", VARIANTS),
     "compared_views": Parameter(
         FITTED, list, "further ways to make a film a square, for the ablation; empty = none", VIEWS, may_be_empty=True

@@ -100,3 +100,7 @@ class StudyPaths:
     def external_predictions(self, model: str) -> Path:
         """A model's predictions of an external set, in a file apart from the out-of-fold predictions."""
         return self.predictions / f"{model}_external.csv"
+
+    def inner_predictions(self, model: str) -> Path:
+        """A network's predictions on inner folds, by which recipe and variant are chosen for each outer fold."""
+        return self.interim / "inner" / f"{model}.csv"

@@ -1,0 +1,122 @@
+"""A model chosen for each outer fold by inner folds of its training part, and what it then reaches on that fold.
+
+Choosing the best of several models by the scores that are reported flatters it; here the reported fold has no say. The
+score is the mean over inner folds of the AUROC, the measure of the headline. Each fold is ranked within itself, because
+fits of different folds differ in scale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from osteo_utils.statistics import comparisons, scores
+from osteo_utils.statistics.metrics import measure
+from osteo_utils.study.results import CONTRACTS, Estimate
+
+CANDIDATE, OUTER, RECIPE = "candidate", "outer", "nested"
+_COLUMNS = list(CONTRACTS["predictions"].columns)
+_KEY = ["image_id", "view", "seed"]
+
+
+def named(predictions: pd.DataFrame, prefix: str = "") -> pd.DataFrame:
+    """Predictions with a column `candidate`, made of recipe and variant."""
+    return predictions.assign(**{CANDIDATE: prefix + predictions.recipe + ", " + predictions.variant})
+
+
+def averaged(predictions: pd.DataFrame, members: Sequence[str], name: str) -> pd.DataFrame:
+    """The candidate `name`: the mean probability of the candidates `members`, film by film.
+
+    Raises ValueError where a member lacks a film that another has.
+    """
+    chosen = predictions[predictions[CANDIDATE].isin(members)]
+    key = [*_KEY, *({OUTER} & set(chosen.columns))]
+    films = chosen.groupby(key)[CANDIDATE].nunique()
+    if chosen.empty or (films != len(members)).any():
+        raise ValueError(f"the average {name!r} needs the same films of each of {list(members)}; some are missing")
+    once = chosen[chosen[CANDIDATE] == members[0]].drop(columns="y_prob")
+    means = chosen.groupby(key, as_index=False).y_prob.mean()
+    return once.merge(means, on=key, validate="one_to_one").assign(**{CANDIDATE: name})
+
+
+def choose(inner: pd.DataFrame, outer: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The outer predictions of the candidate that is best on inner folds, fold by fold; and how it was chosen.
+
+    Both tables have the columns of `predictions` of one protocol and seed, and `candidate`; `inner` also has `outer`,
+    the fold that its rows choose for. Of equal candidates the first in `outer` is taken, so list simple ones first.
+    Returns predictions (recipe `nested`, variant `full`) and a table seed, fold, candidate, inner_auroc, inner_folds, chosen.
+    Raises ValueError where a film of the outer fold is among those that choose for it, or a candidate lacks films.
+    """
+    if leaked := inner.image_id[inner.fold == inner[OUTER]].tolist():
+        raise ValueError(
+            f"{leaked[0]} would help to choose for the fold that it lies in; expected films of other folds"
+        )
+    own = outer.drop_duplicates("image_id").set_index("image_id").fold
+    if wrong := inner.image_id[inner.image_id.map(own) != inner.fold].tolist():
+        raise ValueError(
+            f"{wrong[0]} lies in another fold of the inner predictions than of the outer ones; fit them again"
+        )
+    candidates = list(dict.fromkeys(outer[CANDIDATE]))
+    parts, rows = [], []
+    for fold in sorted(outer.fold.unique()):
+        reached, counted = {}, {}
+        for name in candidates:
+            tried = inner[(inner[OUTER] == fold) & (inner[CANDIDATE] == name)]
+            counted[name] = tried.groupby("fold").size().to_dict()
+            reached[name] = np.mean([_auroc(part) for _, part in tried.groupby("fold")]) if len(tried) else np.nan
+        if len({tuple(count.items()) for count in counted.values()}) > 1 or np.isnan(list(reached.values())).any():
+            raise ValueError(
+                f"the candidates for fold {fold} were not tried on the same films: {counted}; fit them again"
+            )
+        best = max(candidates, key=reached.get)
+        rows += [
+            {
+                "seed": outer.seed.iloc[0],
+                "fold": fold,
+                CANDIDATE: name,
+                "inner_auroc": score,
+                "inner_folds": len(counted[name]),
+                "chosen": int(name == best),
+            }
+            for name, score in reached.items()
+        ]
+        parts.append(outer[(outer.fold == fold) & (outer[CANDIDATE] == best)])
+    chosen = pd.concat(parts, ignore_index=True).assign(recipe=RECIPE, variant="full")
+    if len(chosen) != outer.image_id.nunique():
+        raise ValueError(f"{len(chosen)} predictions of {outer.image_id.nunique()} films; expected one of each film")
+    return chosen[_COLUMNS], pd.DataFrame(rows)
+
+
+def estimates(
+    chosen: pd.DataFrame, fixed: Mapping[str, pd.DataFrame], model: str, n_resamples: int, seed: int
+) -> dict[str, Estimate]:
+    """The metrics of the chosen candidates, and their AUROC less that of each arm of `fixed`, by full name.
+
+    The difference is that of the split seeds that an arm was fitted for.
+    """
+    found = scores.named_estimates(chosen, model, "", n_resamples, seed)
+    for name, arm in fixed.items():
+        tests = comparisons.side_by_side(chosen[chosen.seed.isin(arm.seed)], arm, ["auroc"], n_resamples, seed)
+        found[f"comparison/{model}-nested-{name}/grouped/auroc"] = tests["auroc"]
+    return found
+
+
+def best_afterwards(outer: pd.DataFrame) -> Estimate:
+    """The AUROC of the candidate that is best on the reported folds themselves: it flatters, so no choice is expected
+    to reach it. `outer` as in `choose`, of all seeds: the mean over seeds of a candidate that has all of them. No
+    interval, as it is a bound and not an estimate.
+    """
+    by_seed = {
+        name: [_auroc(of_seed) for _, of_seed in part.groupby("seed")]
+        for name, part in outer.groupby(CANDIDATE, sort=False)
+    }
+    reached = {name: float(np.mean(values)) for name, values in by_seed.items() if len(values) == outer.seed.nunique()}
+    best = max(reached, key=reached.get)
+    note = f"{best}, chosen after seeing the scores: a bound for the nested choice, not a result"
+    return Estimate(reached[best], n_files=outer.image_id.nunique(), n_groups=outer.group.nunique(), note=note)
+
+
+def _auroc(part: pd.DataFrame) -> float:
+    return float(measure(part.y_true.to_numpy(), part.y_prob.to_numpy(), ["auroc"])["auroc"][0])
