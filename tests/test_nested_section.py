@@ -98,8 +98,32 @@ def test_inner_fits_are_planned_and_kept(
     assert "vgg16/grouped/nested/auroc" in capsys.readouterr().out
 
 
+def test_where_a_fit_without_two_folds_is_impossible_the_study_goes_on_and_says_so(
+    run: results.Run, networks: dict[str, Network], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def few(*_: object) -> None:
+        raise ValueError("grouped_inner, seed 0, fold 4: the training images hold too few knees of one class")
+
+    monkeypatch.setattr(training, "fit_inner", few)
+    said = nested_section.of_network(networks["vgg16"])
+    assert said == (
+        "no nested choice: grouped_inner, seed 0, fold 4: the training images hold too few knees of one class"
+    )
+    assert not run.paths.inner_predictions("vgg16").exists()
+    models = {name: network.predictions for name, network in networks.items()}
+    assert nested_section.of_both(run, models, pd.DataFrame()) == "no nested choice: notebook 04 or 05 made none"
+
+    def broken(*_: object) -> None:
+        raise ValueError("another fault")
+
+    monkeypatch.setattr(training, "fit_inner", broken)
+    with pytest.raises(ValueError, match="another fault"):
+        nested_section.of_network(networks["vgg16"])
+
+
 def test_without_recipes_nothing_is_chosen_and_nothing_is_left(run: results.Run, networks: dict[str, Network]) -> None:
     run.parameters["nested_recipes"] = []
-    assert nested_section.of_network(networks["vgg16"]) == nested_section.NONE
-    assert nested_section.of_both(run, {"vgg16": pd.DataFrame(), "resnet50": pd.DataFrame()}, pd.DataFrame())
+    assert nested_section.of_network(networks["vgg16"]) == "no nested choice: nested_recipes is empty"
+    models = {"vgg16": pd.DataFrame(), "resnet50": pd.DataFrame()}
+    assert nested_section.of_both(run, models, pd.DataFrame()).startswith("no nested choice")
     assert not list(run.paths.tables.glob("vgg16_nested*")) + list(run.paths.predictions.glob("ensemble_nested*"))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import pandas as pd
 
 from osteo_utils.networks import training
+from osteo_utils.protocols import inner_folds
 from osteo_utils.reporting.network_notebook import Network
 from osteo_utils.reporting.tables import readable
 from osteo_utils.statistics import nested_choice
 from osteo_utils.study import results
 
-NONE = "no nested choice: nested_recipes is empty"
+NONE = "no nested choice: {}"
 
 
 def of_network(network: Network) -> pd.DataFrame | str:
@@ -21,10 +22,14 @@ def of_network(network: Network) -> pd.DataFrame | str:
     run, model = network.run, network.backbone
     kept = run.paths.inner_predictions(model)
     if not run.p.nested_recipes:
-        for path in (kept, *_outputs(run, model)):
-            path.unlink(missing_ok=True)
-        return NONE
-    inner = training.fit_inner(run, network.images, network.folds, network.activations, network.weights)
+        return _without(run, model, "nested_recipes is empty")
+    try:
+        inner = training.fit_inner(run, network.images, network.folds, network.activations, network.weights)
+    except ValueError as error:
+        # With few persons a fit may be possible without one fold and not without two. The study goes on without it.
+        if not str(error).startswith(inner_folds.PROTOCOL):
+            raise
+        return _without(run, model, str(error))
     results.write_table(kept, inner)
     honest = network.predictions[network.predictions.protocol == "grouped"]
     fixed = honest[(honest.recipe == run.p.primary_recipe) & (honest.variant == "full")]
@@ -39,9 +44,7 @@ def of_both(run: results.Run, models: dict[str, pd.DataFrame], fixed: pd.DataFra
     """
     paths = {name: run.paths.inner_predictions(name) for name in models}
     if not all(path.is_file() for path in paths.values()):
-        for path in _outputs(run, "ensemble"):
-            path.unlink(missing_ok=True)
-        return NONE
+        return _without(run, "ensemble", "notebook 04 or 05 made none")
     inner = {name: run.read(path) for name, path in paths.items()}
     tables = []
     for predictions in (inner, models):
@@ -75,8 +78,12 @@ def _as_tried(outer: pd.DataFrame, tried: pd.DataFrame) -> pd.DataFrame:
     return tried[key].drop_duplicates().merge(outer, on=key)[outer.columns]
 
 
-def _outputs(run: results.Run, model: str) -> list:
-    return [run.paths.predictions / f"{model}_nested.csv", run.paths.tables / f"{model}_nested_choices.csv"]
+def _without(run: results.Run, model: str, reason: str) -> str:
+    """Remove what an earlier run chose; returns why there is no choice."""
+    tables = run.paths.predictions / f"{model}_nested.csv", run.paths.tables / f"{model}_nested_choices.csv"
+    for path in (run.paths.inner_predictions(model), *tables):
+        path.unlink(missing_ok=True)
+    return NONE.format(reason)
 
 
 def _shown(run: results.Run, model: str, inner: pd.DataFrame, outer: pd.DataFrame, fixed: pd.DataFrame) -> pd.DataFrame:
