@@ -39,7 +39,7 @@ def metrics() -> dict[str, Estimate]:
         "shortcut/background/auroc": (0.7, 0.8),
         "shortcut/background/shuffled_auroc": (0.4, 0.95),
     }
-    counts = {"files": 744, "knees": 335, "groups": 225, "copied_files": 744, "conflicts": 14}
+    counts = {"usable": 744, "knees": 335, "groups": 225, "copied_files": 744, "conflicts": 14}
     return {
         **{f"data/{name}": Estimate(float(number)) for name, number in counts.items()},
         **{name: Estimate((low + high) / 2, low, high, 600, 200, note="x") for name, (low, high) in ends.items()},

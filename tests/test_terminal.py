@@ -121,4 +121,4 @@ def test_the_summary_shows_claims_in_ten_lines_and_where_the_report_is(home: Pat
     assert str(study.reports / "report.html") in text
     assert "04 1 min 23 s" in text
     assert "2 min 10 s in all" in text
-    assert ("Only 20 knees: too few" in text) == (count == 1)
+    assert ("Only 20 persons, or knees of persons unknown: too few" in text) == (count == 1)

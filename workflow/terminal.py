@@ -130,8 +130,8 @@ def summary(study: paths.StudyPaths, seconds: float, width: int = 100) -> list[s
     lines = ["No claims yet: notebook 08 has not run."]
     if study.claims.is_file():
         lines = claims_table(json.loads(study.claims.read_text("utf-8")), width)
-        knees = json.loads((study.metrics / "02_eda.json").read_text("utf-8"))["data/groups"]["value"]
-        lines += ["", warning] if (warning := config.too_few(knees)) else []
+        groups = json.loads((study.metrics / "02_eda.json").read_text("utf-8"))["data/groups"]["value"]
+        lines += ["", warning] if (warning := config.too_few(groups)) else []
     report, pdf = study.reports / "report.html", study.reports / "report.pdf"
     lines += ["", f"Report     {report if report.is_file() else 'not written yet'}"]
     lines += [f"           {pdf}"] if pdf.is_file() else []

@@ -45,7 +45,7 @@ def question(metrics: Metrics, dataset: str) -> str:
 
 
 def _films(metrics: Metrics, dataset: str) -> str:
-    files, knees, groups = (needed(metrics, f"data/{name}") for name in ("files", "knees", "groups"))
+    files, knees, groups = (needed(metrics, f"data/{name}") for name in ("usable", "knees", "groups"))
     kind = "synthetic films" if dataset == "phantom" else "films"
     persons = f" of at most {as_text(groups)} persons" if groups.value < knees.value else ""
     return f"{as_text(files)} {kind} of {as_text(knees)} knees{persons}"

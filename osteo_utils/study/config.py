@@ -48,11 +48,11 @@ def load(study: str) -> dict[str, Any]:
     return settings
 
 
-def too_few(knees: float) -> str:
-    """A warning that a study of so many knees shows nothing but that every step works; empty from FEWEST_KNEES on."""
-    if knees >= FEWEST_KNEES:
+def too_few(groups: float) -> str:
+    """A warning that a study of so many groups shows nothing but that every step works; empty from FEWEST_KNEES on."""
+    if groups >= FEWEST_KNEES:
         return ""
-    return f"Only {knees:.0f} knees: too few for these numbers to mean anything. They show that every step works."
+    return f"Only {groups:.0f} persons, or knees of persons unknown: too few for these numbers to mean anything. They show that every step works."
 
 
 def check(settings: Mapping[str, Any], where: str, complete: bool = False) -> None:
