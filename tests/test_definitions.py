@@ -2,7 +2,8 @@
 
 import pytest
 
-from osteo_utils.protocols.definitions import PROTOCOLS, SHUFFLED, TERMS, Protocol
+from osteo_utils.protocols import splits
+from osteo_utils.protocols.definitions import PROTOCOLS, SHUFFLED, TERMS, Protocol, dealt
 
 HONEST = [name for name in (*PROTOCOLS, *SHUFFLED) if Protocol(name).honest]
 
@@ -11,6 +12,14 @@ def test_what_counts_as_honest() -> None:
     assert set(HONEST) == {
         "grouped", "grouped_all", "selected_inside", "grouped+shuffled", "selected_inside+shuffled",
     }  # fmt: skip
+
+
+def test_persons_are_parted_for_every_seed_of_the_networks_whatever_the_seeds_of_the_lab() -> None:
+    lab = {(name, 5) for name in splits.PROTOCOLS}
+    mine = {("by_file", 0), ("grouped", 0), ("grouped_knees", 0), ("by_file", 1), ("grouped", 1), ("grouped_knees", 1)}
+    found = dealt(["grouped", "by_file"], [0, 1], [5])
+    assert found == sorted(mine | lab)
+    assert dealt(["grouped"], [5], [5]) == sorted(lab), "each split once"
 
 
 def test_protocols_that_differ_in_what_is_looked_at_share_their_fits() -> None:

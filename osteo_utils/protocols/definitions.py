@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import pandas as pd
+
+from osteo_utils.protocols import splits
 
 SELECTED = 64
 
@@ -42,6 +45,16 @@ def asked(images: pd.DataFrame) -> list[str]:
     """The protocols of the lab that differ on these images (group, knee)."""
     several = images.knee.nunique() > images.group.nunique()
     return [name for name in PROTOCOLS if several or name != OF_PERSONS]
+
+
+def dealt(protocols: Iterable[str], split_seeds: Iterable[int], leakage_seeds: Iterable[int]) -> list[tuple[str, int]]:
+    """The splits that a study needs, as protocol and seed, in order.
+
+    Networks need `protocols` for `split_seeds`, and their probes OF_PERSONS, where a person has several knees. The
+    lab needs all for `leakage_seeds`.
+    """
+    wanted = {(protocol, seed) for protocol in [*protocols, OF_PERSONS] for seed in split_seeds}
+    return sorted(wanted | {(protocol, seed) for protocol in splits.PROTOCOLS for seed in leakage_seeds})
 
 
 @dataclass(frozen=True)
