@@ -164,7 +164,13 @@ def test_numbers_of_another_measure_are_graded_by_the_cut_offs_of_the_table(
         "image_id;value;Measure;unit;osteoporosis;normal\n" + "\n".join(rows) + "\n"
     )
     said: list[str] = []
-    assert ref.store(tmp_path, "folder", files, tmp_path / "out.csv", said.append) == 3 and said == []
+    assert ref.store(tmp_path, "folder", files, tmp_path / "out.csv", said.append) == 3
+    # One cut-off does not tell which side of it is worse.
+    assert said == (
+        ["reference.csv: both cut-offs are 65, so a lower number is taken for worse and no film has osteopenia"]
+        if osteoporosis == normal
+        else []
+    )
     found = results.read_table(tmp_path / "out.csv")
     assert found.value.tolist() == expected and found.severity.tolist() == severity
     assert found.t_score.isna().all() and set(found.name) == {"hip BMD (g/cm2)"}
@@ -173,7 +179,7 @@ def test_numbers_of_another_measure_are_graded_by_the_cut_offs_of_the_table(
 @pytest.mark.parametrize(
     ("columns", "row", "text"),
     [
-        ("osteoporosis", "0.5", "normal 'is not given'; expected two numbers"),
+        ("osteoporosis", "0.5", "normal is not given; expected two numbers"),
         ("osteoporosis,normal", "0.5,high", "normal 'high'; expected two numbers"),
         ("osteoporosis,normal", "0.5,0.7\nnormal/2.png,0.6,0.5,0.8", "normal is '0.7' in row 2 and '0.8' in row 3"),
         (
@@ -181,6 +187,7 @@ def test_numbers_of_another_measure_are_graded_by_the_cut_offs_of_the_table(
             "0.5,0.7\nnormal/2.png,osteopenia,0.5,0.7",
             "has the value 'osteopenia'; expected a number",
         ),
+        ("osteoporosis,normal", "0,1\nnormal/2.png,0.6,1,0", "give a column of another meaning another name"),
         ("osteoporosis,normal", "0.5,0.7\nnormal/2.png,inf,0.5,0.7", "has the value 'inf'; expected a number"),
     ],
 )
@@ -207,3 +214,20 @@ def test_a_reference_of_the_external_set_is_told_of_and_not_used(tmp_path: Path)
         tmp_path, "folder", manifest(["normal/1.png"]), tmp_path / "a.csv", said.append, tmp_path / "external"
     )
     assert stored == 0 and len(said) == 1 and said[0].startswith("external/Reference.csv is not used")
+
+
+def test_numbers_of_a_named_measure_without_cut_offs_are_t_scores_only_where_it_is_named_so(tmp_path: Path) -> None:
+    table, files = tmp_path / "reference.csv", manifest(["normal/1.png", "osteoporosis/2.png"])
+
+    def store(measure: str, *values: object) -> pd.DataFrame:
+        rows = [f"{name},{value},{measure}" for name, value in zip(files.image_id, values, strict=True)]
+        table.write_text("image_id,value,measure\n" + "\n".join(rows) + "\n")
+        assert ref.store(tmp_path, "folder", files, tmp_path / "out.csv") == 2
+        return results.read_table(tmp_path / "out.csv")
+
+    for measure in ("Z-score", "QUS of the heel"):
+        with pytest.raises(ValueError, match=f"the measure is '{measure}', but there are no cut-offs"):
+            store(measure, -3, 0.5)
+    assert store("T score of the femur", -3, 0.5).value.tolist() == ["osteoporosis", "normal"]
+    assert store("T-score", 0, 0.5).value.tolist() == ["normal", "normal"], "named so, they are no codes"
+    assert store("DXA of the hip", "osteopenia", "normal").value.tolist() == ["osteopenia", "normal"]

@@ -15,7 +15,7 @@ import pandas as pd
 from osteo_utils.evidence import shortcuts
 from osteo_utils.images.manifest import usable
 from osteo_utils.protocols import splits
-from osteo_utils.sources import data_folders, registry, user_tables
+from osteo_utils.sources import data_folders, registry, table_files, user_tables
 from osteo_utils.statistics.two_labels import GRADES
 from osteo_utils.study import results
 
@@ -78,6 +78,10 @@ def _of_table(path: Path, files: list[str], say: Callable[[str], None]) -> pd.Da
         say(remark)
     about = known.about
     cuts, own = _cuts(path, about)
+    if own and cuts[0] == cuts[1]:
+        say(
+            f"{path.name}: both cut-offs are {cuts[0]:g}, so a lower number is taken for worse and no film has osteopenia"
+        )
     name = about.get("measure", f"value in {path.name}") + (f" ({about['unit']})" if "unit" in about else "")
     rows = []
     for film, written in known.values.items():
@@ -95,7 +99,14 @@ def _of_table(path: Path, files: list[str], say: Callable[[str], None]) -> pd.Da
             )
         rows.append((film, word if number is None else grade(number, cuts), number))
     numbers = [number for *_, number in rows if number is not None]
-    if not own and len(numbers) == len(rows) and min(numbers, default=-1) >= 0:
+    measure = about.get("measure", "")
+    scored = "tscore" in table_files.bare(measure)
+    if numbers and not own and measure and not scored:
+        raise ValueError(
+            f"{path}: the measure is {measure!r}, but there are no cut-offs, and numbers without them are T-scores; give "
+            "them in the columns osteoporosis and normal, or name the measure so, such as T-score of the hip"
+        )
+    if not own and not scored and len(numbers) == len(rows) and min(numbers, default=-1) >= 0:
         raise ValueError(
             f"{path}: none of its {len(rows)} numbers is below 0, so they may be codes of classes or a density; expected "
             f"T-scores, or {', '.join(GRADES)}; write these words, also where all T-scores are 0 or more, or give the "
@@ -112,7 +123,11 @@ def _cuts(path: Path, about: Mapping[str, str]) -> tuple[tuple[float, float], bo
     if not given:
         return CUTS, False
     numbers = {name: _number(value) for name, value in given.items()}
-    wrong = [f"{name} {given.get(name, 'is not given')!r}" for name in SCALE[2:] if numbers.get(name) is None]
+    wrong = [
+        f"{name} {repr(given[name]) if name in given else 'is not given'}"
+        for name in SCALE[2:]
+        if numbers.get(name) is None
+    ]
     if wrong:
         raise ValueError(
             f"{path}: {' and '.join(wrong)}; expected two numbers in the columns osteoporosis and normal: the values at which "

@@ -213,7 +213,8 @@ def _constant(path: Path, name: str, found: Sequence[table_files.Record]) -> str
     if len(first) > 1:
         (one, row), (other, second) = list(first.items())[:2]
         raise ValueError(
-            f"{path}: {name} is {one!r} in row {row} and {other!r} in row {second}; expected one value for all rows"
+            f"{path}: {name} is {one!r} in row {row} and {other!r} in row {second}; expected one value for all rows, "
+            "as it tells about the whole table; give a column of another meaning another name"
         )
     return next(iter(first), "")
 
