@@ -112,6 +112,21 @@ def test_what_was_not_measured_is_left_out_or_said_to_be_open(metrics: dict[str,
         front_page.found({name: one for name, one in fewer.items() if "leakage" not in name}, "knee744")
 
 
+def test_a_reference_label_of_few_films_is_not_said_to_be_unknown(metrics: dict[str, Estimate]) -> None:
+    few = {name: one for name, one in metrics.items() if "extremes" not in name}
+    lead, text = next(item.values() for item in front_page.found(few, "knee744") if "labels" in item["lead"])
+    assert lead == "The labels are in doubt; which of the two the networks follow could not be asked."
+    assert text.startswith("Folder and reference label (x) of 600 films agree by Cohen's kappa 0.110")
+    # Without a kappa one of the two labels never changes.
+    few = {name: one for name, one in few.items() if name != "reference/kappa"}
+    lead, text = next(
+        item.values()
+        for item in front_page.found(few | {"reference/osteopenia": between(0.1, 0.2)}, "knee744")
+        if "labels" in item["lead"]
+    )
+    assert lead == "The labels could not be checked." and text.startswith("Of 600 films a reference label is known (x)")
+
+
 def test_a_trait_and_a_nested_choice_are_said_where_they_are_shown(metrics: dict[str, Estimate]) -> None:
     more = metrics | {
         "traits/osteopenia/trait": Estimate(0.86, 0.8, 0.9, note="joint_height"),

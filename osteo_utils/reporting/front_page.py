@@ -154,13 +154,27 @@ def _papers(claim: str) -> float:
 def _labels(metrics: Metrics, dataset: str) -> dict[str, str]:
     kappa = metrics.get("reference/kappa")
     folder, reference = (metrics.get(f"reference/ensemble/{name}_extremes/auroc") for name in ("folder", "reference"))
-    if kappa is None or folder is None or reference is None:
-        return {"lead": "The labels could not be checked.", "text": "No reference label is known for these films."}
-    gap = metrics.get("reference/ensemble/folder_minus_reference/auroc")
+    if kappa is None:
+        known = metrics.get("reference/osteopenia")
+        why = (
+            f"Of {known.n_files} films a reference label is known ({known.note}), but either it or the folder says the same of all."
+            if known
+            else "No reference label is known for these films."
+        )
+        return {"lead": "The labels could not be checked.", "text": why}
+    agree = "The labels agree with the reference label" if kappa.low >= paper.MODERATE else "The labels are in doubt"
     text = (
-        f"Folder and reference label ({kappa.note}) of {kappa.n_files} films agree by Cohen's kappa {as_text(kappa)}. Among "
-        f"films of either class of the reference the combined networks reach AUROC {as_text(folder)} at the folder and "
-        f"{as_text(reference)} at the reference."
+        f"Folder and reference label ({kappa.note}) of {kappa.n_files} films agree by Cohen's kappa {as_text(kappa)}."
+    )
+    if folder is None or reference is None:
+        return {
+            "lead": f"{agree}; which of the two the networks follow could not be asked.",
+            "text": f"{text} Too few films are normal or osteoporosis by the reference.",
+        }
+    gap = metrics.get("reference/ensemble/folder_minus_reference/auroc")
+    text += (
+        f" Among films of either class of the reference the combined networks reach AUROC {as_text(folder)} at the folder "
+        f"and {as_text(reference)} at the reference."
     )
     between = metrics.get("reference/ensemble/folder_osteopenia/auroc")
     if between and between.low > HALF:
@@ -171,7 +185,6 @@ def _labels(metrics: Metrics, dataset: str) -> dict[str, str]:
             text += f" There the folder goes most with one trait, {named}, which alone reaches {as_text(trait)}."
     if gap and gap.low > 0:
         return {"lead": "The networks learn the names of the folders, not the reference label.", "text": text}
-    agree = "The labels agree with the reference label" if kappa.low >= paper.MODERATE else "The labels are in doubt"
     return {"lead": f"{agree}; networks are not shown to follow one more than the other.", "text": text}
 
 
