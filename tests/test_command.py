@@ -42,12 +42,33 @@ def test_a_folder_with_any_classes_is_audited(folder: Path, tmp_path: Path, caps
     said = capsys.readouterr().out
     assert re.search(r"found\s+9", said) and re.search(r"readable and labelled\s+8\s+6", said)
     assert "not used: b/note.txt: not an image" in said
-    assert "conflict, group 0: a/00 again.png a/00.png b/00.jpg" in said
+    assert "conflict, knee 0: a/00 again.png a/00.png b/00.jpg" in said
     groups = pd.read_csv(table).set_index("image_id").group
     assert groups["a/00.png"] == groups["b/00.jpg"] == groups["a/00 again.png"]
     html = page.read_text("utf-8")
     assert html.count("data:image/jpeg") == 3
     assert "The same knee under more than one class: 1" in html and "b/note.txt" in html
+
+
+def test_two_knees_of_a_patient_are_no_copies_and_still_must_not_be_parted(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (folder / "patients.csv").write_text(
+        "image_id,patient\na/01.png,P\na/02.png,P\nb/03.png,P\na/00.png,Q\nb/04.png,Q\n"
+    )
+    page = tmp_path / "page.html"
+    assert command.main([str(folder), "--page", str(page)]) == 0
+    # The knee under both classes is one of two knees of Q; P has three knees and no copy.
+    assert "conflict, knee 0: a/00 again.png a/00.png b/00.jpg" in capsys.readouterr().out
+    html = page.read_text("utf-8")
+    assert "The same knee under more than one class: 1" in html and "knee 0, 3 files" in html
+    assert "Further films of the same knee: 0" in html and html.count("data:image/jpeg") == 3
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.*g"))
+    rows = [f"{name},{'test' if name in ('a/01.png', 'b/05.png') else 'train'}" for name in names]
+    (tmp_path / "split.csv").write_text("image_id,split\n" + "\n".join(rows))
+    assert command.main([str(folder), "--split", str(tmp_path / "split.csv"), "--page", str(page)]) == 1
+    assert "LEAK, group 1 on test, train: a/01.png a/02.png b/03.png" in capsys.readouterr().out
+    assert "The same knee or person on both sides: 1" in page.read_text("utf-8")
 
 
 def test_a_split_that_tears_a_knee_apart_ends_with_1(
@@ -108,7 +129,7 @@ def test_folders_of_a_split_are_audited_as_one(
     said = capsys.readouterr().out
     assert "LEAK, group 1 on test, train: test/A/again.png train/a/0.png" in said
     assert "not used: spare/again.png: lies outside the folders of the split" in said
-    assert "conflict, group" not in said
+    assert "conflict, knee" not in said
     names = [path.relative_to(root).as_posix() for path in root.rglob("*.png")]
     (tmp_path / "s.csv").write_text("image_id,split\n" + "".join(f"{name},train\n" for name in names))
     assert command.main([str(root), "--split", str(tmp_path / "s.csv"), *page]) == 0
@@ -127,11 +148,11 @@ def test_other_class_names_are_mapped_and_system_folders_and_links_are_named(
     save(root / "OP" / ".ipynb_checkpoints" / "2-checkpoint.png", knees[1])
     (root / "OP" / "link").symlink_to(root / "healthy")
     assert command.main([str(root), *page]) == 0
-    assert "conflict, group 0: Normal Knee/1.png OP/link/1.png healthy/1.png" in capsys.readouterr().out
+    assert "conflict, knee 0: Normal Knee/1.png OP/link/1.png healthy/1.png" in capsys.readouterr().out
     mapping = ["--classes", "normal=Normal Knee", "normal=healthy", "osteoporosis=OP"]
     assert command.main([str(root), *mapping, *page]) == 0
     said = capsys.readouterr().out
-    assert "conflict, group 0: Normal Knee/1.png OP/link/1.png healthy/1.png" in said
+    assert "conflict, knee 0: Normal Knee/1.png OP/link/1.png healthy/1.png" in said
     assert "not used: OP/.ipynb_checkpoints: folder of a program, its 1 files are not used" in said
     with pytest.raises(SystemExit, match="2"):
         command.main([str(root), "--classes", "healthy=OP", *page])

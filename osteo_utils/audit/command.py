@@ -163,8 +163,8 @@ def _findings(manifest: pd.DataFrame, table: pd.DataFrame, leaking: pd.DataFrame
     lines = flow(manifest, table).drop(columns="main").to_string(index=False, na_rep="").splitlines()
     refused = manifest.loc[manifest["status"] != "ok", ["image_id", "reason"]]
     lines += [f"not used: {row.image_id}: {row.reason}" for row in refused.itertuples()]
-    for group, members in table[table["conflict"] == 1].groupby("group"):
-        lines.append(f"conflict, group {group}: {' '.join(members['image_id'])}")
+    for knee, members in table[table["conflict"] == 1].groupby("knee"):
+        lines.append(f"conflict, knee {knee}: {' '.join(members['image_id'])}")
     for row in leaking.itertuples() if leaking is not None else ():
         lines.append(f"LEAK, group {row.group} on {row.sides}: {row.image_ids}")
     lines.append(f"page: {page}")
@@ -191,7 +191,7 @@ def write_page(
 ) -> None:  # fmt: skip
     """Write the page; `leaking` is the result of `leaks`, None without a split. With a `form` people can decide on it."""
     rows, relation = manifest.set_index("image_id"), table.set_index("image_id")["relation"]
-    members = {group: part["image_id"].tolist() for group, part in table.groupby("group")}
+    members = {kind: table.groupby(kind)["image_id"].agg(list).to_dict() for kind in ("knee", "group")}
 
     def shown(title: str, names: Sequence[str], least: float = SAME_KNEE) -> dict:
         films = [
@@ -205,17 +205,21 @@ def write_page(
         ]
         return {"title": title, "films": films, "choices": form.within(names, least) if form else []}
 
-    def part(title: str, groups: Sequence[int]) -> dict:
-        drawn = [shown(f"group {group}, {len(members[group])} files", members[group]) for group in groups[:SHOWN]]
-        return {"title": title, "note": "", "count": len(groups), "groups": drawn}
+    def part(title: str, kind: str, numbers: Sequence[int]) -> dict:
+        lists = [(number, members[kind][number]) for number in numbers[:SHOWN]]
+        drawn = [shown(f"{kind} {number}, {len(names)} files", names) for number, names in lists]
+        return {"title": title, "note": "", "count": len(numbers), "groups": drawn}
 
-    conflicts = sorted(set(table.loc[table["conflict"] == 1, "group"]))
+    conflicts = sorted(set(table.loc[table["conflict"] == 1, "knee"]))
     across = [] if leaking is None else leaking["group"].tolist()
-    copied = [group for group, names in members.items() if len(names) > 1 and group not in {*conflicts, *across}]
-    parts = [] if leaking is None else [part("The same knee on both sides", across)]
+    told = {*conflicts, *table.loc[table["group"].isin(across), "knee"]}
+    copied = [knee for knee, names in members["knee"].items() if len(names) > 1 and knee not in told]
+    # A group is a person where patients are known.
+    torn = "The same knee" if len(members["knee"]) == len(members["group"]) else "The same knee or person"
+    parts = [] if leaking is None else [part(f"{torn} on both sides", "group", across)]
     parts += [
-        part("The same knee under more than one class", conflicts),
-        part("Further films of the same knee", copied),
+        part("The same knee under more than one class", "knee", conflicts),
+        part("Further films of the same knee", "knee", copied),
     ]
     if form and (near := form.near()):
         note = "These pairs come next: most show different knees. Declare a pair the same where they do not."
