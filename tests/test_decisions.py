@@ -221,6 +221,17 @@ def test_a_pair_declared_the_same_is_joined_and_says_so() -> None:
     assert counted.loc["files joined as decision", "all"] == 1
 
 
+def test_films_declared_the_same_as_one_that_is_left_out_stay_joined() -> None:
+    films = FOUR.assign(status=["ok", "excluded", "ok", "ok"])
+    rows = [(A, B, "same"), (C, B, "same"), (B, "", "exclude")]
+    found = audited(films, pairs_of(), *rows)
+    assert found.group.to_dict() == {A: 0, C: 0, D: 1} and found.relation.tolist() == ["decision", "decision", "unique"]
+    films.loc[1, "reason"] = manifest.DECIDED + "Ada"
+    assert decisions.without_effect(decided(*rows), films, pairs_of()) == []
+    with pytest.raises(ValueError, match="are declared different, but other links join them"):
+        audited(films, pairs_of((C, D, 0.95)), *rows, (A, D, "different"))
+
+
 def test_a_pair_declared_different_that_others_join_stops_the_audit_and_names_the_links() -> None:
     alike = pairs_of((A, B, 0.95), (B, C, 0.9), (A, C, 0.93))
     said = f"{A} and {C} are declared different, but other links join them: {A} and {B} .similarity 0.95.; {B} and {C} .similarity 0.90."

@@ -8,16 +8,19 @@ seeing it. A film whose label cannot be right is left out, with the reason.
 from __future__ import annotations
 
 import re
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import breadth_first_order
 
-from osteo_utils.audit.copies import SAME_KNEE, candidates_of
+from osteo_utils.audit.copies import SAME_KNEE, candidates_of, components
 from osteo_utils.images.manifest import DECIDED, EXTERNAL
 from osteo_utils.sources import data_folders, table_files, user_tables
 from osteo_utils.sources.film_names import FilmNames
@@ -62,17 +65,14 @@ class Decisions:
 
     def below(self, prefix: str) -> Decisions:
         """The same with `prefix` before each film and table."""
-        names = {
-            column: self.table[column].where(self.table[column] == "", prefix + self.table[column])
-            for column in COLUMNS[:2]
-        }
+        films = self.table[list(COLUMNS[:2])]
+        names = films.where(films == "", prefix + films)
         hashes = {prefix + name: value for name, value in self.hashes.items()}
         return Decisions(self.table.assign(**names), [prefix + remark for remark in self.remarks], hashes)
 
 
-def together(parts: Iterable[Decisions]) -> Decisions:
+def together(parts: Sequence[Decisions]) -> Decisions:
     """Decisions of several folders as one."""
-    parts = list(parts)
     table = pd.concat([part.table for part in parts], ignore_index=True)
     hashes = {name: value for part in parts for name, value in part.hashes.items()}
     return Decisions(table, [remark for part in parts for remark in part.remarks], hashes)
@@ -97,9 +97,8 @@ def read(root: Path, files: Sequence[str]) -> Decisions:
         row = {name: "" if table_files.is_missing(text) else _plain(text) for name, text in values.items()}
         row |= {name: _film(where, known, values[name]) for name in COLUMNS[:2]}
         row["verdict"], row["when"] = _verdict(where, row), _date(where, row["when"])
-        if missing := [
-            name for name in ("who", "why") if not row[name] and (name == "who" or row["verdict"] == EXCLUDE)
-        ]:
+        needed = ("who", "why") if row["verdict"] == EXCLUDE else ("who",)
+        if missing := [name for name in needed if not row[name]]:
             raise ValueError(f"{where}: {row['verdict']!r} has no {' and no '.join(missing)}; write it into the row")
         key = _key(row["image_id"], row["other"])
         before, verdict = numbers.setdefault(key, (number, row["verdict"]))
@@ -144,22 +143,25 @@ def joined(table: pd.DataFrame, links: Links, decided: pd.DataFrame | None) -> t
     """Links of the audit without those that join a pair declared different, and the pairs declared the same.
 
     `table` has the films in the rows that `links` number, with image_id and pixel_sha256; `decided` has image_id, other
-    and verdict. Files with the same pixels are one film: what holds for one of them holds for all. Raises ValueError
-    where a pair declared different has the same pixels or is joined through other films; it names the links.
+    and verdict. Files with the same pixels are one film: what holds for one of them holds for all. Two films declared the
+    same as a third stay joined where the third is not in the table, as a film left out is. Raises ValueError where a pair declared different has the same pixels or is joined through other films; it names the links.
     """
     if decided is None:
         return links, []
     pixels = pd.factorize(table["pixel_sha256"])[0]
     same, different = (_ends(table, decided, verdict) for verdict in PAIR)
+    row = {name: number for number, name in enumerate(table["image_id"])}
+    for name, films in _declared(decided).items():
+        if name not in row:
+            same += pairwise(sorted(row[film] for film in films if film in row))
     for first, second in different:
         if pixels[first] == pixels[second]:
             names = " and ".join(table["image_id"].iloc[[first, second]])
             raise ValueError(f"{STEM}: {names} {_is(DIFFERENT)}, but have the same pixels; {_TAKE_BACK}")
     apart = {frozenset((pixels[first], pixels[second])) for first, second in different}
     kept = {ends: (0 if frozenset(pixels[list(ends)]) in apart else level, gap) for ends, (level, gap) in links.items()}
-    how = {
-        ends: f"similarity {1 - gap:.2f}" if gap else "the same pixels" for ends, (level, gap) in kept.items() if level
-    }
+    found = ((ends, gap) for ends, (level, gap) in kept.items() if level)
+    how = {ends: f"similarity {1 - gap:.2f}" if gap else "the same pixels" for ends, gap in found}
     how |= dict.fromkeys(same, "declared the same")
     names = table["image_id"].tolist()
     _require_apart(STEM, names, different, how)
@@ -176,6 +178,7 @@ def without_effect(decided: pd.DataFrame | None, manifest: pd.DataFrame, pairs: 
     pixels = candidates_of(manifest).set_index("image_id")["pixel_sha256"]
     alike = pairs[pairs["similarity"] >= SAME_KNEE]
     measured = set(map(frozenset, zip(alike["first"].map(pixels), alike["second"].map(pixels), strict=True)))
+    declared = _declared(decided)
     left_out = set(manifest.loc[manifest["reason"].fillna("").str.startswith(DECIDED), "image_id"])
     idle: dict[str, list[str]] = defaultdict(list)
     for image_id, other, verdict in decided[["image_id", "other", "verdict"]].fillna("").itertuples(index=False):
@@ -185,7 +188,9 @@ def without_effect(decided: pd.DataFrame | None, manifest: pd.DataFrame, pairs: 
             if image_id not in left_out:
                 idle["the film is not used anyway"].append(text)
         elif any(name not in pixels for name in films):
-            idle["a film of theirs is not used"].append(text)
+            # A film that is not used still joins two others that are.
+            if verdict != SAME or sum(name in pixels for name in declared[image_id]) < 2:
+                idle["a film of theirs is not used"].append(text)
         elif verdict in PAIR:
             ends = frozenset(pixels[films])
             if (len(ends) == 1 or ends in measured) == (verdict == SAME):
@@ -241,9 +246,8 @@ def _date(where: str, written: str) -> str:
 
 
 def _is(verdict: str) -> str:
-    return {SAME: "are declared the same", DIFFERENT: "are declared different"}.get(
-        verdict, f"has the verdict {verdict}"
-    )
+    said = {SAME: "are declared the same", DIFFERENT: "are declared different"}
+    return said.get(verdict, f"has the verdict {verdict}")
 
 
 def _key(image_id: str, other: str) -> tuple[str, ...]:
@@ -256,6 +260,13 @@ def _ends(table: pd.DataFrame, decided: pd.DataFrame, verdict: str) -> list[Ends
     chosen = decided[decided["verdict"] == verdict]
     both = ((place.get(row.image_id), place.get(row.other)) for row in chosen.itertuples())
     return sorted({(min(ends), max(ends)) for ends in both if None not in ends})
+
+
+def _declared(decided: pd.DataFrame) -> dict[str, set[str]]:
+    """For each film with a decision all films that pairs declared the same join with it, itself among them."""
+    films = pd.DataFrame({"image_id": sorted({*decided["image_id"], *decided["other"].fillna("")} - {""})})
+    knees = films["image_id"].groupby(components(len(films), _ends(films, decided, SAME))).agg(set)
+    return {name: knee for knee in knees for name in knee}
 
 
 def _require_possible(root: Path, path: Path, table: pd.DataFrame) -> None:
@@ -273,23 +284,14 @@ def _require_possible(root: Path, path: Path, table: pd.DataFrame) -> None:
 
 def _require_apart(where: str, names: Sequence[str], different: Iterable[Ends], how: Mapping[Ends, str]) -> None:
     """Raise ValueError where a pair of rows is joined by links, whose keys are rows and values how they join."""
-    beside: dict[int, list[int]] = defaultdict(list)
-    for first, second in how:
-        beside[first].append(second)
-        beside[second].append(first)
+    ends = np.array(list(how), dtype=int).reshape(-1, 2)
+    graph = coo_array((np.ones(len(ends)), ends.T), shape=(len(names), len(names))).tocsr()
     for start, goal in different:
-        came: dict[int, int] = {start: start}
-        waiting = deque([start])
-        while waiting and goal not in came:
-            here = waiting.popleft()
-            for there in beside[here]:
-                if there not in came:
-                    came[there] = here
-                    waiting.append(there)
-        if goal in came:
+        came = breadth_first_order(graph, start, directed=False)[1]
+        if came[goal] >= 0:
             chain = [goal]
             while chain[-1] != start:
-                chain.append(came[chain[-1]])
+                chain.append(int(came[chain[-1]]))
             chain.reverse()
             steps = [f"{names[a]} and {names[b]} ({how.get((a, b)) or how[b, a]})" for a, b in pairwise(chain)]
             raise ValueError(
