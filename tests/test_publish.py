@@ -125,7 +125,7 @@ class TestPublish:
         product = {"films.csv": "a" * (LARGEST_FILE + 1), "ERRATUM.md": "short"}
         files, left_out = publish(reports, reports.parent / "published" / "some", "folder", [], product)
         assert {name.as_posix() for name in files} == self.NUMBERS
-        assert left_out[Path("corrected")] == "4.0 MB, more than 4"
+        assert left_out[Path("corrected")] == "3.0 MB, more than 3"
 
     def test_a_corrected_set_that_names_a_folder_of_this_machine_is_refused(self, reports: Path) -> None:
         target = reports.parent / "published" / "some"
