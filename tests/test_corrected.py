@@ -99,7 +99,9 @@ def made(entry: DataSet, tmp_path: Path) -> Callable[..., dict[str, str]]:
     def write(
         audit: pd.DataFrame = AUDIT, reference: pd.DataFrame | None = REFERENCE, entry: DataSet = entry, found: int = 5
     ) -> dict[str, str]:
-        metrics = {"data/files": Estimate(found)} | ({"reference/kappa": KAPPA} if reference is not None else {})
+        metrics = {"data/files": Estimate(found), "data/patients": Estimate(0)} | (
+            {"reference/kappa": KAPPA} if reference is not None else {}
+        )
         content = {name: vars(value) for name, value in metrics.items()}
         finished = {"_run": {"finished": "2026-05-04T03:02:01+00:00", "inputs": {}}}
         results.write_json(tmp_path / "reports" / "metrics" / "02_eda.json", {**content, **finished})
@@ -376,7 +378,9 @@ class TestOfStudy:
         results.write_table(ours.folds, FOLDS)
         noted = {table.name: runtime.sha256_file(table) for table in (ours.manifest, ours.audit, ours.folds)}
         about = {"_run": {"finished": "2026-05-04T03:02:01+00:00", "inputs": noted}}
-        results.write_json(ours.metrics / "02_eda.json", {"data/files": {"value": 5}, **about})
+        results.write_json(
+            ours.metrics / "02_eda.json", {"data/files": {"value": 5}, "data/patients": {"value": 0}, **about}
+        )
         return ours
 
     def test_it_is_text_that_names_no_place_and_no_film(self, study: paths.StudyPaths, home: Path) -> None:

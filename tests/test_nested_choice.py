@@ -6,7 +6,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from osteo_utils.statistics import nested_choice
-from osteo_utils.study.results import check_table
+from osteo_utils.study.results import Estimate, check_table
 
 N, FOLDS = 200, 5
 
@@ -85,7 +85,7 @@ def test_the_names_of_the_estimates_and_the_gain_over_the_fixed_arm() -> None:
     inner, outer = tables({"fixed": 0.5, "strong": 3.0})
     chosen, _ = nested_choice.choose(inner, outer)
     fixed = outer[outer.candidate == "fixed"].drop(columns="candidate")
-    found = nested_choice.estimates(chosen, {"fixed": fixed}, "vgg16", 200, 1)
+    found = nested_choice.estimates(chosen, fixed, "vgg16", 200, 1)
     gain = found["comparison/vgg16-nested-fixed/grouped/auroc"]
     assert found["vgg16/grouped/nested/auroc"].value == pytest.approx(auroc(chosen))
     assert gain.value == pytest.approx(auroc(chosen) - auroc(fixed)) and gain.low > 0
@@ -108,3 +108,20 @@ def test_the_best_seen_afterwards_is_the_highest_auroc_of_a_candidate_on_the_rep
     bound = nested_choice.best_afterwards(outer)
     assert bound.value == pytest.approx(auroc(outer[outer.candidate == "strong"]))
     assert bound.note.startswith("strong, chosen after seeing") and bound.low is None
+
+
+def test_the_mean_over_seeds_is_of_one_set_of_candidates_and_the_other_seeds_are_told_of() -> None:
+    """One candidate more on the first seed: the others chose among fewer, so they are named and not averaged."""
+    full, fewer = (
+        pd.concat([tables({"a": 0.5, "b": 3.0}, seed)[1].assign(seed=seed) for seed in seeds]) for seeds in ([0], [1])
+    )
+    outer = pd.concat([full, fewer[fewer.candidate == "b"]], ignore_index=True)
+    assert nested_choice.complete_seeds(outer) == [0] and nested_choice.complete_seeds(full) == [0]
+    chosen = outer[outer.candidate == "b"]
+    value = auroc(chosen[chosen.seed == 0])
+    found = nested_choice.with_other_seeds(Estimate(value), chosen, [0])
+    other = auroc(chosen[chosen.seed == 1])
+    assert (found.value, found.note) == (value, f"split seed 0; among fewer candidates {other:.3f} with seed 1")
+    assert nested_choice.with_other_seeds(Estimate(value), chosen[chosen.seed == 0], [0]).note == ""
+    gain = nested_choice.estimates(chosen[chosen.seed == 0], outer[outer.candidate == "a"], "vgg16", 100, 1)
+    assert gain["comparison/vgg16-nested-fixed/grouped/auroc"].value > 0

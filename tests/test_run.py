@@ -117,20 +117,20 @@ def test_names_of_class_folders_are_asked_for_and_kept_with_the_study(home, tmp_
         assert config.load("mine")["classes"] == ["normal=Normal Knee", "osteoporosis=OP"]
 
 
-def test_a_bad_table_of_patients_stops_a_study_before_it_starts(home, tmp_path, monkeypatch, capsys) -> None:
+@pytest.mark.parametrize(
+    ("name", "table", "said"),
+    [
+        ("Patients.csv", "file;name\nnormal/0.png;P1\n", "Patients.csv: no patient in the header 'file', 'name'"),
+        ("decisions.csv", "image_id,verdict,who,when\nnormal/9.png,keep,Ada,2026-11-28\n",
+         "decisions.csv, row 2: there is no film 'normal/9.png'"),
+    ],
+)  # fmt: skip
+def test_a_bad_table_stops_a_study_before_it_starts(home, tmp_path, monkeypatch, capsys, name, table, said) -> None:
     monkeypatch.setattr(run, "_run_and_follow", lambda *_: pytest.fail("the workflow was started"))
     folder = classes(tmp_path / "films", normal=1, osteoporosis=1)
-    (folder / "Patients.csv").write_text("file;name\nnormal/0.png;P1\n")
+    (folder / name).write_text(table)
     assert answer(monkeypatch, "own", "--data", str(folder), "--name", "mine") == 2
-    assert "Patients.csv: no patient in the header 'file', 'name'" in capsys.readouterr().err
-
-
-def test_a_bad_decision_stops_a_study_before_it_starts(home, tmp_path, monkeypatch, capsys) -> None:
-    monkeypatch.setattr(run, "_run_and_follow", lambda *_: pytest.fail("the workflow was started"))
-    folder = classes(tmp_path / "films", normal=1, osteoporosis=1)
-    (folder / "decisions.csv").write_text("image_id,verdict,who,when\nnormal/9.png,keep,Ada,2026-11-28\n")
-    assert answer(monkeypatch, "own", "--data", str(folder), "--name", "mine") == 2
-    assert "decisions.csv, row 2: there is no film 'normal/9.png'" in capsys.readouterr().err
+    assert said in capsys.readouterr().err
 
 
 def test_a_place_where_no_result_can_be_written_is_named(tmp_path, monkeypatch, capsys) -> None:

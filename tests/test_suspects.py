@@ -207,7 +207,7 @@ WORDS = {
         ({"other_of_suspects": (0.1, 0.05, 0.2)}, "so the suspects are not shown to be wrong more often."),
         (
             {"other_of_suspects": (0.1, 0.05, 0.2), "same_of_suspects": (0.65, 0.51, 0.8)},
-            "So the scores contradict above all films that are filed as the reference says; to remove the suspects would "
+            "So the reference confirms the folder of suspects more often than that of other films; to remove them would "
             "remove labels that it confirms.",
         ),
         ({"same_of_suspects": (0.3, None, None)}, "of too few persons to compare."),

@@ -224,8 +224,8 @@ def in_words(metrics: Mapping[str, Estimate]) -> str:
         return f"{text}, so the suspects are wrong more often."
     if same.low > same_rest.high:
         text += (
-            ". So the scores contradict above all films that are filed as the reference says; to remove the suspects "
-            "would remove labels that it confirms"
+            ". So the reference confirms the folder of suspects more often than that of other films; to remove them would "
+            "remove labels that it confirms"
         )
         return f"{text}."
     return f"{text}, so the suspects are not shown to be wrong more often."

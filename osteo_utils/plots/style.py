@@ -25,7 +25,6 @@ PALETTE: dict[str, str] = {
     "ensemble": "#CC79A7",
     "grouped": "#1A1A1A",
     "grouped_all": "#8C8C8C",
-    "grouped_knees": "#56B4E9",
     "by_file": "#56B4E9",
     "paper": "#000000",
     "neutral": "#595959",

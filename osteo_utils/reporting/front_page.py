@@ -47,8 +47,13 @@ def question(metrics: Metrics, dataset: str) -> str:
 def _films(metrics: Metrics, dataset: str) -> str:
     files, knees, groups = (needed(metrics, f"data/{name}") for name in ("usable", "knees", "groups"))
     kind = "synthetic films" if dataset == "phantom" else "films"
-    persons = f" of at most {as_text(groups)} persons" if groups.value < knees.value else ""
+    persons = f" of at most {as_text(groups)} persons" if _persons_known(metrics) else ""
     return f"{as_text(files)} {kind} of {as_text(knees)} knees{persons}"
+
+
+def _persons_known(metrics: Metrics) -> bool:
+    """Whether several knees are known to be of one person."""
+    return needed(metrics, "data/groups").value < needed(metrics, "data/knees").value
 
 
 def message(metrics: Metrics) -> pd.DataFrame:
@@ -98,7 +103,7 @@ def _honest(metrics: Metrics, dataset: str) -> dict[str, str]:
         f"{name} {value:.3f} ({low:.3f}–{high:.3f}), paper {printed:.2f}"
         for name, value, low, high, printed in rows[["name", "value", "low", "high", "paper"]].itertuples(index=False)
     )
-    lead = "With nobody on both sides of a split"
+    lead = f"With no {'known person' if _persons_known(metrics) else 'knee'} on both sides of a split"
     if dataset == "phantom":
         lead = "On synthetic films, with no knee on both sides of a split, these are the accuracies."
     elif len(below):
@@ -128,7 +133,7 @@ def _leaks(metrics: Metrics, dataset: str) -> dict[str, str]:
     }
     honest, least = needed(metrics, "leakage/grouped/accuracy"), _papers("C4") - HALF_A_PERCENT
     reaching = [name for name, one in lab.items() if one.high >= least and not Protocol(name).honest]
-    worst = max(lab, key=lambda name: lab[name].value)
+    worst = max((name for name in lab if not Protocol(name).honest), key=lambda name: lab[name].value)
     text = (
         f"One small network reaches {as_text(honest)} on the honest split and {as_text(lab[worst])} under "
         f"“{label_of(worst)}”; only the mistake differs."
@@ -162,7 +167,11 @@ def _labels(metrics: Metrics, dataset: str) -> dict[str, str]:
             else "No reference label is known for these films."
         )
         return {"lead": "The labels could not be checked.", "text": why}
-    agree = "The labels agree with the reference label" if kappa.low >= paper.MODERATE else "The labels are in doubt"
+    agree = "The labels are not shown to agree with the reference label"
+    if kappa.low >= paper.MODERATE:
+        agree = "The labels agree with the reference label"
+    elif kappa.high < paper.MODERATE:
+        agree = "The labels are in doubt"
     text = (
         f"Folder and reference label ({kappa.note}) of {kappa.n_files} films agree by Cohen's kappa {as_text(kappa)}."
     )
@@ -184,7 +193,14 @@ def _labels(metrics: Metrics, dataset: str) -> dict[str, str]:
             named = trait_words.words("trait", trait.note)
             text += f" There the folder goes most with one trait, {named}, which alone reaches {as_text(trait)}."
     if gap and gap.low > 0:
-        return {"lead": "The networks learn the names of the folders, not the reference label.", "text": text}
+        also = (
+            "more than the reference label"
+            if reference.low > HALF
+            else "and are not shown to follow the reference label"
+        )
+        return {"lead": f"The networks follow the names of the folders {also}.", "text": text}
+    if gap and gap.high < 0:
+        return {"lead": "The networks follow the reference label more than the names of the folders.", "text": text}
     return {"lead": f"{agree}; networks are not shown to follow one more than the other.", "text": text}
 
 

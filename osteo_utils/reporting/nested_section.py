@@ -93,11 +93,14 @@ def _shown(run: results.Run, model: str, inner: pd.DataFrame, outer: pd.DataFram
     ]
     chosen, choices = (pd.concat(tables, ignore_index=True) for tables in zip(*found, strict=True))
     results.write_table(run.paths.predictions / f"{model}_nested.csv", chosen, "predictions")
-    found = nested_choice.estimates(chosen, {"fixed": fixed}, model, run.p.bootstrap_resamples, run.p.seed)
-    found[f"{model}/grouped/nested/best_afterwards"] = nested_choice.best_afterwards(outer)
+    seeds = nested_choice.complete_seeds(outer)
+    judged, auroc = chosen[chosen.seed.isin(seeds)], f"{model}/grouped/nested/auroc"
+    found = nested_choice.estimates(judged, fixed, model, run.p.bootstrap_resamples, run.p.seed)
+    found[auroc] = nested_choice.with_other_seeds(found[auroc], chosen, seeds)
+    best = f"{model}/grouped/nested/best_afterwards"
+    found[best] = nested_choice.best_afterwards(outer[outer.seed.isin(seeds)])
     run.metrics |= found
-    shown = (f"{model}/grouped/nested/auroc", f"comparison/{model}-nested-fixed/grouped/auroc")
-    for name in (*shown, f"{model}/grouped/nested/best_afterwards"):
+    for name in (auroc, f"comparison/{model}-nested-fixed/grouped/auroc", best):
         print(f"{name:48} {found[name]}")
     run.table(f"{model}_nested_choices", choices.assign(model=model))
     return readable(choices).set_index(["seed", "fold"])

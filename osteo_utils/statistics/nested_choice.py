@@ -7,7 +7,7 @@ fits of different folds differ in scale.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -90,31 +90,42 @@ def choose(inner: pd.DataFrame, outer: pd.DataFrame) -> tuple[pd.DataFrame, pd.D
 
 
 def estimates(
-    chosen: pd.DataFrame, fixed: Mapping[str, pd.DataFrame], model: str, n_resamples: int, seed: int
+    chosen: pd.DataFrame, fixed: pd.DataFrame, model: str, n_resamples: int, seed: int
 ) -> dict[str, Estimate]:
-    """The metrics of the chosen candidates, and their AUROC less that of each arm of `fixed`, by full name.
-
-    The difference is that of the split seeds that an arm was fitted for.
-    """
+    """The metrics of the chosen candidates, and their AUROC less that of the arm `fixed` on the same seeds, by full name."""
     found = scores.named_estimates(chosen, model, "", n_resamples, seed)
-    for name, arm in fixed.items():
-        tests = comparisons.side_by_side(chosen[chosen.seed.isin(arm.seed)], arm, ["auroc"], n_resamples, seed)
-        found[f"comparison/{model}-nested-{name}/grouped/auroc"] = tests["auroc"]
-    return found
+    same = fixed[fixed.seed.isin(chosen.seed)]
+    tests = comparisons.side_by_side(chosen[chosen.seed.isin(same.seed)], same, ["auroc"], n_resamples, seed)
+    return found | {f"comparison/{model}-nested-fixed/grouped/auroc": tests["auroc"]}
+
+
+def complete_seeds(outer: pd.DataFrame) -> list[int]:
+    """The seeds on which every candidate was fitted: a mean over others would mix choices among different candidates."""
+    counts = outer.groupby("seed")[CANDIDATE].nunique()
+    return counts.index[counts == outer[CANDIDATE].nunique()].tolist()
+
+
+def with_other_seeds(found: Estimate, chosen: pd.DataFrame, seeds: Sequence[int]) -> Estimate:
+    """The AUROC of `seeds` with a note on what was reached on the other seeds of `chosen`, among fewer candidates."""
+    others = {seed: _auroc(part) for seed, part in chosen.groupby("seed") if seed not in seeds}
+    if not others:
+        return found
+    said = ", ".join(f"{value:.3f} with seed {seed}" for seed, value in others.items())
+    return scores.noted(found, f"split seed {', '.join(map(str, seeds))}; among fewer candidates {said}")
 
 
 def best_afterwards(outer: pd.DataFrame) -> Estimate:
-    """The AUROC of the candidate that is best on the reported folds themselves: it flatters, so no choice is expected
-    to reach it. `outer` as in `choose`, of all seeds: the mean over seeds of a candidate that has all of them. No
-    interval, as it is a bound and not an estimate.
+    """The AUROC, mean over seeds, of the candidate that is best on the reported folds themselves.
+
+    It flatters, so it has no interval and is no result. A choice made fold by fold can still exceed it. `outer` as in
+    `choose`, of seeds on which every candidate was fitted.
     """
-    by_seed = {
-        name: [_auroc(of_seed) for _, of_seed in part.groupby("seed")]
+    reached = {
+        name: float(np.mean([_auroc(of_seed) for _, of_seed in part.groupby("seed")]))
         for name, part in outer.groupby(CANDIDATE, sort=False)
     }
-    reached = {name: float(np.mean(values)) for name, values in by_seed.items() if len(values) == outer.seed.nunique()}
     best = max(reached, key=reached.get)
-    note = f"{best}, chosen after seeing the scores: a bound for the nested choice, not a result"
+    note = f"{best}, chosen after seeing the scores: it flatters"
     return Estimate(reached[best], n_files=outer.image_id.nunique(), n_groups=outer.group.nunique(), note=note)
 
 
