@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from jinja2 import UndefinedError
 
-from osteo_utils.study import config, results
+from osteo_utils.study import config, order, paths, results
 from osteo_utils.study.results import Estimate, page
 
 FOLDS = pd.DataFrame(
@@ -57,7 +57,13 @@ def test_an_estimate_needs_both_ends_and_a_finite_value() -> None:
 
 def open_run(notebook: str = "08_report") -> results.Run:
     namespace = {**config.for_notebook(notebook, config.load("smoke")), "In": []}
+    pretend_earlier(notebook, "smoke")
     return results.start(notebook, namespace)
+
+
+def pretend_earlier(notebook: str, study: str) -> None:
+    for name in order.BEFORE[notebook]:
+        results.write_json(paths.StudyPaths(study).metrics / f"{name}.json", {})
 
 
 def test_a_run_keeps_its_metrics_parameters_and_inputs(home: Path, capsys: pytest.CaptureFixture) -> None:
@@ -75,6 +81,8 @@ def test_a_run_keeps_its_metrics_parameters_and_inputs(home: Path, capsys: pytes
 
 def test_a_run_says_how_many_parameters_no_cell_sets(home: Path, capsys: pytest.CaptureFixture) -> None:
     settings = config.for_notebook("04_vgg16", config.load("smoke"))
+    for study in ("smoke", "scratch"):
+        pretend_earlier("04_vgg16", study)
     results.start("04_vgg16", {**settings, "In": []})
     assert "more parameters" not in capsys.readouterr().out
     run = results.start("04_vgg16", {"study": "scratch", "epochs": 7, "In": []})

@@ -1,5 +1,6 @@
 """What stands behind `run_all.sh`: bad input, the command line of Snakemake, the run."""
 
+import json
 import os
 import shlex
 import shutil
@@ -297,5 +298,7 @@ def test_kernels_get_settings_of_the_project_not_of_the_user(home: Path, monkeyp
     assert run_lock.MARK not in child
     settings = Path(child["IPYTHONDIR"]) / "profile_default" / "ipython_kernel_config.py"
     assert "log_level = 40" in settings.read_text("utf-8")
+    lab = Path(child["JUPYTER_CONFIG_PATH"].split(os.pathsep)[0]) / "labconfig" / "default_setting_overrides.json"
+    assert json.loads(lab.read_text("utf-8"))["@jupyterlab/apputils-extension:notification"]["fetchNews"] == "false"
     assert Path(child["KERAS_HOME"]).is_relative_to(home)
     assert child["PATH"].split(os.pathsep)[0] == str(Path(sys.executable).parent)

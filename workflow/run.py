@@ -39,6 +39,7 @@ def exit_on(errors: type[Exception] | tuple[type[Exception], ...], code: int) ->
 
 def environment() -> dict[str, str]:
     """Variables for every program that is started from here."""
+    jupyter = str(paths.code_root() / "workflow" / "jupyter")
     child = {
         # The user's own ~/.keras/keras.json may name another backend or number format.
         "KERAS_HOME": str(paths.weights_dir() / "keras"),
@@ -48,6 +49,8 @@ def environment() -> dict[str, str]:
         "OSTEO_HOME": str(paths.home()),
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
         "IPYTHONDIR": str(paths.code_root() / "workflow" / "ipython"),
+        # Pages in Markdown open as pages, and JupyterLab asks no server for news.
+        "JUPYTER_CONFIG_PATH": os.pathsep.join(filter(None, [jupyter, os.environ.get("JUPYTER_CONFIG_PATH", "")])),
         # A kernel or a package in the user's home must not stand in for the locked one.
         "JUPYTER_PREFER_ENV_PATH": "1",
         "PYTHONNOUSERSITE": "1",
@@ -249,9 +252,9 @@ def test(request: Request) -> int:
 
 
 def lab(request: Request) -> NoReturn:
-    """Become JupyterLab, opened on the first notebook."""
+    """Become JupyterLab, opened on the page that leads to the notebooks."""
     command = [sys.executable, "-m", "jupyter", "lab", f"--ServerApp.root_dir={paths.code_root()}"]
-    command += [f"--LabApp.default_url=/lab/tree/notebooks/{config.NOTEBOOKS[0]}.ipynb", *request.extra]
+    command += ["--LabApp.default_url=/lab/tree/notebooks/start_here.ipynb", *request.extra]
     os.execve(sys.executable, command, environment())
 
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from osteo_utils.study import config, paths, runtime
+from osteo_utils.study import config, order, paths, runtime
 
 
 class Contract(NamedTuple):
@@ -266,9 +266,11 @@ def start(notebook: str, namespace: Mapping[str, Any]) -> Run:
     """Open a notebook's run: check its parameters, fix seeds and threads, print the versions.
 
     `namespace` is the notebook's `globals()`; what it does not set is taken from `config/phantom.yaml`, and a line says
-    how many parameters those are. Raises ValueError on an unknown or wrong parameter.
+    how many parameters those are. Raises ValueError on an unknown or wrong parameter, FileNotFoundError where an earlier
+    notebook was not run.
     """
     parameters = config.from_namespace(notebook, namespace)
+    order.require_earlier(notebook, parameters["study"])
     threads = runtime.prepare(parameters["seed"])
     shown = runtime.versions()
     cores = "1 thread" if threads == 1 else f"{threads} threads"
