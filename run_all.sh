@@ -8,23 +8,29 @@
 #   ./run_all.sh audit DIR [--split TABLE]    copies, conflicts and leaks in any folder of films
 #   ./run_all.sh claims FILE                  check the numbers of a printed classification report
 #   ./run_all.sh predict STUDY FILE ...       read films with the networks of a study that was run
+#   ./run_all.sh figures STUDY                draw the paper's figures anew from the results of a study
+#   ./run_all.sh compare STUDY STUDY          what differs between two runs; folders are allowed
 #   ./run_all.sh kaggle                       download the real set, then run knee744
 #   ./run_all.sh publish STUDY                copy what may be shown to reports/published/STUDY
+#   ./run_all.sh student DIR                  notebooks and exercises without solutions, into a new folder
+#   ./run_all.sh site STUDY [--source URL]    one static site: notebooks, report and pages, with search
 #   ./run_all.sh test [--all] [PYTEST ...]    lint and tests; --all adds the long ones
-#   ./run_all.sh lab [JUPYTER ...]            open JupyterLab on the notebooks
+#   ./run_all.sh lab [DIR] [JUPYTER ...]      open JupyterLab on the notebooks, or on a student's folder
 #
 # Options
 #   --classes CLASS=FOLDER ...   own: folders with other names, such as normal="Normal Knee" osteoporosis=OP
 #   --external DIR     films of another source, with the same two folders: scored, never trained on
 #   --osteopenia RULE  films in a folder osteopenia/: exclude (default), or count as normal or osteoporosis
+#   --source URL       site: where links to code lead, such as https://github.com/OWNER/NAME/blob/main
 #   --cores N          processor cores to use (default: all); without --all, tests use two
 #   --force            run every notebook again
 #   --debug            with an unexpected error, show where in the program it arose
-#   --help             this text; audit, claims and predict have a help of their own
+#   --help             this text; audit, claims, predict, figures, compare and student have a help of their own
 #   -- ...             everything after it goes to Snakemake, for example: ./run_all.sh phantom -- --dry-run
 #
-# Exit codes: 0 done, nothing found; 1 a finding (audit: a leak; claims: a contradiction; predict: an unreadable film)
-#   or a failed run; 2 it cannot be done as it was asked; 3 another run is at work; 128 and more: stopped by a signal
+# Exit codes: 0 done, nothing found; 1 a finding (audit: a leak; claims: a contradiction; predict: an unreadable film;
+#   figures: a mixture of runs; compare: numbers differ; student: a folder in use) or a failed run;
+#   2 it cannot be done as it was asked; 3 another run is at work; 128 and more: stopped by a signal
 #
 # Environment variables
 #   OSTEO_HOME     folder of data/ and reports/ (default: this folder)
@@ -102,6 +108,8 @@ choose_environment() {
             prefix="$root/.conda"
             # An environment made from environment.yml and activated is the one that is meant.
             if [ "${CONDA_DEFAULT_ENV:-}" = osteo ]; then prefix="$CONDA_PREFIX"
+            # Binder has made it from environment.yml, under a name of its own.
+            elif [ -n "${NB_PYTHON_PREFIX:-}" ]; then prefix="$NB_PYTHON_PREFIX"
             elif [ -z "$conda" ]; then fail "OSTEO_ENV is 'conda', but there is no conda, mamba or micromamba"; fi ;;
         none)
             find_python
@@ -216,7 +224,7 @@ make_environment() {
 for argument in "$@"; do
     case "$argument" in
         --help | -h)
-            case "$1" in audit | claims | predict)
+            case "$1" in audit | claims | predict | figures | compare | student)
                 find_python
                 # Any Python can explain these, so that help costs no installation.
                 [ -z "$base" ] || exec "$base" "$root/workflow/command_line.py" "$@" ;;

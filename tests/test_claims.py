@@ -284,3 +284,13 @@ def test_the_verdict_on_resnet50_turns_when_the_supports_of_its_printed_report_f
     paper["claims"][3]["report"] = classification_report(y, called, target_names=["normal", "osteoporosis"])
     assert judged(paper=paper)["C4"]["verdict"] == "not reproduced"
     assert "846" not in judged(paper=paper)["C4"]["why"]
+
+
+def test_what_the_paper_says_of_its_own_films_is_not_judged_on_others() -> None:
+    theirs = {row["id"]: row["verdict"] for row in claims.verdicts(as_measured(), REAL)}
+    others = {row["id"]: row for row in claims.verdicts(as_measured(), {**REAL, "dataset": "folder"})}
+    for name in ("C1", "C2"):
+        assert theirs[name] != claims.OTHER_FILMS
+        assert others[name]["verdict"] == claims.OTHER_FILMS
+        assert "about the paper's own films; here they are of the set 'folder'" in others[name]["why"]
+    assert all(others[name]["verdict"] == theirs[name] for name in ("C3", "C4", "C5", "C6"))

@@ -74,6 +74,7 @@ def test_a_table_as_people_write_it_is_the_same_table(root: Path) -> None:
     [
         (["normal/z.png,,keep,Ada,2026-11-28,"], "row 2: there is no film 'normal/z.png'"),
         ([f"{A},z,same,Ada,2026-11-28,"], "row 2: there is no film 'z'"),
+        ([f"{A},external/{A},same,Ada,2026-11-28,"], f"row 2: 'external/{A}' is in the external set; a decisions.csv"),
         ([f"{A},{A},different,Ada,2026-11-28,"], f"row 2: {A} is compared with itself"),
         ([f"{A},,same,Ada,2026-11-28,"], "'same' is about two films"),
         ([f"{A},{B},exclude,Ada,2026-11-28,no"], "'exclude' is about one film"),

@@ -15,6 +15,7 @@ from osteo_utils.study import paths
 ROOT = paths.code_root()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 LOCKS = {"cpu": ROOT / "requirements.lock", "gpu": ROOT / "requirements-gpu.lock"}
+ALL_LOCKS = LOCKS | {"site": ROOT / "requirements-site.lock"}
 MACHINES = [
     {"python_full_version": f"3.{minor}.9", "python_version": f"3.{minor}", **system}
     for minor in (11, 12, 13)
@@ -27,7 +28,7 @@ MACHINES = [
 
 
 def locked(kind: str) -> list[Requirement]:
-    return [Requirement(line) for line in LOCKS[kind].read_text("utf-8").splitlines()]
+    return [Requirement(line) for line in ALL_LOCKS[kind].read_text("utf-8").splitlines()]
 
 
 def direct(*extras: str) -> list[Requirement]:
@@ -51,9 +52,9 @@ def pins(kind: str, machine: dict[str, str]) -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize("kind", LOCKS)
+@pytest.mark.parametrize("kind", ALL_LOCKS)
 def test_every_line_of_a_lock_is_one_exact_version_and_nothing_else(kind: str) -> None:
-    for line in LOCKS[kind].read_text("utf-8").splitlines():
+    for line in ALL_LOCKS[kind].read_text("utf-8").splitlines():
         assert re.fullmatch(r"[a-z0-9.-]+==[0-9][^\s;/]*( ; [^/]+)?", line), line
 
 
@@ -73,6 +74,14 @@ def test_the_locks_differ_in_tensorflow_and_nvidia_alone() -> None:
     different = {Requirement(line).name for line in cpu ^ gpu}
     assert {name for name in different if not name.startswith(("tensorflow", "nvidia-"))} == set()
     assert any(name.startswith("nvidia-cudnn") for name in different)
+
+
+@pytest.mark.parametrize("machine", MACHINES, ids=lambda m: f"{m['python_version']}-{m['platform_machine']}")
+def test_the_lock_of_the_site_adds_packages_and_changes_none(machine: dict[str, str]) -> None:
+    study, site = pins("cpu", machine), pins("site", machine)
+    assert {name: version for name, version in site.items() if name in study and study[name] != version} == {}
+    for requirement in direct("site"):
+        assert requirement.specifier.contains(site[canonicalize_name(requirement.name)])
 
 
 def test_the_project_can_be_built_from_what_is_locked() -> None:

@@ -279,3 +279,18 @@ def test_groups_that_cannot_vote_say_why():
         evaluation.group_vote(arm(y, p).assign(group=[0, 0, 1, 1, 0, 1]))
     with pytest.raises(metrics.Undefined, match=r"those that can vote hold the labels \[0\]"):
         evaluation.group_vote(arm(y, p).assign(group=[0, 0, 1, 1, 2, 3]))
+
+
+def test_two_runs_are_paired_whatever_their_groups_are_called_and_not_where_they_are_other_groups():
+    rng = np.random.default_rng(5)
+    first = arm(*noisy(60, rng))
+    second = first.assign(y_prob=first["y_true"] * 0.8 + 0.1, group=first["group"] + 1000)
+    found = evaluation.difference_of_runs(first, second, "accuracy", 200)
+    direct = evaluation.difference(second.assign(group=first["group"]), first, "accuracy", 200)
+    assert found == direct and found.estimate.value > 0
+    with pytest.raises(ValueError, match="not the same groups"):
+        evaluation.difference_of_runs(first, second.assign(group=0))
+    with pytest.raises(ValueError, match="not the same labels: 60 predictions"):
+        evaluation.difference_of_runs(first, second.assign(y_true=1 - first["y_true"]))
+    with pytest.raises(ValueError, match="1 predictions are in one run alone"):
+        evaluation.difference_of_runs(first, second.iloc[1:])

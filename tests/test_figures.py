@@ -1,6 +1,8 @@
 """Figures: what is drawn is what the table says."""
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
@@ -339,3 +341,25 @@ def test_the_same_figure_is_saved_as_the_same_svg_twice(tmp_path) -> None:
 def test_a_notebook_shows_a_figure_without_pyplot() -> None:
     figure = DRAWN["confusion"]()
     assert figure._repr_png_().startswith(b"\x89PNG")
+
+
+def test_points_tell_their_values_in_the_drawing_alone(tmp_path: Path) -> None:
+    rows = pd.DataFrame({"name": ["A<b", "c"], "value": [0.5, 0.7], "low": [0.4, np.nan], "high": [0.6, np.nan]})
+    sizes = pd.DataFrame({"class_name": "normal", "width": [10, 10, 20], "height": [30, 30, 30]})
+    bins = pd.DataFrame({"predicted": [0.1, 0.9], "observed": [0.2, 0.8], "low": [0.1, 0.7], "high": [0.3, 0.9]})
+    drawn = {
+        "forest": figures.forest(rows, WHERE, "accuracy"),
+        "sizes": figures.image_sizes(sizes, WHERE),
+        "bins": figures.reliability(bins.assign(count=3), WHERE),
+    }
+    told = {
+        "forest": ["A&lt;b: 0.500, 95 % interval 0.400 to 0.600"] * 2 + ["c: 0.700"] * 2,
+        "sizes": ["10 × 30 pixels, images: 2", "20 × 30 pixels, images: 1"],
+        "bins": ["observed 0.200, 95 % interval 0.100 to 0.300", "observed 0.800, 95 % interval 0.700 to 0.900"],
+    }
+    for name, figure in drawn.items():
+        file = tmp_path / f"{name}.svg"
+        figure.savefig(file, metadata={"Date": None})
+        assert re.findall("<title>(.*?)</title>", file.read_text("utf-8")) == told[name]
+    (axes,) = drawn["forest"].axes
+    assert len(tagged(axes, "value")) == 2, "in the figure itself nothing changes"

@@ -27,7 +27,7 @@ SPLIT = ("Train/NORMAL/1.png", "Train/osteoporosis/1.png", "valid/Normal/2.png",
 
 
 def test_a_split_in_folders_is_one_set_with_sides(tmp_path: Path) -> None:
-    root = films(tmp_path, *SPLIT, "extra/normal/4.png", "Train/notes.txt", "readme.txt", "patients.csv")
+    root = films(tmp_path, *SPLIT, "extra/normal/4.png", "Train/notes.txt", "readme.txt", "patients.csv", "about.yaml")
     for every_folder in (False, True):
         layout = arrange(root, every_folder=every_folder)
         assert {name: layout.sides[name] for name in SPLIT} == dict(
@@ -38,6 +38,7 @@ def test_a_split_in_folders_is_one_set_with_sides(tmp_path: Path) -> None:
         )
         assert layout.places["extra/normal/4.png"].excluded == "lies outside the folders of the split"
     assert arrange(root).places["Train/notes.txt"].excluded == "lies beside the class folders"
+    assert "about.yaml" not in arrange(root).places and "readme.txt" in arrange(root).places
     assert arrange(root).folders["normal"] == ["Train/NORMAL", "valid/Normal"]
     assert arrange(root).remarks == [
         "the films of TEST/, Train/, valid/ are studied together; the study makes its own splits"

@@ -177,6 +177,21 @@ def test_a_film_is_read_by_a_study_that_there_is(capsys: pytest.CaptureFixture) 
     assert "'knee74' is no study; did you mean 'knee744'?" in capsys.readouterr().err
 
 
+def test_runs_that_are_compared_are_studies_or_folders_that_there_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert command_line.parse(["compare", "phantom", str(tmp_path)]).extra == ["phantom", str(tmp_path)]
+    assert command_line.parse(["figures", "knee744"]).extra == ["knee744"]
+    for said, reason in {
+        ("compare", "phantom", "knee74"): "'knee74' is no study and no folder; did you mean 'knee744'?",
+        ("compare", "", "phantom"): "'' is no study and no folder",
+        ("figures", "phantm"): "'phantm' is no study; did you mean 'phantom'?",
+    }.items():
+        with pytest.raises(SystemExit, match="2"):
+            command_line.parse(said)
+        assert reason in capsys.readouterr().err
+
+
 LEAVE = """
 import os, sys
 from osteo_utils.study import commands
@@ -263,6 +278,8 @@ def test_conda_is_used_where_there_is_one_and_venv_elsewhere(door: Door) -> None
     door.program("micromamba", CONDA)
     assert door.chosen()["environment"] == "conda"
     assert door.chosen(OSTEO_ENV="venv")["environment"] == "venv"
+    binder = door.chosen(NB_PYTHON_PREFIX="/srv/conda/envs/notebook")
+    assert binder["python"] == "/srv/conda/envs/notebook/bin/python"
     active = door.chosen(CONDA_DEFAULT_ENV="osteo", CONDA_PREFIX="/envs/osteo")
     assert active["python"] == "/envs/osteo/bin/python"
 

@@ -12,7 +12,7 @@ from osteo_utils.study import paths
 PACKAGE = paths.code_root() / "osteo_utils"
 WINGS = [
     "study", "statistics", "phantom", "sources", "images", "audit", "protocols", "networks", "bone", "interpretation",
-    "evidence", "papers", "plots", "reporting",
+    "evidence", "papers", "plots", "reporting", "review", "course",
 ]  # fmt: skip
 MOST_ROOMS, MOST_LINES, FEWEST_LINES = 12, 300, 60
 # Rooms that are tested through another: they have no other door, or one fixture serves both.
@@ -25,7 +25,7 @@ TESTED_IN = {
     "kaggle_command": "download", "weight_files": "weights",  # one stand-in for the network serves both
     "predict": "own_films", "fitted_networks": "own_films",  # page and networks need the same fitted study
     "report_table": "report_forms",  # what a report says is met by reading it
-    "style": "figures", "intervals": "figures",  # drawn through `figures`, each on the same tables
+    "style": "figures", "intervals": "figures", "paper": "paper_figures",  # drawn through `figures`, each on the same tables
     "text": "report", "contents": "report",  # printed by the report
     "trait_words": "traits",  # the sentence is read from the answers
 }  # fmt: skip

@@ -1,5 +1,6 @@
 """A notebook opened out of order says which ones it lacks, and a call runs these with its parameters."""
 
+import os
 import re
 import subprocess
 import sys
@@ -63,10 +64,12 @@ def test_the_call_runs_what_is_missing_with_the_parameters_at_hand(home: Path, m
     def execute(source: Path, target: Path, parameters: dict[str, Any], **_: Any) -> None:
         assert source.is_file()
         assert target.parent.is_dir()
+        assert order.READ_BY_A_PERSON not in os.environ, "nobody reads along in the kernels that start here"
         ran.append((source.stem, parameters))
         pretend(parameters["study"], source.stem)
 
     monkeypatch.setattr(papermill, "execute_notebook", execute)
+    monkeypatch.setenv(order.READ_BY_A_PERSON, "04_vgg16.ipynb")
     pretend("mine", "01_data_download")
     namespace = {"study": "mine", "seed": 7, "view": "pad", "In": []}
     assert order.run_missing("04_vgg16", namespace) == ["02_eda", "03_segmentation"]
@@ -75,6 +78,7 @@ def test_the_call_runs_what_is_missing_with_the_parameters_at_hand(home: Path, m
         assert parameters.keys() <= set(config.names_for(name))
         assert (parameters["study"], parameters["seed"]) == ("mine", 7)
     assert order.run_missing("04_vgg16", namespace) == []
+    assert os.environ[order.READ_BY_A_PERSON] == "04_vgg16.ipynb"
 
 
 def test_the_overview_says_what_was_run(home: Path) -> None:
@@ -84,3 +88,9 @@ def test_the_overview_says_what_was_run(home: Path) -> None:
     assert list(rows) == list(NOTEBOOKS)
     assert rows["02_eda"] == {"reads": "01", "run": "2026-01-02T03:04:05+00:00", "minutes": "1.5"}
     assert rows["04_vgg16"] == {"reads": "01, 02, 03", "run": "not yet", "minutes": ""}
+    broken = paths.StudyPaths("scratch").metrics / "02_eda.json"
+    broken.write_text("[]", "utf-8")
+    with pytest.raises(
+        ValueError, match=r"02_eda\.json: not the metrics of a notebook; delete it and run 02_eda again"
+    ):
+        order.overview("scratch")

@@ -29,6 +29,8 @@ class TestPublish:
             "tables/metrics.csv": "model,auroc\nvgg16,0.8\n",
             "predictions/vgg16.csv": "image_id,y_prob\nnormal/miller.png,0.1\n",
             "figures/roc.png": "a drawing",
+            "figures/paper/fig4_accuracy.png": "a drawing",
+            "figures/paper/fig4_accuracy.pdf": "PNG alone is published",
             "figures/films/samples.png": "a film",
             "figures/films/deeper/more.png": "a film",
             "suspects.html": "a page of films",
@@ -38,6 +40,7 @@ class TestPublish:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(text)
         executed(folder / "notebooks" / "02_eda.ipynb", nbformat.v4.new_code_cell("films()"))
+        executed(folder / "notebooks" / "exercises" / "02_exercises.ipynb", nbformat.v4.new_code_cell("answer = ..."))
         (folder / "notebooks" / "glossary.md").write_text("# Glossary")
         return folder
 
@@ -45,9 +48,17 @@ class TestPublish:
         files, _ = publish(reports, reports.parent / "published" / "some", dataset, list(private))
         return {name.as_posix() for name in files}
 
-    NUMBERS = frozenset(["claims.json", "metrics/02_eda.json", "tables/metrics.csv", "figures/roc.png"])
+    NUMBERS = frozenset(
+        [
+            "claims.json",
+            "metrics/02_eda.json",
+            "tables/metrics.csv",
+            "figures/roc.png",
+            "figures/paper/fig4_accuracy.png",
+        ]
+    )
     NAMING = frozenset(["tables/films.csv", "predictions/vgg16.csv"])
-    FILMS = frozenset(["notebooks/02_eda.ipynb", "notebooks/glossary.md"])
+    FILMS = frozenset(["notebooks/02_eda.ipynb", "notebooks/exercises/02_exercises.ipynb", "notebooks/glossary.md"])
 
     def test_of_a_real_set_no_film_and_no_executed_notebook(self, reports: Path) -> None:
         assert self.published(reports, "knee744") == self.NUMBERS | self.NAMING
@@ -65,6 +76,28 @@ class TestPublish:
         (reports / "predictions" / "vgg16_external.csv").write_text(named)
         assert self.published(reports, "phantom") == self.NUMBERS | self.NAMING
         assert self.published(reports, "knee744") == self.NUMBERS | self.NAMING
+
+    def test_pages_are_made_for_what_is_published_and_replace_those_of_the_study(self, reports: Path) -> None:
+        (reports / "checklists.html").write_text("links to notes.txt")
+        seen: list[str] = []
+
+        def pages(shown: set[str]) -> dict[str, str]:
+            seen.extend(sorted(shown))
+            return {"checklists.html": "links to numbers alone"}
+
+        target = reports.parent / "published" / "some"
+        files, _ = publish(reports, target, "folder", [], None, pages)
+        assert seen == sorted(self.NUMBERS) and Path("checklists.html") in files
+        assert (target / "checklists.html").read_text() == "links to numbers alone"
+        with pytest.raises(RuntimeError, match=r"checklists\.html: names /home/someone"):
+            publish(
+                reports,
+                target,
+                "folder",
+                [Path("/home/someone")],
+                None,
+                lambda _: {"checklists.html": "/home/someone/"},
+            )
 
     def test_a_table_without_a_row_names_nobody(self, reports: Path) -> None:
         (reports / "tables" / "external_overlap.csv").write_text("image_id,group\n")

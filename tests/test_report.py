@@ -7,73 +7,16 @@ import zlib
 from html import unescape
 from pathlib import Path
 
+import made_up_study
 import numpy as np
 import pandas as pd
 import pytest
+from made_up_study import STUDY, estimate
 from PIL import Image
 
-from osteo_utils.papers import claims
-from osteo_utils.plots import figures, films
-from osteo_utils.reporting import contents, findings, report
-from osteo_utils.study import results, runtime
+from osteo_utils.reporting import findings, report, tables
+from osteo_utils.study import results
 from osteo_utils.study.paths import StudyPaths, code_root
-
-STUDY = "made_up"
-
-
-WHERE = "n = 40 files in 30 groups · made up · grouped"
-
-
-LAB = {"grouped": 0.70, "grouped_all": 0.68, "by_file": 0.80, "augment_first": 0.95, "resubstitution": 0.93}
-
-
-PARAMETERS = {
-    "01_data_download": {"dataset": "phantom", "osteopenia": "exclude"},
-    "02_eda": {"n_folds": 5, "split_seeds": [0]},
-    "04_vgg16": {"epochs": 3, "split_seeds": [0], "bootstrap_resamples": 200},
-    "05_resnet50": {"epochs": 3, "split_seeds": [0], "bootstrap_resamples": 200},
-}
-
-
-def estimate(value: float, spread: float = 0.05) -> results.Estimate:
-    return results.Estimate(value, value - spread, value + spread, n_files=40, n_groups=30)
-
-
-def numbers() -> dict[str, dict[str, results.Estimate]]:
-    models = {}
-    for notebook, model, value in (("04_vgg16", "vgg16", 0.75), ("05_resnet50", "resnet50", 0.81)):
-        models[notebook] = {
-            f"{model}/{protocol}/{metric}": estimate(value + extra)
-            for protocol, extra in (("grouped", 0.0), ("by_file", 0.07))
-            for metric in ("auroc", "accuracy", "sensitivity")
-        }
-        models[notebook][f"{model}/grouped/none/auroc"] = estimate(value - 0.04)
-        models[notebook][f"{model}-segmented/grouped/auroc"] = estimate(value - 0.02)
-    return {
-        "01_data_download": {
-            "data/files": results.Estimate(40),
-            "data/usable": results.Estimate(38),
-            "data/osteopenia": results.Estimate(0),
-            "data/patients": results.Estimate(0, n_files=0),
-        },
-        "02_eda": {
-            f"data/{name}": results.Estimate(n)
-            for name, n in (("groups", 30), ("knees", 30), ("conflicts", 2), ("copied_files", 15))
-        },
-        "03_segmentation": {"segmentation/dice": estimate(0.9371, 0.01)},
-        **models,
-        "06_ensemble": {
-            "ensemble/grouped/auroc": estimate(0.83),
-            "ensemble/grouped/accuracy": estimate(0.82),
-            "comparison/resnet50-vgg16/grouped/accuracy": estimate(0.061, 0.03),
-        },
-        "07_leakage_lab": {f"leakage/{name}/accuracy": estimate(value, 0.03) for name, value in LAB.items()},
-    }
-
-
-def save(figure: figures.Figure, folder: Path, name: str) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    figure.savefig(folder / f"{name}.png", dpi=60)
 
 
 @pytest.fixture(scope="module")
@@ -82,32 +25,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OSTEO_HOME", str(home))
-        paths = StudyPaths(STUDY)
-        results.write_text(paths.manifest, "image_id\na\n")
-        for notebook, metrics in numbers().items():
-            parameters = {"study": STUDY, "seed": 1, **PARAMETERS.get(notebook, {})}
-            about = {
-                "notebook": notebook,
-                "parameters": parameters,
-                "parameters_sha256": runtime.hash_of(parameters),
-                "code_sha256": runtime.hash_of(notebook),
-                "inputs": {} if notebook.startswith("01") else {"manifest.csv": runtime.sha256_file(paths.manifest)},
-                "versions": {"python": "3.11.9", "keras": "3.15.1"},
-                "seconds": 61.5,
-                "peak_memory_gib": 1.25,
-                "finished": "2024-05-21T10:00:00+00:00",
-            }
-            content = {name: vars(value) for name, value in metrics.items()}
-            results.write_json(paths.metrics / f"{notebook}.json", {**content, "_run": about})
-        judged = claims.verdicts(results.load_metrics(paths.reports), {"dataset": "phantom", "synthetic": True})
-        results.write_json(paths.claims, judged)
-        frame = pd.DataFrame({"class": ["normal", "osteoporosis"], "precision": [0.8, 0.75], "support": [20, 20]})
-        results.write_table(paths.tables / "vgg16_classification_report.csv", frame)
-        matrix = np.array([[15, 5], [4, 16]])
-        save(figures.confusion(matrix, WHERE, "VGG16"), paths.figures, "vgg16_confusion")
-        save(figures.confusion(matrix, WHERE, "Unassigned"), paths.figures, "zzz_unassigned")
-        film = np.tile(np.arange(40, dtype=np.uint8), (60, 1))
-        save(films.grid([film], ["normal/1.png"], WHERE, 1), paths.films, "samples")
+        made_up_study.write(StudyPaths(STUDY))
     return home
 
 
@@ -128,7 +46,9 @@ def change(path: Path, *keys: str, to: object) -> None:
 
 
 def page(paths: StudyPaths, **options: bool) -> str:
-    return report.render(STUDY, **options)["html"].read_text("utf-8")
+    """The report without the links that stand around its numbers."""
+    html = report.render(STUDY, **options)["html"].read_text("utf-8")
+    return re.sub(r'<(a class="from"|span title=)[^>]*>(.*?)</(?:a|span)>', r"\2", html)
 
 
 def test_the_report_prints_every_claim_with_its_verdict_and_reason(paths: StudyPaths) -> None:
@@ -242,7 +162,10 @@ def test_every_metric_is_printed_with_its_interval_and_follows_the_saved_number(
 def test_the_report_begins_with_its_front_page_and_then_its_appendix(paths: StudyPaths) -> None:
     html = unescape(page(paths))
     front = html[html.index('<div id="findings">') : html.index('<div id="appendix">')]
-    assert "15 of 38 synthetic films of 30 knees have a copy. 2 knees lie under both labels" in front
+    assert (
+        "15 of 38 synthetic films of 30 knees have a copy, altered or not, among the others. 2 knees lie under both labels"
+        in front
+    )
     assert "0.950 (0.920–0.980) under “augmented before splitting”" in front
     change(paths.metrics / "07_leakage_lab.json", "leakage/by_file/accuracy", "value", to=0.96)
     assert "under “split by file”" in page(paths)
@@ -258,9 +181,10 @@ def test_films_are_left_out_on_request_and_all_other_figures_stay(paths: StudyPa
 
 
 def test_the_page_needs_nothing_beside_itself(paths: StudyPaths) -> None:
-    html = page(paths)
-    assert re.findall(r'(?:src|href)="(?!data:|#)[^"]*"', html) == []
-    assert not re.search(r"url\(|@import|<script[^>]", html)
+    html = report.render(STUDY)["html"].read_text("utf-8")
+    beside = re.findall(r'(?:src|href)="(?!data:|#)([^"]*)"', html)
+    assert all((paths.reports / name).is_file() for name in beside)
+    assert not re.search(r'url\((?!#)|@import|<script(?! type="application/json")[^>]', html)
     assert str(paths.reports) not in html
 
 
@@ -401,9 +325,8 @@ def test_text_from_results_cannot_break_the_page(paths: StudyPaths) -> None:
     judged = json.loads(paths.claims.read_text())
     judged[0]["why"] = "<b>1 < 2</b> & #strong[typst]"
     paths.claims.write_text(json.dumps(judged))
-    made = report.render(STUDY)
-    assert "&lt;b&gt;1 &lt; 2&lt;/b&gt; &amp; #strong[typst]" in made["html"].read_text("utf-8")
-    assert made["pdf"].stat().st_size > 10_000
+    assert "&lt;b&gt;1 &lt; 2&lt;/b&gt; &amp; #strong[typst]" in page(paths)
+    assert (paths.reports / "report.pdf").stat().st_size > 10_000
 
 
 def test_an_unknown_verdict_is_refused(paths: StudyPaths) -> None:
@@ -461,7 +384,13 @@ def test_chosen_and_fixed_recipe_stand_side_by_side_with_the_bound() -> None:
     value = results.Estimate(0.9, 0.8, 0.95)
     saved = {f"vgg16/grouped/{name}": value for name in ("auroc", "nested/auroc", "nested/best_afterwards")}
     saved["comparison/vgg16-nested-fixed/grouped/auroc"] = results.Estimate(0.01, -0.02, 0.03)
-    (block,) = contents.nested_table(saved)
+    (block,) = tables.nested_table(saved)
     shown = "0.900 (0.800–0.950)"
     assert block["rows"] == [["VGG16", shown, shown, "0.010 (-0.020 to 0.030)", shown]]
-    assert contents.nested_table({}) == []
+    assert tables.nested_table({}) == []
+
+
+def test_the_pages_own_script_is_short_and_plain() -> None:
+    script = (Path(report.__file__).parent / "report.js").read_text("utf-8")
+    assert len(script.splitlines()) < 200 and max(map(len, script.splitlines())) < 150
+    assert not re.search(r"\beval\b|Function\(|innerHTML|fetch\(|import", script)

@@ -1,10 +1,16 @@
 """Files appear whole, tables keep their contract, a metric has one home, and pages escape what is foreign."""
 
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import IPython  # noqa: F401, a notebook has it loaded
 import pandas as pd
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
 from jinja2 import UndefinedError
+from matplotlib.figure import Figure
+from traitlets.config import Config
 
 from osteo_utils.study import config, order, paths, results
 from osteo_utils.study.results import Estimate, page
@@ -77,6 +83,41 @@ def test_a_run_keeps_its_metrics_parameters_and_inputs(home: Path, capsys: pytes
     assert about["parameters"]["study"] == "smoke"
     assert set(about["inputs"]) == {"folds.csv"}
     assert "1 metrics saved" in capsys.readouterr().out
+
+
+def at_cell(number: int) -> SimpleNamespace:
+    """A shell that runs the cell with this number."""
+    return SimpleNamespace(displayhook=SimpleNamespace(prompt_count=number))
+
+
+def test_a_run_notes_which_cell_saved_what(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = open_run()
+    monkeypatch.setattr("IPython.get_ipython", lambda: at_cell(17))
+    run.keep({"a": Estimate(1), "b": Estimate(2)})
+    run.table("folds", FOLDS, "folds")
+    run.figure(Figure(), "empty")
+    monkeypatch.setattr("IPython.get_ipython", lambda: at_cell(18))
+    run.figure(Figure(), "film", film=True)
+    run.metric("b", Estimate(3))
+    run.table_or_clear("none", FOLDS.head(0), "folds")
+    monkeypatch.setattr("IPython.get_ipython", lambda: None)
+    run.metric("c", Estimate(3))
+    run.finish()
+    noted = {"a": 17, "b": 18, "tables/folds.csv": 17, "figures/empty.png": 17, "figures/films/film.png": 18}
+    noted["tables/none.csv"] = 18
+    assert results.read_json(run.paths.metrics / "08_report.json")["_run"]["cells"] == noted
+
+
+def test_the_noted_cell_bears_the_number_that_the_shell_gives_it(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A shell puts its own module in the place of the program's.
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
+    settings = Config({"HistoryManager": {"enabled": False}})
+    run, shell = open_run(), InteractiveShell(config=settings)
+    monkeypatch.setattr("IPython.get_ipython", lambda: shell)
+    shell.push({"run": run})
+    ran = [shell.run_cell(f"run.note('{name}')", store_history=True).execution_count for name in ("a", "b", "c")]
+    assert ran == [1, 2, 3]
+    assert run.cells == {"a": 1, "b": 2, "c": 3}
 
 
 def test_a_run_says_how_many_parameters_no_cell_sets(home: Path, capsys: pytest.CaptureFixture) -> None:

@@ -124,6 +124,7 @@ def test_names_of_class_folders_are_asked_for_and_kept_with_the_study(home, tmp_
         ("Patients.csv", "file;name\nnormal/0.png;P1\n", "Patients.csv: no patient in the header 'file', 'name'"),
         ("decisions.csv", "image_id,verdict,who,when\nnormal/9.png,keep,Ada,2026-11-28\n",
          "decisions.csv, row 2: there is no film 'normal/9.png'"),
+        ("about.yaml", "title: x\nfundng: a bank\n", "line 2: unknown field 'fundng'; did you mean 'funding'?"),
     ],
 )  # fmt: skip
 def test_a_bad_table_stops_a_study_before_it_starts(home, tmp_path, monkeypatch, capsys, name, table, said) -> None:
@@ -302,3 +303,20 @@ def test_kernels_get_settings_of_the_project_not_of_the_user(home: Path, monkeyp
     assert json.loads(lab.read_text("utf-8"))["@jupyterlab/apputils-extension:notification"]["fetchNews"] == "false"
     assert Path(child["KERAS_HOME"]).is_relative_to(home)
     assert child["PATH"].split(os.pathsep)[0] == str(Path(sys.executable).parent)
+
+
+def test_jupyterlab_opens_the_notebooks_or_the_folder_that_is_named(home: Path, tmp_path: Path, monkeypatch) -> None:
+    started: list[list[str]] = []
+    monkeypatch.setattr(os, "execve", lambda _program, command, _variables: started.append(command[4:]))
+    (tmp_path / "a course").mkdir()
+    (tmp_path / "a course" / "start_here.ipynb").write_text("{}")
+    for words in (["--no-browser"], ["a course", "--no-browser"], ["."]):
+        monkeypatch.chdir(tmp_path)
+        run.lab(command_line.parse(["lab", *words]))
+    opens = "--LabApp.default_url=/lab/tree/"
+    root = f"--ServerApp.root_dir={paths.code_root()}"
+    assert started == [
+        [root, f"{opens}notebooks/start_here.ipynb", "--no-browser"],
+        [f"--ServerApp.root_dir={tmp_path / 'a course'}", f"{opens}start_here.ipynb", "--no-browser"],
+        [f"--ServerApp.root_dir={tmp_path}"],
+    ]

@@ -69,7 +69,7 @@ def test_prose_and_parameters_of_a_notebook_do_not_change_its_hash(tmp_path: Pat
 def test_rooms_reached_through_another_room_count(tmp_path: Path) -> None:
     path = notebook(tmp_path, "", "from osteo_utils.study import results", "")
     names = {room.stem for room in runtime.rooms_used_by(path)}
-    assert names == {"results", "config", "parameters", "paths", "runtime"}
+    assert names == {"results", "config", "order", "parameters", "paths", "runtime"}
 
 
 def test_a_notebook_that_is_not_python_is_named(tmp_path: Path) -> None:

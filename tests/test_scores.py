@@ -90,3 +90,29 @@ def test_where_every_patient_has_films_of_both_labels_the_vote_is_missing_and_sa
     path = next(name for name in found if name.endswith("/accuracy"))
     assert not any("group_vote" in name for name in found)
     assert "one vote per group is not estimable" in found[path].note and found[path].low < found[path].high
+
+
+def test_the_arm_of_a_name_is_the_one_that_the_name_was_made_of() -> None:
+    for arm_named in (("vgg16", "grouped", "last_block", "full"), ("resnet50", "by_file", "none", "segmented")):
+        name = f"{scores.prefix(*arm_named, 'last_block')}/auroc"
+        assert tuple(scores.arm_of(name, "last_block").values()) == (*arm_named, "auroc")
+    assert scores.arm_of("ensemble-segmented/grouped/accuracy", "last_block")["recipe"] == "average"
+
+
+def test_a_mean_over_seeds_moves_less_with_them_than_one_fit_and_two_networks_as_the_worse_of_them() -> None:
+    steady, loose = (
+        pd.concat(
+            [predictions("grouped", "none", "full", right).assign(seed=seed) for seed, right in enumerate(rights)]
+        )
+        for rights in ((0.7, 0.8), (0.6, 0.8))
+    )
+    tables = {"vgg16": steady, "resnet50": loose}
+    own = scores.arm_of("vgg16/grouped/none/accuracy", "last_block")
+    one_fit = scores.arm_of("vgg16/grouped/accuracy", "last_block")
+    both = scores.arm_of("ensemble/grouped/accuracy", "last_block")
+    # The standard deviation of 0.7 and 0.8 is 0.1 / √2; of two seeds, Student's distribution has one degree of freedom.
+    student = 12.706205
+    assert scores.seed_floor(tables, own) == (pytest.approx(student * 0.1 / 2**0.5), "its own seeds")
+    assert scores.seed_floor(tables, one_fit) == (pytest.approx(student * 0.1), "probe of vgg16")
+    assert scores.seed_floor(tables, both) == (pytest.approx(student * 0.2), "probe of resnet50")
+    assert scores.seed_floor({"vgg16": TABLE}, one_fit) is None

@@ -226,10 +226,11 @@ def test_whether_suspects_are_wrong_is_said_by_the_intervals(changed: dict, verd
 
 
 def test_only_the_page_and_the_report_read_the_tables() -> None:
+    # `paths` says which notebook writes them.
     readers = {
         path.stem
         for folder in ("osteo_utils", "notebooks")
         for path in (paths.code_root() / folder).rglob("*.*")
         if path.suffix in (".py", ".ipynb") and re.search(r"suspect_(labels|films)", path.read_text("utf-8"))
     }
-    assert readers == {"results", "suspects", "suspects_page", "contents", "06_ensemble"}
+    assert readers == {"results", "suspects", "suspects_page", "contents", "06_ensemble", "paths"}

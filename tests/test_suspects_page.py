@@ -62,3 +62,13 @@ def test_without_films_there_is_no_page_and_none_of_an_earlier_run_stays(studied
     assert suspects_page.write(studied, films=False) is None
     assert not studied.suspects.exists()
     assert suspects_page.write(studied, films=False) is None
+
+
+@pytest.mark.parametrize(("low", "warned"), [(0.4, True), (0.6, False)])
+def test_a_list_of_networks_that_know_nothing_says_so_at_its_top(studied: StudyPaths, low: float, warned: bool) -> None:
+    found = {f"{model}/grouped/auroc": {"value": 0.7, "low": low, "high": 0.8} for model in ("vgg16", "resnet50")}
+    results.write_json(studied.metrics / "04_vgg16.json", {**found, "_run": {}})
+    page = suspects_page.write(studied).read_text("utf-8")
+    said = f"not shown to tell the two classes apart (AUROC VGG16 0.700 [{low:.3f}, 0.800]"
+    assert (said in page) == warned
+    assert page.index(said) < page.index("<h2>") if warned else True

@@ -64,6 +64,15 @@ def test_a_question_that_has_too_few_films_of_a_class_is_not_asked() -> None:
     assert found.among.tolist() == ["all", "extremes", "normal", "osteopenia"] and (found.follows == "folder").all()
 
 
+def test_disagreement_that_lies_in_persons_with_both_labels_is_uncertain_too() -> None:
+    """Two of 100 persons have one film under the wrong label: some resamples have none of them, some have four."""
+    table = people([0, 2] * 50, [0, 1] * 50, 2)
+    table.loc[table.groupby("group").head(1).index[:2], "label"] = [1, 0]
+    kappa = two_labels.agreement(table, 1000, 0)["kappa"]
+    assert kappa.value == pytest.approx(0.98)
+    assert kappa.low < 0.965 and kappa.high == 1.0
+
+
 def test_what_cannot_be_estimated_is_left_out(recwarn: pytest.WarningsRecorder) -> None:
     few = people([0] * 8, [0, 1] * 4, 1)
     # No question can be asked, and the table still has its columns.

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import test_exercises
 
 import run_lock
 from osteo_utils.study import config, paths
@@ -214,9 +215,15 @@ def test_every_notebook_ends_with_its_files(project: Project) -> None:
         assert (project.reports / "notebooks" / f"{notebook}.ipynb").is_file()
         metrics = json.loads((project.reports / "metrics" / f"{notebook}.json").read_text())
         assert metrics["_run"]["parameters"]["study"] == STUDY
+        page = (project.reports / "notebooks" / f"{notebook}.html").read_text("utf-8")
+        saved = metrics["_run"]["cells"]
+        assert set(metrics) - {"_run"} <= set(saved), "every metric knows its cell"
+        assert all(f'id="cell-id=in-{cell}"' in page for cell in saved.values())
     assert (project.reports / "notebooks" / "glossary.md").is_file(), "every executed notebook links to it"
     assert (project.reports / "report.html").stat().st_size > 10_000
     assert (project.reports / "report.pdf").read_bytes()[:5] == b"%PDF-"
+    assert 'href="checklists.html"' in (project.reports / "report.html").read_text("utf-8")
+    assert "Not in this run: " in (project.reports / "checklists.html").read_text("utf-8"), "smoke measures not all"
     assert {claim["id"] for claim in json.loads((project.reports / "claims.json").read_text())} >= {"C1", "C6"}
 
 
@@ -225,6 +232,19 @@ def test_every_figure_is_there_as_png_and_svg(project: Project) -> None:
     svgs = {path.with_suffix("") for path in project.reports.rglob("figures/**/*.svg")}
     assert pngs == svgs
     assert len(pngs) >= 15
+
+
+def test_exercises_are_solved_on_the_results_of_this_run(
+    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setenv("OSTEO_HOME", str(project.home))
+    assert (project.reports / "notebooks" / "00_toy_leak.ipynb").is_file(), "the executed first notebook links to it"
+    for name in test_exercises.COMPANIONS:
+        assert (project.reports / "notebooks" / name).is_file(), "an executed notebook links to it"
+        test_exercises.run(test_exercises.code(name, STUDY))
+        said = capsys.readouterr().out
+        assert f"study {STUDY}, as it was run here" in said
+        assert re.findall(r"^solution (\S+): right$", said, re.M) == test_exercises.numbers_of(name)
 
 
 def test_a_second_run_has_nothing_to_do_even_after_edits_of_prose_comments_and_docstrings(restored: Project) -> None:
@@ -244,6 +264,11 @@ def test_another_number_of_epochs_redoes_the_networks_and_what_follows(restored:
 def test_changed_training_code_redoes_what_trains_and_what_follows(restored: Project) -> None:
     restored.edit("osteo_utils/networks/probes.py", "INNER_FOLDS = 4", "INNER_FOLDS = 3")
     assert restored.would_run() == {"04", "05", "06", "07", "08"}
+
+
+def test_what_the_author_says_redoes_the_report_alone(restored: Project) -> None:
+    restored.edit("config/about/phantom.yaml", "\ncontact:\n", "\ncontact: somebody@example.org\n")
+    assert restored.would_run() == {"08"}
 
 
 def test_a_table_beside_the_films_that_changes_redoes_everything(restored: Project) -> None:

@@ -18,11 +18,10 @@ COMMANDS = {
     "study": ("--data", "--external", "--osteopenia", "--cores", "--force", commands.DEBUG),
     "own": ("--data", "--name", "--classes", "--external", "--osteopenia", "--cores", "--force", commands.DEBUG),
     "kaggle": ("--cores", "--force", commands.DEBUG),
-    # These three have words of their own.
-    "audit": (),
-    "claims": (),
-    "predict": (),
+    # These have words of their own.
+    **dict.fromkeys(commands.MODULES, ()),
     "publish": (commands.DEBUG,),
+    "site": ("--source", commands.DEBUG),
     "test": ("--all", "--cores"),
     "lab": (),
 }
@@ -41,6 +40,7 @@ class Request:
     classes: list[str] = field(default_factory=list)
     external: Path | None = None
     osteopenia: str = ""
+    source: str = ""
     cores: int | None = None
     force: bool = False
     all: bool = False
@@ -79,7 +79,7 @@ def parse(arguments: Sequence[str]) -> Request:
     parser = _parser(command)
     _, unknown = parser.parse_known_args(words, request)
     request.extra = unknown + extra
-    if wrong := {"test": [], "lab": [], "publish": request.extra}.get(command, unknown):
+    if wrong := {"test": [], "lab": [], "publish": request.extra, "site": request.extra}.get(command, unknown):
         hint = parameters.nearest(wrong[0].partition("=")[0], COMMANDS[command])
         parser.error(f"unexpected {wrong[0]!r}; {hint}")
     if command == "own" and not (request.data and request.name):
@@ -91,16 +91,19 @@ def _own_words(command: str, words: list[str]) -> Request:
     """A command that reads its own words; they are checked here, before anything is installed."""
     parser = commands.parser(command, door=True)
     asked = parser.parse_args(words)
-    if command == "predict" and asked.study not in (known := studies()):
-        hint = parameters.nearest(asked.study, known)
-        parser.error(f"{asked.study!r} is no study; {hint} Studies: {', '.join(known)}")
+    known = studies()
+    named = {"predict": ("study",), "figures": ("study",), "compare": ("first", "second")}.get(command, ())
+    for name in (getattr(asked, word) for word in named):
+        if name not in known and not (command == "compare" and Path(name).is_dir()):
+            kind = "no study and no folder" if command == "compare" else "no study"
+            parser.error(f"{name!r} is {kind}; {parameters.nearest(name, known)} Studies: {', '.join(known)}")
     return Request(command, extra=words, debug=asked.debug)
 
 
 def _parser(command: str) -> Parser:
     program = "./run_all.sh" if command == "study" else f"./run_all.sh {command}"
     parser = Parser(prog=program, add_help=False, allow_abbrev=False)
-    if command in ("study", "publish"):
+    if command in ("study", "publish", "site"):
         known = studies() + (TYPED if command == "study" else [])
         parser.add_argument("study", metavar="STUDY", type=partial(_one_of, known))
     details = {
@@ -109,6 +112,7 @@ def _parser(command: str) -> Parser:
         "--classes": {"type": commands.class_folder, "metavar": "CLASS=FOLDER", "nargs": "+"},
         "--external": {"type": _folder, "metavar": "DIR"},
         "--osteopenia": {"type": partial(_one_of, parameters.OSTEOPENIA), "metavar": "RULE"},
+        "--source": {"type": _address, "metavar": "URL"},
         "--cores": {"type": _positive, "metavar": "N"},
     }
     for option in COMMANDS[command]:
@@ -129,6 +133,14 @@ def _folder(value: str) -> Path:
         found = "is a file" if folder.is_file() else "does not exist"
         raise argparse.ArgumentTypeError(f"{value!r} {found}; expected a folder with normal/ and osteoporosis/ in it")
     return folder.resolve()
+
+
+def _address(value: str) -> str:
+    if not value.startswith(("https://", "http://")):
+        raise argparse.ArgumentTypeError(
+            f"{value!r}: expected an address, such as https://github.com/OWNER/NAME/blob/main"
+        )
+    return value
 
 
 def _positive(value: str) -> int:

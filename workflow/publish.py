@@ -3,18 +3,21 @@
 import base64
 import csv
 import json
+import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from osteo_utils.reporting.report import compact
 
 # Numbers, and drawings of numbers as PNG alone. Patterns do not reach into folders below, so figures/films stays out.
-NUMBERS = "claims.json metrics/*.json tables/*.csv history/*.csv predictions/*.csv figures/*.png".split()
-# Executed notebooks show films; the glossary that they link to goes with them. The report is left where it was made:
-# one command makes it from what is published.
-FILMS = "notebooks/*.ipynb notebooks/glossary.md".split()
+NUMBERS = (
+    "claims.json metrics/*.json tables/*.csv history/*.csv predictions/*.csv figures/*.png figures/paper/*.png".split()
+)
+# Executed notebooks show films; the glossary and the exercises that they link to go with them. The report is left where
+# it was made: one command makes it from what is published.
+FILMS = "notebooks/*.ipynb notebooks/exercises/*.ipynb notebooks/glossary.md".split()
 # A stranger's file names may hold names or numbers of patients.
 NAMING_COLUMNS = {"image_id", "patient", "nearest"}
 LARGEST_FILE = 3_000_000
@@ -22,12 +25,17 @@ LARGEST_IN_ALL = 12_000_000
 
 
 def publish(
-    reports: Path, target: Path, dataset: str, private: list[Path], corrected: Mapping[str, str] | None = None
+    reports: Path,
+    target: Path,
+    dataset: str,
+    private: list[Path],
+    corrected: Mapping[str, str] | None = None,
+    pages: Callable[[Collection[str]], Mapping[str, str]] | None = None,
 ) -> tuple[list[Path], dict[Path, str]]:
     """Fill `target` anew from `reports` (the folder of one study); `target` changes whole or not at all.
 
     Gives the names of the files published, and those left out with the reason. `corrected` has the texts of the folder
-    `corrected/` by file name. `private` are folders of this machine that no text may name. Of a study with an external
+    `corrected/` by file name; `pages` makes further texts by file name, given the files that they may link to. `private` are folders of this machine that no text may name. Of a study with an external
     set no film and no executed notebook is copied, and no table that names a file of that set. Raises FileNotFoundError
     where there are no results, RuntimeError where a text names a private folder or everything together is too large.
     """
@@ -44,6 +52,10 @@ def publish(
         reasons[Path("corrected")] = large
     else:
         files += product
+    if pages:
+        written = {Path(name): text.encode() for name, text in pages({name.as_posix() for name in files}).items()}
+        product |= written
+        files += written
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".publish-", dir=target.parent) as temporary:
         staged = Path(temporary) / target.name
@@ -94,12 +106,21 @@ def _made_small(notebook: Path) -> str:
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
+def private_folder(text: str, private: Sequence[Path]) -> Path | None:
+    """The first of the `private` folders of this machine that a text names, in whatever signs it stands.
+
+    The root of all folders, which is the home in some containers, says nothing of a machine.
+    """
+    named = (place for place in private if place != Path("/"))
+    return next((place for place in named if re.search(rf"{re.escape(str(place))}(?![\w.-])", text)), None)
+
+
 def _check(folder: Path, files: list[Path], private: list[Path]) -> None:
     for name in files:
         text = (folder / name).read_text("utf-8", "replace")
-        if named := [place for place in private if f"{place}/" in text or f'{place}"' in text]:
+        if named := private_folder(text, private):
             raise RuntimeError(
-                f"{name}: names {named[0]}, a folder of this machine; nothing was published. "
+                f"{name}: names {named}, a folder of this machine; nothing was published. "
                 "Make the cell or the table that writes it name files within the project."
             )
     sizes = {name: (folder / name).stat().st_size for name in files}

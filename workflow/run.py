@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
@@ -17,7 +18,7 @@ import command_line
 import run_lock
 import terminal
 from command_line import Request
-from osteo_utils.study import commands, config, paths, resources
+from osteo_utils.study import about, commands, config, order, paths, resources
 
 # With one of these Snakemake answers a question instead of running; its answer belongs on the screen.
 QUESTIONS = set(
@@ -55,6 +56,8 @@ def environment() -> dict[str, str]:
         "JUPYTER_PREFER_ENV_PATH": "1",
         "PYTHONNOUSERSITE": "1",
     }
+    # A run that is started from a cell of a notebook has no reader at its own kernels.
+    child.pop(order.READ_BY_A_PERSON, None)
     if found := gpus():
         child[resources.VISIBLE] = ",".join(found)
     return child
@@ -104,6 +107,8 @@ def checked_study(request: Request) -> paths.StudyPaths:
         raise ValueError(f"--data {folder}: the study '{request.study}' stands for {kept}")
     if not settings["data_dir"] and not drawn and not folder.exists():
         raise FileNotFoundError(f"{folder} does not exist; name it with --data DIR, or run ./run_all.sh kaggle")
+    if said := about.source(settings):
+        about.read(said)
     if external or not drawn:
         # It takes seconds to import; a synthetic study with nothing to do should not pay for it.
         from osteo_utils.sources import data_folders, user_tables
@@ -210,23 +215,35 @@ def download_and_run(request: Request) -> int:
     return run_study(request)
 
 
+def private_folders(settings: dict[str, Any]) -> list[Path]:
+    """Folders of this machine that nothing which is shown may name."""
+    named = [Path(settings[name]) for name in ("data_dir", "external_dir") if settings[name]]
+    return [paths.home(), paths.code_root(), Path.home(), *named]
+
+
+def copy_allowed(study: str, target: Path) -> tuple[list[Path], dict[Path, str]]:
+    """Copy what may be shown of a study into `target`; gives the files, and what was left out with the reason."""
+    from osteo_utils.evidence import corrected
+    from osteo_utils.review import checklists
+    from publish import publish
+
+    settings = config.load(study)
+    product, reason = {}, ""
+    try:
+        product = corrected.of_study(study, settings["dataset"])
+    except (ValueError, OSError) as problem:
+        reason = str(problem)
+    reports = paths.StudyPaths(study).reports
+    pages = partial(checklists.pages, study)
+    files, left_out = publish(reports, target, settings["dataset"], private_folders(settings), product, pages)
+    return files, left_out | ({Path("corrected"): reason} if reason else {})
+
+
 def publish(request: Request) -> int:
     """Copy what may be shown of a study to `reports/published`."""
-    from osteo_utils.evidence import corrected
-    from publish import publish as copy_allowed
-
+    target = paths.published(request.study)
     with exit_on((RuntimeError, ValueError, OSError), 1):
-        settings = config.load(request.study)
-        private = [paths.home(), paths.code_root(), Path.home()]
-        private += [Path(settings[name]) for name in ("data_dir", "external_dir") if settings[name]]
-        reports, target = paths.StudyPaths(request.study).reports, paths.published(request.study)
-        product, reason = {}, ""
-        try:
-            product = corrected.of_study(request.study, settings["dataset"])
-        except (ValueError, OSError) as problem:
-            reason = str(problem)
-        files, left_out = copy_allowed(reports, target, settings["dataset"], private, product)
-        left_out |= {Path("corrected"): reason} if reason else {}
+        files, left_out = copy_allowed(request.study, target)
     for name, reason in left_out.items():
         print(f"  left out: {name} ({reason})")
     size = sum((target / name).stat().st_size for name in files)
@@ -234,9 +251,43 @@ def publish(request: Request) -> int:
     return 0
 
 
+def site(request: Request) -> int:
+    """Build the static site of a study; 1 where a link of it is broken or it cannot be made."""
+    import website
+
+    with exit_on((RuntimeError, ValueError, OSError), 1):
+        settings = config.load(request.study)
+        published = paths.published(request.study)
+        if not published.is_dir():
+            # With OSTEO_HOME elsewhere, what the project came with is still in the checkout.
+            published = paths.code_root() / "reports" / "published" / request.study
+        reports = paths.StudyPaths(request.study).reports
+        if not any((place / "claims.json").is_file() for place in (reports, published)):
+            raise FileNotFoundError(f"no results of {request.study}; run the study first: ./run_all.sh {request.study}")
+        website.install(paths.code_root() / "requirements-site.lock")
+        target, broken = website.build(
+            request.study,
+            paths.StudyPaths(request.study).reports,
+            published,
+            paths.code_root(),
+            lambda folder: copy_allowed(request.study, folder)[1],
+            private_folders(settings),
+            website.SYNTHETIC if settings["dataset"] == "phantom" else "",
+            request.source,
+        )
+    files = [path for path in target.rglob("*") if path.is_file()]
+    pages = sum(path.suffix == ".html" for path in files)
+    print(f"{pages} pages, {sum(path.stat().st_size for path in files) / 1e6:.1f} MB: {target / 'index.html'}")
+    if broken:
+        said = f"run_all.sh: broken links: {len(broken)}; the new site lies in {target}, and site is as it was"
+        print(said, *broken, sep="\n  ", file=sys.stderr)
+    return int(bool(broken))
+
+
 def test(request: Request) -> int:
     """Lint, check that notebooks are stripped, then run the tests; pytest's own summary comes last."""
-    notebooks = sorted(str(path) for path in paths.notebooks_dir().glob("*.ipynb"))
+    written = (paths.notebooks_dir().glob(pattern) for pattern in ("*.ipynb", "exercises/*.ipynb"))
+    notebooks = sorted(str(path) for found in written for path in found)
     checks = [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["nbstripout", "--verify", *notebooks]]
     chosen = [] if request.all else ["-m", "not long"]
     tests = ["pytest", "-n", str(request.cores or 2), "--dist", "loadscope", "--no-loadscope-reorder"]
@@ -252,14 +303,17 @@ def test(request: Request) -> int:
 
 
 def lab(request: Request) -> NoReturn:
-    """Become JupyterLab, opened on the page that leads to the notebooks."""
-    command = [sys.executable, "-m", "jupyter", "lab", f"--ServerApp.root_dir={paths.code_root()}"]
-    command += ["--LabApp.default_url=/lab/tree/notebooks/start_here.ipynb", *request.extra]
-    os.execve(sys.executable, command, environment())
+    """Become JupyterLab, opened on the page that leads to the notebooks; of another folder, such as a student's, on its own."""
+    folder, page, extra = paths.code_root(), "notebooks/start_here.ipynb", request.extra
+    if extra and Path(extra[0]).is_dir():
+        folder, page, extra = Path(extra[0]).resolve(), "start_here.ipynb", extra[1:]
+    command = [sys.executable, "-m", "jupyter", "lab", f"--ServerApp.root_dir={folder}"]
+    command += [f"--LabApp.default_url=/lab/tree/{page}"] if (folder / page).is_file() else []
+    os.execve(sys.executable, [*command, *extra], environment())
 
 
 def own_command(request: Request) -> int:
-    """Audit a folder, check a printed report or read films; the command prints and returns its own exit code."""
+    """Audit a folder, check a printed report, read films or copy notebooks; the command prints and returns its own exit code."""
     # Libraries read it when they are imported, so it comes before the command's own module.
     os.environ.update(environment())
     module = import_module(commands.MODULES[request.command])
@@ -269,7 +323,12 @@ def own_command(request: Request) -> int:
 def main() -> int:
     """Follow the command line; returns the exit code."""
     follow = {"study": run_study, "own": run_study, "kaggle": download_and_run}
-    follow |= dict.fromkeys(commands.MODULES, own_command) | {"publish": publish, "test": test, "lab": lab}
+    follow |= dict.fromkeys(commands.MODULES, own_command) | {
+        "publish": publish,
+        "site": site,
+        "test": test,
+        "lab": lab,
+    }
     request = command_line.parse(sys.argv[1:])
     # The name of a file may hold what the terminal cannot print.
     sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")

@@ -73,17 +73,17 @@ class Decisions:
 
 def together(parts: Sequence[Decisions]) -> Decisions:
     """Decisions of several folders as one."""
-    table = pd.concat([part.table for part in parts], ignore_index=True)
     hashes = {name: value for part in parts for name, value in part.hashes.items()}
-    return Decisions(table, [remark for part in parts for remark in part.remarks], hashes)
+    remarks = [remark for part in parts for remark in part.remarks]
+    return Decisions(pd.concat([part.table for part in parts], ignore_index=True), remarks, hashes)
 
 
 def read(root: Path, files: Sequence[str]) -> Decisions:
     """The decisions in the folder `root`, whose films are `files` (image_ids); none where it has no such table.
 
-    Raises ValueError, which names file and row, for anything that is no decision: a film that is not there, a verdict
-    or a date that is none, a row without who, when or, for `exclude`, why; for two verdicts that contradict each other;
-    and for a pair declared different whose files have the same bytes, or which are `same` by other rows.
+    Raises ValueError, which names file and row, for anything that is no decision (a film that is not there, a verdict or a
+    date that is none, a row without who, when or, for `exclude`, why), for two verdicts that contradict each other, and
+    for a pair declared different whose files have the same bytes, or which are `same` by other rows.
     """
     if not (path := user_tables.find(root, STEM)):
         return Decisions()
@@ -142,9 +142,10 @@ def store(decided: Decisions, study: paths.StudyPaths) -> None:
 def joined(table: pd.DataFrame, links: Links, decided: pd.DataFrame | None) -> tuple[Links, list[Ends]]:
     """Links of the audit without those that join a pair declared different, and the pairs declared the same.
 
-    `table` has the films in the rows that `links` number, with image_id and pixel_sha256; `decided` has image_id, other
-    and verdict. Files with the same pixels are one film: what holds for one of them holds for all. Two films declared the
-    same as a third stay joined where the third is not in the table, as a film left out is. Raises ValueError where a pair declared different has the same pixels or is joined through other films; it names the links.
+    `table` has the films in the rows of `links`, with image_id and pixel_sha256; `decided` has image_id, other,
+    verdict. Files with the same pixels are one film: what holds for one of them holds for all. Two films declared the
+    same as a third stay joined where the third is not in the table, as a film left out is. ValueError: a pair
+    declared different has the same pixels or is joined through other films; it names the links.
     """
     if decided is None:
         return links, []
@@ -210,16 +211,15 @@ def _plain(text: str) -> str:
 
 def _film(where: str, known: FilmNames, written: str) -> str:
     meant = known.meant(written) if written else []
+    if written.startswith(EXTERNAL) and not any(name.startswith(EXTERNAL) for name in meant):
+        raise ValueError(f"{where}: {written!r} is in the external set; a {STEM}.csv beside its folders decides on it")
     if not meant and table_files.is_missing(written):
         return ""
     if not meant:
-        raise ValueError(
-            f"{where}: there is no film {written!r}; expected a path below the folder, such as normal/101.jpg; "
-            "correct it, or take out the row"
-        )
+        expected = "expected a path below the folder, such as normal/101.jpg; correct it, or take out the row"
+        raise ValueError(f"{where}: there is no film {written!r}; {expected}")
     if len(meant) > 1:
-        several = user_tables.listed(meant, "file")
-        raise ValueError(f"{where}: {written!r} could be {several}; write the path below the folder")
+        raise ValueError(f"{where}: {written!r} could be {user_tables.listed(meant, 'file')}; write the whole path")
     return meant[0]
 
 

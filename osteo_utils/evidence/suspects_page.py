@@ -5,17 +5,19 @@ The page consists of films, so it stays on this machine: it is never published.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from osteo_utils.evidence.suspects import FAR
+from osteo_utils.evidence.suspects import FAR, in_words
 from osteo_utils.images import image_store
 from osteo_utils.sources import registry
 from osteo_utils.study import results
 from osteo_utils.study.paths import StudyPaths
+from osteo_utils.study.results import Estimate
 
 # Films of each list on the page; the tables have all.
 SHOWN = 60
@@ -35,13 +37,39 @@ def write(paths: StudyPaths, films: bool = True) -> Path | None:
     labels, strangers = (
         results.read_table(paths.tables / f"{name}.csv", name) for name in ("suspect_labels", "suspect_films")
     )
-    content = page(paths.study, labels, strangers, manifest, image_store.load(paths.images, manifest))
+    said = worth(results.load_metrics(paths.reports))
+    content = page(paths.study, labels, strangers, manifest, image_store.load(paths.images, manifest), said)
     results.write_text(paths.suspects, content)
     return paths.suspects
 
 
-def page(study: str, labels: pd.DataFrame, strangers: pd.DataFrame, manifest: pd.DataFrame, images: np.ndarray) -> str:
-    """The page as HTML; the tables are those of `suspects.labels` and `suspects.films`, `images` is the store."""
+def worth(metrics: Mapping[str, Estimate]) -> list[str]:
+    """What the lists are worth, for the top of the page: whether the scores know anything, and how often suspects are wrong."""
+    models = {"VGG16": "vgg16", "ResNet50": "resnet50"}
+    known = {name: metrics.get(f"{model}/grouped/auroc") for name, model in models.items()}
+    reached = {name: found for name, found in known.items() if found is not None and found.low is not None}
+    said = []
+    if reached and all(found.low <= 0.5 for found in reached.values()):
+        listed = ", ".join(f"{name} {found}" for name, found in reached.items())
+        said = [
+            f"The networks are not shown to tell the two classes apart (AUROC {listed}; 0.5 is chance). So the first list "
+            "says nothing of the labels."
+        ]
+    return [*said, *filter(None, [in_words(metrics)])]
+
+
+def page(
+    study: str,
+    labels: pd.DataFrame,
+    strangers: pd.DataFrame,
+    manifest: pd.DataFrame,
+    images: np.ndarray,
+    said: Sequence[str] = (),
+) -> str:
+    """The page as HTML; the tables are those of `suspects.labels` and `suspects.films`, `images` is the store.
+
+    `said` are paragraphs for its top.
+    """
     rows = manifest.set_index("image_id")
 
     def listed(title: str, about: str, table: pd.DataFrame, marked: str, why: Any) -> dict[str, Any]:
@@ -69,7 +97,9 @@ def page(study: str, labels: pd.DataFrame, strangers: pd.DataFrame, manifest: pd
             strangers, "far", film_reason,
         ),
     ]  # fmt: skip
-    return results.page(Path(__file__).with_name("suspects_page.html.j2"), {"study": study, "parts": parts})
+    return results.page(
+        Path(__file__).with_name("suspects_page.html.j2"), {"study": study, "said": said, "parts": parts}
+    )
 
 
 def label_reason(row: Any) -> str:

@@ -28,10 +28,10 @@ from osteo_utils.study.results import Estimate
 
 REPRODUCED, WITHIN, NOT_REPRODUCED = "reproduced", "within interval", "not reproduced"
 IMPOSSIBLE, UNDECIDABLE = "arithmetically impossible as described", "undecidable"
-SYNTHETIC = "not applicable: synthetic"
+SYNTHETIC, OTHER_FILMS = "not applicable: synthetic", "not applicable: other films"
 # From here on Landis and Koch (Biometrics 33, 1977) call agreement moderate.
 MODERATE = 0.41
-VERDICTS = (REPRODUCED, WITHIN, NOT_REPRODUCED, IMPOSSIBLE, UNDECIDABLE, SYNTHETIC)
+VERDICTS = (REPRODUCED, WITHIN, NOT_REPRODUCED, IMPOSSIBLE, UNDECIDABLE, SYNTHETIC, OTHER_FILMS)
 
 
 def load() -> dict[str, Any]:
@@ -39,13 +39,18 @@ def load() -> dict[str, Any]:
     return yaml.safe_load(resources.files(__package__).joinpath("claims.yaml").read_text("utf-8"))
 
 
+def printed_accuracies() -> dict[str, float]:
+    """The accuracies that the paper gives, each by the metric that stands for it here."""
+    return {claim["tests"][0]: claim["paper"] for claim in load()["claims"] if claim["unit"] == "accuracy"}
+
+
 def verdicts(
     metrics: Mapping[str, Estimate], facts: Mapping[str, Any], claims: Mapping[str, Any] | None = None
 ) -> list[dict[str, str]]:
     """Judge every claim by its rule: one dict of id, where, claim, paper, ours, verdict, why.
 
-    `facts` holds dataset (name) and synthetic (bool). On a synthetic set only arithmetic is judged. Raises KeyError for
-    an unknown rule, ValueError for missing facts.
+    `facts` holds dataset (name) and synthetic (bool). On a synthetic set only arithmetic is judged, and a claim on the
+    paper's own films on no other set. Raises KeyError for an unknown rule, ValueError for missing facts.
     """
     if missing := [name for name in ("dataset", "synthetic") if name not in facts]:
         raise ValueError(f"facts lack {missing}; expected at least the data set's name and whether it is synthetic")
@@ -121,6 +126,11 @@ def _judge(
     if facts["synthetic"]:
         verdict = SYNTHETIC
         why = f"the set {facts['dataset']!r} is drawn by a computer and says nothing about patients"
+    elif facts["dataset"] != paper["dataset"] and claim.get("of_its_films"):
+        verdict, why = (
+            OTHER_FILMS,
+            f"the claim is about the paper's own films; here they are of the set {facts['dataset']!r}",
+        )
     if impossible:
         verdict = IMPOSSIBLE
     return {

@@ -30,14 +30,7 @@ def training_curves(history: pd.DataFrame, where: str, paper: float | None = Non
     figure, axes = style.single_axes(
         6.2, 3.1, "Accuracy by epoch" + (f": {style.label_of(model)}" if model else ""), where
     )
-    hue = style.PALETTE.get(model or "", "#202020")
-    runs = [name for name in ("seed", "fold") if name in history]
-    lines = ("accuracy", "training", "#8C8C8C", "--"), ("val_accuracy", "validation", hue, "-")
-    for column, label, colour, dashes in lines:
-        for _, fit in history.sort_values("epoch").groupby(runs):
-            axes.plot(fit["epoch"], fit[column], dashes, color=colour, linewidth=0.6, alpha=0.45)
-        mean = history.groupby("epoch")[column].mean()
-        axes.plot(mean.index, mean, dashes, color=colour, linewidth=2.2, label=f"{label}, mean")
+    by_epoch(axes, history, "accuracy", style.PALETTE.get(model or "", "#202020"))
     if paper is not None:
         style.paper_line(axes, paper, horizontal=True)
     shown = history[["accuracy", "val_accuracy"]].min().min()
@@ -50,22 +43,40 @@ def training_curves(history: pd.DataFrame, where: str, paper: float | None = Non
     return figure
 
 
+def by_epoch(axes: Axes, history: pd.DataFrame, measure: str, colour: str, width: float = 2.2) -> None:
+    """`accuracy` or `loss` by epoch, in training (grey) and validation: mean line, thin line per seed and fold."""
+    runs = [name for name in ("seed", "fold") if name in history]
+    lines = (measure, "training", "#8C8C8C", "--"), (f"val_{measure}", "validation", colour, "-")
+    for column, label, hue, dashes in lines:
+        for _, fit in history.sort_values("epoch").groupby(runs):
+            axes.plot(fit["epoch"], fit[column], dashes, color=hue, linewidth=0.6, alpha=0.45)
+        mean = history.groupby("epoch")[column].mean()
+        axes.plot(mean.index, mean, dashes, color=hue, linewidth=width, label=f"{label}, mean")
+
+
 @style.styled
 def confusion(matrix: np.ndarray, where: str, title: str = "Confusion matrix") -> Figure:
     """Counts of truth (rows) against prediction (columns), 2 by 2, shaded by the share of the row."""
+    figure, axes = style.single_axes(4.3, 3.3, title, where)
+    counts_by_class(axes, matrix)
+    return figure
+
+
+def counts_by_class(axes: Axes, matrix: np.ndarray, points: float = 17) -> None:
+    """Draw what `confusion` shows; `points` is the size of the counts. Raises ValueError for another shape."""
     counts = np.asarray(matrix)
     if counts.shape != (2, 2):
         raise ValueError(f"confusion: expected a 2 by 2 matrix of counts, found shape {counts.shape}.")
     classes = ["normal", "osteoporosis"]
     totals = counts.sum(axis=1)
     share = counts / np.maximum(totals, 1)[:, None]
-    figure, axes = style.single_axes(4.3, 3.3, title, where)
     axes.imshow(share, cmap="Greys", vmin=0, vmax=1.25)
     for truth, predicted in np.ndindex(2, 2):
         ink = "white" if share[truth, predicted] > 0.62 else "#101010"
         spot = {"ha": "center", "va": "center", "color": ink}
-        axes.text(predicted, truth - 0.06, f"{counts[truth, predicted]:,}", fontsize=17, fontweight="bold", **spot)
-        axes.text(predicted, truth + 0.2, f"{share[truth, predicted]:.1%} of the row", fontsize=7.5, **spot)
+        axes.text(predicted, truth - 0.06, f"{counts[truth, predicted]:,}", fontsize=points, fontweight="bold", **spot)
+        small = max(style.SMALLEST, points * 7.5 / 17)
+        axes.text(predicted, truth + 0.2, f"{share[truth, predicted]:.1%} of the row", fontsize=small, **spot)
     axes.set_xticks([0, 1], classes)
     axes.set_yticks([0, 1], [f"{name}\nn = {total:,}" for name, total in zip(classes, totals, strict=True)])
     axes.set(xlabel="predicted", ylabel="label")
@@ -74,7 +85,6 @@ def confusion(matrix: np.ndarray, where: str, title: str = "Confusion matrix") -
     for ticks in (axes.get_xticklabels(), axes.get_yticklabels()):
         for tick, name in zip(ticks, classes, strict=True):
             tick.set_color(style.PALETTE[name])
-    return figure
 
 
 def _dashes(names: Iterable[str]) -> dict[str, str]:
@@ -200,7 +210,9 @@ def reliability(frame: pd.DataFrame, where: str, smooth: pd.DataFrame | None = N
         spread = np.abs(np.vstack([part["observed"] - part["low"], part["high"] - part["observed"]]))
         marks = {"marker": "o", "markersize": 5, "color": colour, "elinewidth": 1.2, "label": style.label_of(str(name))}
         width = 1.4 if smooth is None else 0
-        axes.errorbar(part["predicted"], part["observed"], spread, linewidth=width, **marks)
+        bars = axes.errorbar(part["predicted"], part["observed"], spread, linewidth=width, **marks)
+        told = part[["observed", "low", "high"]].itertuples(index=False)
+        style.say(bars[0], *(f"observed {style.interval_words(*row)}" for row in told))
         below.vlines(part["predicted"], 0, part["count"], color=colour, linewidth=4)
     for name, part in () if smooth is None else smooth.groupby("name", sort=False):
         style.band(axes, part, "predicted", "observed", style.colour_of(str(name)))

@@ -68,7 +68,9 @@ def image_sizes(manifest: pd.DataFrame, where: str) -> Figure:
     for panel, name in zip(panels, classes, strict=True):
         here = sizes[sizes["class_name"].eq(name)]
         dots = {"color": style.colour_of(name), "alpha": 0.55, "edgecolor": "white", "linewidth": 0.5}
-        panel.scatter(here["width"], here["height"], s=np.maximum(here["images"] * scale, 10), **dots)
+        drawn = panel.scatter(here["width"], here["height"], s=np.maximum(here["images"] * scale, 10), **dots)
+        counted = here[["width", "height", "images"]].itertuples(index=False)
+        style.say(drawn, *(f"{width:.0f} × {height:.0f} pixels, images: {images}" for width, height, images in counted))
         largest = here.loc[here["images"].idxmax()]
         text = f"most common: {largest['width']:.0f} × {largest['height']:.0f}, {largest['images']} images"
         panel.text(0.97, 0.04, text, transform=panel.transAxes, ha="right", fontsize=7.5)

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 
+from osteo_utils.images import image_store
 from osteo_utils.plots.style import canvas, look
 
 CONTOUR = "#F0E442"
@@ -41,8 +43,9 @@ def grid(
     masks: Sequence[np.ndarray | None] | None = None,
     heat: Sequence[np.ndarray | None] | None = None,
     title: str = "Films",
+    width: float | None = None,
 ) -> Figure:
-    """Draw films side by side in grey with their true aspect, `ncols` a row.
+    """Draw films side by side in grey with their true aspect, `ncols` a row; `width` is that of the figure in inches.
 
     `images` are 2-D arrays (uint8 on a scale of 0-255, others on their own range). `masks` (1 = bone) become yellow
     contours, `heat` (0-1, of the image's shape) a translucent map with a colour bar; None leaves a film without. Raises
@@ -62,12 +65,13 @@ def grid(
     shapes = [image.shape[0] / image.shape[1] for image in images]
     heights = [max(shapes[first : first + ncols]) for first in range(0, len(images), ncols)]
     mapped = any(warmth is not None for warmth in maps)
-    film_width = min(max(1.75, 4.0 / ncols), 9.0 / ncols)
+    beside = 0.7 if mapped else 0
+    film_width = (width - beside) / ncols if width else min(max(1.75, 4.0 / ncols), 9.0 / ncols)
     titles = [_wrapped(text, film_width) for text in titles]
     words = 0.12 + 0.15 * max(text.count("\n") + 1 for text in titles)
     with look():
         height = sum(film_width * share + words for share in heights)
-        figure = canvas(film_width * ncols + (0.7 if mapped else 0), height, title, where)
+        figure = canvas(film_width * ncols + beside, height, title, where)
         panels = figure.subplots(nrows, ncols, squeeze=False, height_ratios=heights).ravel()
         for panel, image, text, outline, warmth in zip(panels, images, titles, outlines, maps, strict=False):
             low, high = (0, 255) if image.dtype == np.uint8 else (image.min(), image.max())
@@ -90,3 +94,15 @@ def grid(
             bar.set_label("class activation", fontsize=7.5)
             bar.outline.set_visible(False)
     return figure
+
+
+def samples(images: pd.DataFrame, store: np.ndarray, seed: int, width: float | None = None) -> Figure:
+    """Up to six films of each class, drawn at random; `images` are rows of the manifest, `store` what they point into.
+
+    `width` as in `grid`.
+    """
+    of_each = min(6, images["class_name"].value_counts().min())
+    sample = images.groupby("class_name").sample(of_each, random_state=seed)
+    drawn = [image_store.film(store, row) for row in sample.itertuples()]
+    where = f"n = {len(sample)} of {len(images)} files · {images['dataset'].iloc[0]} · drawn at random"
+    return grid(drawn, sample["class_name"].tolist(), where, ncols=6, title="Samples", width=width)

@@ -12,23 +12,44 @@ from matplotlib.ticker import PercentFormatter
 
 from osteo_utils.plots import style
 
+# What a row of a forest is called.
+_NAMED = ("name", "protocol", "features")
 
-def _dots(axes: Axes, frame: pd.DataFrame, colours: list[str], filled: list[bool]) -> None:
-    """Each row's value as a dot on its interval, and both as numbers beside the axes."""
+
+def dots(axes: Axes, frame: pd.DataFrame, colours: list[str], filled: list[bool], points: float = 8) -> None:
+    """Each row's value as a dot on its interval, and both as numbers of `points` beside the axes.
+
+    Columns value, low, high.
+    """
     beside = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
     for row, (item, colour, full) in enumerate(zip(frame.itertuples(), colours, filled, strict=True)):
         low, high = (item.value if pd.isna(end) else end for end in (item.low, item.high))
-        axes.plot([low, high], [row, row], color=colour, linewidth=2.0, solid_capstyle="butt", gid="interval")
-        dot = {"color": colour, "markerfacecolor": colour if full else "white", "markersize": 7, "markeredgewidth": 1.6}
-        axes.plot(item.value, row, "o", clip_on=False, gid="value", **dot)  # a value of 1 lies on the edge
+        (line,) = axes.plot([low, high], [row, row], color=colour, linewidth=2.0, solid_capstyle="butt", gid="interval")
+        dot = {
+            "color": colour,
+            "markerfacecolor": colour if full else "white",
+            "markersize": 0.875 * points,
+            "markeredgewidth": 0.2 * points,
+        }
+        (point,) = axes.plot(item.value, row, "o", clip_on=False, gid="value", **dot)  # a value of 1 lies on the edge
+        named = style.label_of(str(next(getattr(item, column) for column in _NAMED if column in frame)))
+        for mark in (line, point):
+            style.say(mark, f"{named}: {style.interval_words(item.value, item.low, item.high)}")
         text = f"{item.value:.2f}" if pd.isna(item.low) else f"{item.value:.2f} ({item.low:.2f}–{item.high:.2f})"
-        axes.annotate(text, (1, row), xytext=(10, 0), va="center", fontsize=8, **beside)
+        axes.annotate(text, (1, row), xytext=(points + 2, 0), va="center", fontsize=points, **beside)
     beside = {"xycoords": "axes fraction", "textcoords": "offset points", "color": style.PALETTE["neutral"]}
-    axes.annotate("value (95 % interval)", (1, 1), xytext=(10, 3), fontsize=7.5, **beside)
+    axes.annotate("value (95 % interval)", (1, 1), xytext=(points + 2, 3), fontsize=points - 0.5, **beside)
     axes.set_ylim(len(frame) - 0.5, -0.5)
     axes.grid(visible=True, axis="x")
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
+
+
+def paper_marks(axes: Axes, values: pd.Series, points: float = 6.5) -> None:
+    """The paper's value of each row as a diamond, and what a diamond is above the axes."""
+    mark = {"markerfacecolor": "none", "markeredgecolor": style.PALETTE["paper"], "markeredgewidth": 0.2 * points}
+    axes.plot(values, np.arange(len(values)), "D", label="the paper", gid="paper", markersize=points, **mark)
+    style.legend_above(axes)
 
 
 @style.styled
@@ -41,16 +62,9 @@ def forest(frame: pd.DataFrame, where: str, xlabel: str, title: str = "Headline 
     given = frame["colour"] if "colour" in frame else frame["name"].map(style.colour_of)
     colours = [style.PALETTE.get(str(colour), str(colour)) for colour in given]
     figure, axes = style.single_axes(7.2, 0.34 * len(frame) + 0.75, title, where)
-    _dots(axes, frame, colours, [True] * len(frame))
+    dots(axes, frame, colours, [True] * len(frame))
     if "paper" in frame and frame["paper"].notna().any():
-        mark = {
-            "markerfacecolor": "none",
-            "markeredgecolor": style.PALETTE["paper"],
-            "markeredgewidth": 1.3,
-            "markersize": 6.5,
-        }
-        axes.plot(frame["paper"], np.arange(len(frame)), "D", label="the paper", gid="paper", **mark)
-        style.legend_above(axes)
+        paper_marks(axes, frame["paper"])
     axes.set_yticks(np.arange(len(frame)), frame["name"])
     axes.set_xlabel(xlabel)
     return figure
@@ -73,7 +87,7 @@ def by_protocol(
     figure, axes = style.single_axes(7.2, 0.46 * len(frame) + 0.95, title, where)
     if chance:
         axes.axvline(0.5, color=style.PALETTE["neutral"], linewidth=0.9, linestyle=(0, (1, 1.5)), gid="chance")
-    _dots(axes, frame, [style.PALETTE["neutral"]] * len(frame), frame["honest"].tolist())
+    dots(axes, frame, [style.PALETTE["neutral"]] * len(frame), frame["honest"].tolist())
     labels = [
         f"{textwrap.fill(style.label_of(row.protocol), 44)}\n{row.n_files:,.0f} files, {row.n_groups:,.0f} groups"
         for row in frame.itertuples()
@@ -100,7 +114,7 @@ def beside_shuffled(frame: pd.DataFrame, where: str, title: str = "Known without
     bars = {"color": "#DDDDDD", "label": "95 % of shuffled labels", "gid": "shuffled"}
     axes.barh(np.flatnonzero(known), width, left=low, height=0.5, **bars)
     axes.axvline(0.5, color=style.PALETTE["neutral"], linewidth=0.9, linestyle=(0, (1, 1.5)))
-    _dots(axes, frame, [style.PALETTE["by_file" if one else "grouped"] for one in known], [True] * len(frame))
+    dots(axes, frame, [style.PALETTE["by_file" if one else "grouped"] for one in known], [True] * len(frame))
     axes.set_yticks(np.arange(len(frame)), [style.label_of(name) for name in frame["features"]])
     axes.set_xlim(min(0.35, float(frame["low"].min()) - 0.02), 1.0)
     axes.set_xlabel("AUROC, out of fold")
@@ -120,7 +134,7 @@ def message(frame: pd.DataFrame, where: str, title: str) -> Figure:
     sizes = [len(rows) + 1.2 for _, rows in parts]
     for axes, (part, rows) in zip(np.atleast_1d(figure.subplots(len(parts), height_ratios=sizes)), parts, strict=True):
         colours = [style.PALETTE["grouped" if honest else "by_file"] for honest in rows["honest"]]
-        _dots(axes, rows, colours, rows["honest"].tolist())
+        dots(axes, rows, colours, rows["honest"].tolist())
         if rows["paper"].notna().any():
             mark = {"markerfacecolor": "none", "markeredgecolor": style.PALETTE["osteoporosis"], "markeredgewidth": 1.6}
             axes.plot(rows["paper"], np.arange(len(rows)), "D", label="paper", gid="paper", markersize=7, **mark)
@@ -148,7 +162,8 @@ def mask_trial(trial: pd.DataFrame, where: str) -> Figure:
     for place, ((method, _), part) in enumerate(rows):
         colour = style.PALETTE["normal"] if method == "unet" else style.PALETTE["neutral"]
         at = place + scatter.uniform(-0.25, 0.25, len(part))
-        axes.scatter(part["dice"], at, s=10, color=colour, alpha=0.45, linewidth=0)
+        dots = axes.scatter(part["dice"], at, s=10, color=colour, alpha=0.45, linewidth=0)
+        style.say(dots, *(f"Dice {dice:.3f}" for dice in part["dice"]))
         style.quartiles(axes, place, part["dice"])
     methods, bones = {"unet": "U-Net", "classical": "classical"}, {"all": "whole bone"}
     axes.set_yticks(range(len(rows)), [f"{methods[method]}, {bones.get(bone, bone)}" for (method, bone), _ in rows])

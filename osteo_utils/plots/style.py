@@ -4,16 +4,20 @@ Colours after Okabe and Ito (2008), "Color Universal Design"; one colour means o
 """
 
 import io
+import re
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from functools import wraps
+from pathlib import Path
 from typing import Any, ParamSpec
+from xml.sax.saxutils import escape
 
 import matplotlib as mpl
 import matplotlib.style
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -85,6 +89,25 @@ STYLE: dict[str, object] = {
     "svg.fonttype": "path",
     "svg.hashsalt": "osteo",
 }
+# Widths of a figure in print, in millimetres: one column of a journal, or two.
+ONE_COLUMN, TWO_COLUMNS = 85, 174
+MILLIMETRES = 25.4  # in an inch
+SMALLEST = 6  # points that letters must have in print
+PRINT: dict[str, object] = {
+    "font.size": 7,
+    "axes.labelsize": 7,
+    "axes.titlesize": 7,
+    "xtick.labelsize": 6.5,
+    "ytick.labelsize": 6.5,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "axes.linewidth": 0.6,
+    "grid.linewidth": 0.5,
+    "legend.fontsize": 6.5,
+    "lines.linewidth": 1.2,
+    "savefig.dpi": 300,
+    "pdf.fonttype": 42,
+}
 _TITLE_INCHES, _WHERE_INCHES, _PAD_INCHES, _LETTERS_PER_INCH = 0.26, 0.155, 0.14, 19
 _Arguments = ParamSpec("_Arguments")
 
@@ -92,10 +115,21 @@ _Arguments = ParamSpec("_Arguments")
 class Page(Figure):
     """A figure unknown to pyplot: a notebook does not show it twice, and none is kept in memory."""
 
-    def savefig(self, *args: Any, **kwargs: Any) -> None:
-        """Save in the project's style, whatever style is set."""
-        with look():
-            super().savefig(*args, **kwargs)
+    settings: Mapping[str, object] = {}
+
+    def savefig(self, fname: Any, **kwargs: Any) -> None:
+        """Save in the style that it was drawn in, whatever style is set; an SVG tells the values of points that `say` them."""
+        drawing = isinstance(fname, Path) and fname.suffix == ".svg"
+        saying = self.findobj(lambda artist: hasattr(artist, "said")) if drawing else []
+        kept = [artist.get_gid() for artist in saying]
+        for number, artist in enumerate(saying):
+            artist.set_gid(f"said-{number}")
+        with look(self.settings):
+            super().savefig(fname, **kwargs)
+        for artist, gid in zip(saying, kept, strict=True):
+            artist.set_gid(gid)
+        if saying:
+            fname.write_text(_with_titles(fname.read_text("utf-8"), [artist.said for artist in saying]), "utf-8")
 
     def _repr_png_(self) -> bytes:
         picture = io.BytesIO()
@@ -103,9 +137,38 @@ class Page(Figure):
         return picture.getvalue()
 
 
-def look() -> AbstractContextManager[None]:
-    """The project's style for a `with` block, on top of Matplotlib's defaults alone."""
-    return mpl.style.context(["default", STYLE])
+def say(artist: Artist, *texts: str) -> None:
+    """Let points tell their values where a mouse rests on them in an SVG: one text for all, or one for each in order."""
+    artist.said = texts
+
+
+def interval_words(value: float, low: float, high: float) -> str:
+    """A value with its 95 % interval, where it has one, as a point tells it."""
+    return f"{value:.3f}" if pd.isna(low) else f"{value:.3f}, 95 % interval {low:.3f} to {high:.3f}"
+
+
+def _with_titles(drawing: str, said: list[tuple[str, ...]]) -> str:
+    """The SVG with a title in the group `said-0`, `said-1`, ... or in each of its marks."""
+    parts = re.split(r'(<g id="said-\d+">)', drawing)
+    for place in range(1, len(parts), 2):
+        number = int(re.findall(r"\d+", parts[place])[0])
+        own, end, rest = parts[place + 1].partition('<g id="')
+        # Marks of one shape and size are copies of it, others paths of their own.
+        kind = "use" if "<use " in own else "path"
+        mark = re.compile(rf"(<{kind} [^>]*)/>")
+        texts = [f"<title>{escape(text)}</title>" for text in said[number]]
+        if len(texts) == 1:
+            own = texts[0] + own
+        elif len(texts) == len(mark.findall(own)):
+            titles = iter(texts)
+            own = mark.sub(lambda found, titles=titles, kind=kind: f"{found[1]}>{next(titles)}</{kind}>", own)
+        parts[place + 1] = own + end + rest
+    return "".join(parts)
+
+
+def look(settings: Mapping[str, object] | None = None) -> AbstractContextManager[None]:
+    """The project's style for a `with` block, with other `settings` if any, on top of Matplotlib's defaults alone."""
+    return mpl.style.context(["default", STYLE, dict(settings or {})])
 
 
 def styled(draw: Callable[_Arguments, Figure]) -> Callable[_Arguments, Figure]:
@@ -117,6 +180,24 @@ def styled(draw: Callable[_Arguments, Figure]) -> Callable[_Arguments, Figure]:
             return draw(*args, **kwargs)
 
     return inside
+
+
+def for_print(draw: Callable[_Arguments, Figure]) -> Callable[_Arguments, Figure]:
+    """Make a drawing function use the project's style with letters and lines for a page of a journal."""
+
+    @wraps(draw)
+    def inside(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> Figure:
+        with look(PRINT):
+            figure = draw(*args, **kwargs)
+        figure.settings = PRINT
+        return figure
+
+    return inside
+
+
+def sheet(columns: int, height: float, title: str, where: str) -> Figure:
+    """A `canvas` as wide as one or two `columns` of a journal; `height` in millimetres."""
+    return canvas({1: ONE_COLUMN, 2: TWO_COLUMNS}[columns] / MILLIMETRES, height / MILLIMETRES, title, where)
 
 
 def canvas(width: float, height: float, title: str, where: str) -> Figure:
@@ -177,7 +258,7 @@ def legend_above(axes: Axes) -> None:
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, **spacing)
 
 
-def paper_line(axes: Axes, value: float, horizontal: bool) -> None:
+def paper_line(axes: Axes, value: float, horizontal: bool, points: float = 8) -> None:
     """Draw the paper's value (0-1) as a dotted line with its name outside the axes."""
     draw = axes.axhline if horizontal else axes.axvline
     draw(value, color=PALETTE["paper"], linewidth=1.1, linestyle=(0, (1, 1.4)), zorder=1.5, gid="paper")
@@ -190,7 +271,7 @@ def paper_line(axes: Axes, value: float, horizontal: bool) -> None:
         # Left of its line: the column of values begins where the axes end.
         ha="left" if horizontal else "right",
         va="center" if horizontal else "bottom",
-        fontsize=8,
+        fontsize=points,
     )
 
 
@@ -200,7 +281,9 @@ def band(
     """A line through a table of `statistics.curves`, and its 95 % band where that has any width."""
     if (table["high"] > table["low"]).any():
         axes.fill_between(table[across], table["low"], table["high"], color=colour, alpha=0.15, linewidth=0)
-    axes.plot(table[across], table[up], dashes, color=colour, label=label or None)
+    (line,) = axes.plot(table[across], table[up], dashes, color=colour, label=label or None)
+    if "o" in dashes:
+        say(line, *(interval_words(*row) for row in table[[up, "low", "high"]].itertuples(index=False)))
 
 
 def quartiles(axes: Axes, place: float, values: pd.Series) -> None:

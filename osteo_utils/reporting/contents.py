@@ -1,7 +1,8 @@
 """What the report says: a document of sections and blocks in which every number comes from saved results.
 
 The document is plain JSON, so that HTML and PDF print the same. A block has a `kind`: `text`, `note`, `list`,
-`table`, `claims`, `figure` or `missing`.
+`table`, `claims`, `figure` or `missing`. For HTML, `origin` names the files that it comes from, and `pieces` are its text
+in parts, each with the metric that it prints.
 """
 
 from __future__ import annotations
@@ -12,14 +13,15 @@ from typing import Any
 
 from osteo_utils.evidence import suspects, trait_words
 from osteo_utils.plots.style import NAMES
-from osteo_utils.reporting import findings, front_page
+from osteo_utils.reporting import findings, front_page, interactive
+from osteo_utils.reporting.provenance import claims_block, figure_block, told, with_origins
 from osteo_utils.reporting.tables import (
     MODELS,
     Block,
     Metrics,
-    as_text,
-    needed,
+    nested_table,
     other_metrics,
+    paper_figures,
     protocol_table,
     saved_table,
     subject_of,
@@ -73,19 +75,7 @@ REFERENCE = Section(
             "reference_scores",
             "AUROC of each question with its interval over persons, and the range when labels are exchanged between them.",
             True,
-            (
-                "model",
-                "question",
-                "value",
-                "low",
-                "high",
-                "chance",
-                "chance_low",
-                "chance_high",
-                "p_value",
-                "n_files",
-                "n_groups",
-            ),
+            tuple("model question value low high chance chance_low chance_high p_value n_files n_groups".split()),
         ),
         Exhibit(
             "reference_probe",
@@ -149,10 +139,11 @@ def exhibits(section: Section, paths: StudyPaths, films: bool, used: set[Path]) 
         places.append((section.films, paths.films, ".png"))
     for wanted, folder, suffix in places:
         for exhibit in wanted:
-            found = [path for path in sorted(folder.glob(f"{exhibit.pattern}{suffix}")) if path not in used]
+            there = sorted(folder.glob(f"{exhibit.pattern}{suffix}"))
+            found = [path for path in there if path not in used]
             used.update(found)
             blocks += [_exhibit(path, exhibit) for path in found]
-            if not found and not exhibit.optional:
+            if not there and not exhibit.optional:
                 missing.append(f"{folder.relative_to(paths.reports).as_posix()}/{exhibit.pattern}{suffix}")
     if missing:
         blocks.append({"kind": "missing", "items": missing})
@@ -166,7 +157,7 @@ def _exhibit(path: Path, exhibit: Exhibit) -> Block:
     caption = caption[:1].upper() + caption[1:]
     if path.suffix == ".csv":
         return saved_table(path, caption, exhibit.columns)
-    return {"kind": "figure", "path": str(path), "caption": caption, "film": path.parent.name == "films"}
+    return figure_block(path, caption)
 
 
 def methods(runs: findings.Runs) -> list[Block]:
@@ -182,11 +173,12 @@ def methods(runs: findings.Runs) -> list[Block]:
         "Each value is computed on out-of-fold predictions: every image is scored once by a model that was fitted "
         "without it. Its 95 % interval comes from resampling groups with replacement"
     )
+    recorded = {"origin": [f"metrics/{notebook}.json" for notebook in runs]}
     interval += f", {resamples:,} times." if resamples else "."
     return [
         table("Protocols.", ["protocol", "what it is"], [[NAMES[key], text] for key, text in PROTOCOLS.items()]),
         {"kind": "text", "text": interval},
-        table("Parameters, as the notebooks recorded them.", ["parameter", "value", "meaning"], rows),
+        table("Parameters, as the notebooks recorded them.", ["parameter", "value", "meaning"], rows) | recorded,
     ]
 
 
@@ -201,28 +193,15 @@ def numbers_of(section: Section, metrics: Metrics, parameters: Mapping[str, Any]
         return [
             {"kind": "text", "text": f"{known.title}. Source: {known.source}. Licence: {known.licence}."},
             {"kind": "note", "text": known.labels},
-            {"kind": "text", "text": f"{findings.osteopenia(metrics, parameters)} {findings.patients(metrics)}"},
-            *([{"kind": "text", "text": decided}] if (decided := findings.decisions(metrics)) else []),
+            told(lambda read: f"{findings.osteopenia(read, parameters)} {findings.patients(read)}", metrics),
+            told(findings.decisions, metrics),
             *other_metrics(metrics, "data", "The data in numbers."),
         ]
     blocks = [block for name in BY_PROTOCOL.get(section.key, ()) for block in protocol_table(metrics, name)]
     if section.key == "ensemble":
-        if sentence := findings.whether_combining_helps(metrics):
-            blocks.append({"kind": "text", "text": sentence})
+        blocks.append(told(findings.whether_combining_helps, metrics))
         blocks += other_metrics(metrics, "comparison", "Differences, first minus second.")
     return blocks
-
-
-def nested_table(metrics: Metrics) -> list[Block]:
-    """The AUROC of the chosen and of the fixed recipe, and their difference; no block where nothing was chosen."""
-    rows = []
-    for model in MODELS:
-        if f"{model}/grouped/nested/auroc" in metrics:
-            names = f"{model}/grouped/nested", f"{model}/grouped", f"comparison/{model}-nested-fixed/grouped"
-            cells = [f"{name}/auroc" for name in names] + [f"{model}/grouped/nested/best_afterwards"]
-            rows.append([NAMES[model], *(as_text(needed(metrics, name)) for name in cells)])
-    heads = ["model", "chosen by inner folds", "fixed recipe", "difference", "best candidate, seen afterwards"]
-    return [table("AUROC under grouped, with its 95 % interval.", heads, rows)] if rows else []
 
 
 def appendix(metrics: Metrics) -> list[Block]:
@@ -236,13 +215,18 @@ def appendix(metrics: Metrics) -> list[Block]:
 
 
 def _section(key: str, title: str, blocks: list[Block]) -> dict[str, Any]:
-    return {"key": key, "title": title, "blocks": blocks}
+    return {"key": key, "title": title, "blocks": [block for block in blocks if block.get("text") != ""]}
 
 
 def document(
-    paths: StudyPaths, metrics: Metrics, runs: findings.Runs, claims: list[dict[str, Any]], films: bool
+    paths: StudyPaths,
+    metrics: Metrics,
+    runs: findings.Runs,
+    claims: list[dict[str, Any]],
+    films: bool,
+    origins: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """The whole report as plain data: title, subtitle, notice and sections of blocks."""
+    """The whole report as plain data: title, subtitle, notice, sections of blocks, and what can be moved in HTML."""
     about_data = runs["01_data_download"]["parameters"]
     dataset = about_data["dataset"]
     # The first holds file names of another owner; its counts stand in the section on the external set. The rows of the
@@ -251,12 +235,14 @@ def document(
     used = {paths.tables / f"{name}.csv" for name in listed}
     front = front_page.sections(paths, metrics, claims, dataset)
     used.add(front_page.figure_of(paths))
+    counterparts, same = paper_figures(paths, films)
+    used |= same
     labels = exhibits(REFERENCE, paths, films, used)
-    sorted_by = [findings.what_the_scores_follow(metrics), *trait_words.what_sorts_the_folders(metrics)]
-    labels = [*({"kind": "text", "text": text} for text in sorted_by if text), *labels]
+    sorted_by = [{"kind": "text", "text": text} for text in trait_words.what_sorts_the_folders(metrics)]
+    labels = [told(findings.what_the_scores_follow, metrics), *sorted_by, *labels]
     doubted = exhibits(SUSPECTS, paths, films, used)
     if doubted:
-        doubted = [{"kind": "text", "text": suspects.in_words(metrics)}, *doubted]
+        doubted = [told(suspects.in_words, metrics), *doubted]
     chosen = nested_table(metrics)
     if chosen:
         chosen = [{"kind": "text", "text": NESTED.opening}, *chosen, *exhibits(NESTED, paths, films, used)]
@@ -273,11 +259,11 @@ def document(
         for section in SECTIONS
     ]
     published = findings.published() if dataset == "phantom" else []
-    judged = [{"kind": "claims", "rows": claims, "short": False, "beside": {}}, *exhibits(CLAIMS, paths, films, used)]
     limits = findings.limits(metrics, runs, dataset)
     sections = [
         _section("published", "The paper on the real films, as published here", published),
-        _section(CLAIMS.key, CLAIMS.title, judged),
+        _section(CLAIMS.key, CLAIMS.title, [claims_block(claims, metrics), *exhibits(CLAIMS, paths, films, used)]),
+        _section("paper_figures", "The paper's figures", counterparts),
         _section(REFERENCE.key, REFERENCE.title, labels),
         _section(SUSPECTS.key, SUSPECTS.title, doubted),
         _section(NESTED.key, NESTED.title, chosen),
@@ -289,11 +275,16 @@ def document(
         _section("limits", "Limits", [{"kind": "list", "items": limits}]),
         _section("numbers", "Appendix: all other numbers", appendix(metrics)),
     ]
+    sections = [section for section in sections if section["blocks"]]
+    with_origins([block for section in [*front, *sections] for block in section["blocks"]], origins)
     return {
         "title": "Osteoporosis Prediction Using VGG16 and ResNet50: a reproduction",
         "subtitle": f"Study {paths.study}, data set {dataset}, seed {about_data['seed']}; "
         f"results of {max(about['finished'] for about in runs.values())[:10]}",
         "notice": NOTICE,
         "front": front,
-        "sections": [section for section in sections if section["blocks"]],
+        "sections": sections,
+        "origins": origins,
+        "thresholds": interactive.thresholds(paths, runs["04_vgg16"]["parameters"]),
+        "lab": interactive.lab(metrics),
     }

@@ -10,7 +10,7 @@ import pandas as pd
 
 from osteo_utils.papers import claims, printed_report
 from osteo_utils.plots.style import NAMES
-from osteo_utils.reporting.tables import MODELS, Block, Metrics, as_text, needed, other_metrics, table
+from osteo_utils.reporting.tables import MODELS, Block, Metrics, as_text, needed, other_metrics, printed, table
 from osteo_utils.reporting.text import LIMITS, METRICS, ONE_SET, PROTOCOLS
 from osteo_utils.sources import registry
 from osteo_utils.study import paths, results
@@ -88,9 +88,9 @@ def _external_scores(metrics: Metrics) -> Block:
     for model in MODELS:
         cells = [metrics.get(f"{model}/external/{name}") for name in SCORES]
         if cells[0] is not None:
-            own = as_text(needed(metrics, f"{model}/grouped/auroc"))
+            own = printed(metrics, f"{model}/grouped/auroc")
             about = [NAMES[model], f"{cells[0].n_files:,}", f"{cells[0].n_groups:,}"]
-            rows.append([*about, *("" if cell is None else as_text(cell) for cell in cells), own])
+            rows.append([*about, *(printed(metrics, f"{model}/external/{name}") for name in SCORES), own])
     if not rows:
         return {"kind": "text", "text": "Nothing was scored, as films of both classes must be left."}
     heads = ["model", "files", "groups", *(METRICS[name] for name in SCORES), "AUROC on the study's own films"]
@@ -109,7 +109,7 @@ def headline(metrics: Metrics) -> pd.DataFrame:
 
     Columns name, metric, value, low, high, paper, n_files, n_groups; a row for each metric that was saved.
     """
-    printed = {claim["tests"][0]: claim["paper"] for claim in claims.load()["claims"] if claim["unit"] == "accuracy"}
+    printed = claims.printed_accuracies()
     rows = []
     for score in ("accuracy", "auroc"):
         for model in MODELS:
@@ -150,7 +150,7 @@ def published() -> list[Block]:
     return [
         {"kind": "note", "text": note},
         {"kind": "text", "text": what_the_scores_follow(metrics)},
-        {"kind": "claims", "rows": judged, "short": False, "beside": {}},
+        {"kind": "claims", "rows": judged, "short": False, "beside": {}, "origin": []},
         table("Published headline numbers: value and 95 % interval.", ["name", "published", "paper"], rows),
     ]
 
@@ -275,14 +275,14 @@ def environment(runs: Runs) -> list[Block]:
         seconds=times["seconds"].map("{:,.0f}".format),
         **{"peak memory (GiB)": times["peak memory (GiB)"].map("{:.2f}".format)},
     )
-    rows = [list(row) for row in shown.itertuples(name=None)]
     every = pd.DataFrame([about["versions"] for about in runs.values()])
     versions = [[name, " / ".join(every[name].dropna().unique())] for name in sorted(every)]
+    recorded = {"origin": [f"metrics/{notebook}.json" for notebook in runs]}
     caption = "Run time, memory, and the first twelve digits of the hashes of code and parameters."
     return [
         {"kind": "text", "text": f"The notebooks took {times['seconds'].sum() / 60:.1f} minutes together."},
-        table(caption, ["notebook", *shown.columns], rows),
-        table("Versions.", ["package", "version"], versions),
+        table(caption, ["notebook", *shown.columns], list(map(list, shown.itertuples(name=None)))) | recorded,
+        table("Versions.", ["package", "version"], versions) | recorded,
     ]
 
 

@@ -17,6 +17,7 @@ from osteo_utils.plots.style import NAMES, label_of
 from osteo_utils.protocols.definitions import Protocol
 from osteo_utils.protocols.increments import HALF_A_PERCENT
 from osteo_utils.reporting.findings import paper_report, published_claims
+from osteo_utils.reporting.provenance import Watched, claims_block, figure_block, pieces, told
 from osteo_utils.reporting.tables import MODELS, Block, Metrics, as_text, needed
 from osteo_utils.reporting.text import LIMITS, ONE_SET, SYNTHETIC
 from osteo_utils.sources import registry
@@ -30,17 +31,22 @@ FOLLOWED = (
     ("reference/ensemble/folder_osteopenia/auroc", "folder, among films that are osteopenia by the reference"),
     ("reference/ensemble/reference_extremes/auroc", "reference label, normal against osteoporosis"),
 )
-_CLAIMED = {"vgg16": "VGG16", "resnet50": "ResNet50", "ensemble-segmented": "both, bone alone"}
+TOPICS = ("copies", "honest", "leaks", "labels", "combining", "without_bone")
+_CLAIMED = {"vgg16": "VGG16", "resnet50": "ResNet50", "ensemble-segmented": "both on bone alone"}
 _LAB = ("grouped", "by_file", "augment_first", "resubstitution", "resubstitution+shuffled")
 
 
 def question(metrics: Metrics, dataset: str) -> str:
     """What is asked, and of which films."""
+    return f"{_asked()} Here it is run on {_films(metrics, dataset)}."
+
+
+def _asked() -> str:
     printed = {claim["id"]: claim["paper"] for claim in paper.load()["claims"]}
     return (
         f"A paper tells osteoporosis from normal on {paper.load()['images']} knee X-rays. It reports an accuracy of "
         f"{printed['C3']:.0%} for VGG16, {printed['C4']:.0%} for ResNet50 and {printed['C5']:.0%} for both combined on segmented "
-        f"films. What is left of each number when the study is done right? Here it is run on {_films(metrics, dataset)}."
+        f"films. What is left of each number when the study is done right?"
     )
 
 
@@ -58,35 +64,45 @@ def _persons_known(metrics: Metrics) -> bool:
 
 def message(metrics: Metrics) -> pd.DataFrame:
     """The rows of the figure: part, name, value, low, high, paper (empty without one), honest."""
-    printed = {claim["tests"][0]: claim["paper"] for claim in paper.load()["claims"] if claim["unit"] == "accuracy"}
-    rows = [("accuracy", _CLAIMED[name.split("/")[0]], name, value, True) for name, value in printed.items()]
-    rows += [
-        ("accuracy", f"small network, {label_of(name)}", f"leakage/{name}/accuracy", None, Protocol(name).honest)
-        for name in _LAB
+    lab = [(f"small network, {label_of(name)}", f"leakage/{name}/accuracy", Protocol(name).honest) for name in _LAB]
+    rows = [("accuracy", name, key, None, honest) for name, key, honest in lab]
+    followed = [("AUROC of both networks", words, name, None, True) for name, words in FOLLOWED]
+    return pd.concat([_claimed(metrics), _table(metrics, rows), _table(metrics, followed)], ignore_index=True)
+
+
+def _claimed(metrics: Metrics) -> pd.DataFrame:
+    """The rows of the numbers that the paper prints as well."""
+    printed = paper.printed_accuracies().items()
+    return _table(metrics, [("accuracy", _CLAIMED[name.split("/")[0]], name, value, True) for name, value in printed])
+
+
+def _table(metrics: Metrics, rows: list[tuple[str, str, str, float | None, bool]]) -> pd.DataFrame:
+    found = [
+        (*row[:2], metrics[row[2]].value, metrics[row[2]].low, metrics[row[2]].high, *row[3:])
+        for row in rows
+        if row[2] in metrics
     ]
-    rows += [("AUROC of both networks", words, name, None, True) for name, words in FOLLOWED]
-    table = pd.DataFrame(
-        [
-            (part, name, metrics[key].value, metrics[key].low, metrics[key].high, printed_value, honest)
-            for part, name, key, printed_value, honest in rows
-            if key in metrics
-        ],
-        columns=["part", "name", "value", "low", "high", "paper", "honest"],
-    )
-    return table.astype({"value": float, "low": float, "high": float, "paper": float})
+    table = pd.DataFrame(found, columns=["part", "name", "value", "low", "high", "paper", "honest"])
+    return table.astype({"value": float, "low": float, "high": float, "paper": float, "honest": bool})
 
 
 def found(metrics: Metrics, dataset: str) -> list[dict[str, str]]:
     """The findings, each with a `lead` of one sentence and a `text`."""
-    parts = (_copies, _honest, _leaks, _labels, _combining, _without_bone)
-    return [item for part in parts if (item := part(metrics, dataset))]
+    return [item for topic in TOPICS if (item := by_topic(metrics, dataset, topic))]
+
+
+def by_topic(metrics: Metrics, dataset: str, topic: str) -> dict[str, str]:
+    """The finding on one of `TOPICS`; empty where the study has none."""
+    parts, read = (_copies, _honest, _leaks, _labels, _combining, _without_bone), Watched(metrics)
+    item = dict(zip(TOPICS, parts, strict=True))[topic](read, dataset)
+    return {**item, "pieces": pieces(item["text"], read.read)} if item else {}
 
 
 def _copies(metrics: Metrics, dataset: str) -> dict[str, str]:
     copied, conflicts = needed(metrics, "data/copied_files"), needed(metrics, "data/conflicts")
     if not copied.value:
         return {"lead": "No film is there twice.", "text": f"The audit finds no copy among {_films(metrics, dataset)}."}
-    text = f"{as_text(copied)} of {_films(metrics, dataset)} have a copy."
+    text = f"{as_text(copied)} of {_films(metrics, dataset)} have a copy, altered or not, among the others."
     if conflicts.value:
         one = conflicts.value == 1
         text += (
@@ -96,7 +112,7 @@ def _copies(metrics: Metrics, dataset: str) -> dict[str, str]:
 
 
 def _honest(metrics: Metrics, dataset: str) -> dict[str, str]:
-    rows = message(metrics).dropna(subset="paper")
+    rows = _claimed(metrics)
     below = rows[rows["high"] < rows["paper"]]
     inside = rows[(rows["low"] <= rows["paper"]) & (rows["paper"] <= rows["high"])]
     said = "; ".join(
@@ -182,7 +198,7 @@ def _labels(metrics: Metrics, dataset: str) -> dict[str, str]:
         }
     gap = metrics.get("reference/ensemble/folder_minus_reference/auroc")
     text += (
-        f" Among films of either class of the reference the combined networks reach AUROC {as_text(folder)} at the folder "
+        f" Among films that it calls normal or osteoporosis both networks together reach AUROC {as_text(folder)} at the folder "
         f"and {as_text(reference)} at the reference."
     )
     between = metrics.get("reference/ensemble/folder_osteopenia/auroc")
@@ -224,8 +240,8 @@ def _combining(metrics: Metrics, dataset: str) -> dict[str, str]:
 def _without_bone(metrics: Metrics, dataset: str) -> dict[str, str]:
     blind = {
         name.split("/")[1]: one
-        for name, one in metrics.items()
-        if name.startswith("shortcut/") and name.endswith("/auroc") and one.low is not None
+        for name in metrics
+        if name.startswith("shortcut/") and name.endswith("/auroc") and (one := metrics[name]).low is not None
     }
     if not blind:
         return {}
@@ -252,10 +268,10 @@ def limits(metrics: Metrics, dataset: str) -> list[str]:
     return [*held, registry.get(dataset).labels, LIMITS[0]]
 
 
-def claims_table(rows: list[dict[str, Any]], dataset: str) -> Block:
+def claims_table(rows: list[dict[str, Any]], metrics: Metrics, dataset: str) -> Block:
     """The claims without their reasons; for a synthetic set beside the published verdicts on the real films."""
     beside = {row["id"]: row for row in published_claims()} if dataset == "phantom" else {}
-    return {"kind": "claims", "rows": rows, "short": True, "beside": beside}
+    return claims_block(rows, metrics, short=True, beside=beside)
 
 
 def figure_of(paths: StudyPaths) -> Path:
@@ -269,17 +285,15 @@ def sections(paths: StudyPaths, metrics: Metrics, rows: list[dict[str, Any]], da
     notes = [*([SYNTHETIC] if dataset == "phantom" else []), *([warning] if warning else [])]
     caption = (
         "What this study finds beside what the paper prints: values with 95 % intervals, persons or knees resampled. The small "
-        "network is the same in all its rows; hollow dots contain a mistake."
+        "network is the same in all its rows; hollow dots contain a mistake. Both: the mean of the two networks."
     )
     drawn = figure_of(paths)
-    figure = [{"kind": "figure", "path": str(drawn), "caption": caption, "film": False}] if drawn.is_file() else []
+    figure = [figure_block(drawn, caption)] if drawn.is_file() else []
+    here = told(lambda read: question(read, dataset).removeprefix(_asked()), metrics)
+    asked = {"kind": "text", "text": question(metrics, dataset), "pieces": [(_asked(), ""), *here["pieces"]]}
     blocks = {
-        "Question": [
-            *({"kind": "note", "text": text} for text in notes),
-            {"kind": "text", "text": question(metrics, dataset)},
-            *figure,
-        ],
-        "The paper's claims": [claims_table(rows, dataset)],
+        "Question": [*({"kind": "note", "text": text} for text in notes), asked, *figure],
+        "The paper's claims": [claims_table(rows, metrics, dataset)],
         "Findings": [{"kind": "findings", "items": found(metrics, dataset)}],
         "Limits": [{"kind": "list", "items": limits(metrics, dataset)}],
     }

@@ -99,7 +99,7 @@ def _shown(run: results.Run, model: str, inner: pd.DataFrame, outer: pd.DataFram
     found[auroc] = nested_choice.with_other_seeds(found[auroc], chosen, seeds)
     best = f"{model}/grouped/nested/best_afterwards"
     found[best] = nested_choice.best_afterwards(outer[outer.seed.isin(seeds)])
-    run.metrics |= found
+    run.keep(found)
     for name in (auroc, f"comparison/{model}-nested-fixed/grouped/auroc", best):
         print(f"{name:48} {found[name]}")
     run.table(f"{model}_nested_choices", choices.assign(model=model))

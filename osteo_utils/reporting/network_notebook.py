@@ -149,7 +149,7 @@ class Network:
 
     def overview(self) -> pd.DataFrame:
         """One row for each split, recipe and variant; prints how far the result moves with the seed."""
-        self.run.metrics |= self.estimates
+        self.run.keep(self.estimates)
         print(resampling.describe_spread(self.predictions, self.run.p.primary_recipe))
         return self.run.table(f"{self.backbone}_overview", scores.overview(self.estimates))
 
@@ -266,7 +266,7 @@ class Network:
         if scored.empty:
             return "no external film to score"
         found = self._named(scored)
-        self.run.metrics |= found
+        self.run.keep(found)
         return scores.overview(found)
 
     @property
@@ -287,7 +287,7 @@ class Network:
     def _means(self, topic: str, measured: dict[str, tuple[pd.Series, pd.Series]]) -> pd.Series:
         """The mean of each (values, their groups) with its interval, saved and as text."""
         means = {name: scores.mean_estimate(*one, *self._resampling) for name, one in measured.items()}
-        self.run.metrics |= {f"{self.backbone}/{topic}/{name}": mean for name, mean in means.items()}
+        self.run.keep({f"{self.backbone}/{topic}/{name}": mean for name, mean in means.items()})
         return pd.Series({name: str(mean) for name, mean in means.items()})
 
     def _save_rows(self, topic: str, table: pd.DataFrame, names: pd.Series) -> None:

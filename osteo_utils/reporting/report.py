@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import argparse
 import base64
+import html
 import io
 import json
+import re
 import shutil
 import sys
 import tempfile
@@ -21,6 +23,7 @@ import typst
 from PIL import Image
 
 from osteo_utils.papers import claims
+from osteo_utils.reporting import provenance
 from osteo_utils.reporting.contents import document
 from osteo_utils.study import config, results, runtime
 from osteo_utils.study.paths import StudyPaths
@@ -33,6 +36,15 @@ LARGEST_PNG = 150_000
 FIGURE_DPI, CSS_DPI, PAGE_INCHES = 160, 96, 8.1
 # Height over width of the largest figure that a page holds with its caption.
 TALLEST = 1.4
+# The parts of a document that paper shows; in the others a reader moves something.
+PRINTED = ("title", "subtitle", "notice", "front", "sections")
+# Pages beside the report (`checklists` writes them), and what a link to them says.
+BESIDE = {
+    "reviewer.html": "ten questions of a reviewer",
+    "checklists.html": "reporting checklists",
+    "model_card.md": "model card",
+    "datasheet.md": "datasheet of the films",
+}
 _RUN_KEYS = ("parameters", "parameters_sha256", "code_sha256", "inputs", "versions", "seconds", "finished")
 
 
@@ -90,39 +102,63 @@ def check_consistency(study: str) -> None:
         )
 
 
-def render(study: str, films: bool = True, destination: Path | None = None) -> dict[str, Path]:
+def render(
+    study: str, films: bool = True, destination: Path | None = None, running: results.Run | None = None
+) -> dict[str, Path]:
     """Write `report.html` (one file) and `report.pdf`; returns their paths under "html" and "pdf".
 
     `films=False` leaves out every figure that shows a film. `destination` is a folder; without it the study's own
-    under reports/. FileNotFoundError or ValueError when results are missing or a mixture.
+    under reports/. `running` is the notebook that asks, whose metrics are not written yet. FileNotFoundError or
+    ValueError when results are missing or a mixture.
     """
     check_consistency(study)
     paths = StudyPaths(study)
     if not paths.claims.is_file():
         raise FileNotFoundError(f"{paths.claims}: not there; run the notebook 08_report, which judges the claims")
-    content = document(paths, load_metrics(paths.reports), recorded_runs(study), read_json(paths.claims), films)
-    folder = Path(destination) if destination else paths.reports
-    html, pdf = folder / "report.html", folder / "report.pdf"
-    write_text(html, as_html(content))
-    with atomic_path(pdf) as temporary:
+    folder = Path(destination).resolve() if destination else paths.reports
+    known = provenance.origins(paths, folder, running)
+    content = document(paths, load_metrics(paths.reports), recorded_runs(study), read_json(paths.claims), films, known)
+    content["beside"] = {name: words for name, words in BESIDE.items() if (folder / name).is_file()}
+    made = {kind: folder / f"report.{kind}" for kind in ("html", "pdf")}
+    write_text(made["html"], as_html(content))
+    with atomic_path(made["pdf"]) as temporary:
         as_pdf(content, temporary)
-    return {"html": html, "pdf": pdf}
+    return made
 
 
 def as_html(content: dict[str, Any]) -> str:
-    """The document as one self-contained HTML page: style and figures are inside it."""
-    filters = {"embedded": embedded, "tone": tone, "shown_width": shown_width}
+    """The document as one self-contained HTML page: style, script and figures are inside it."""
+    filters = {"picture": picture, "tone": tone, "shown_width": shown_width}
     return results.page(HERE / "report.html.j2", content, filters)
 
 
-def embedded(path: str) -> str:
-    """A PNG, or the SVG beside it where that is small, as a data URL."""
+def picture(figure: dict[str, Any], number: int) -> str:
+    """A figure as an element: the SVG beside it where that is small, so that its points tell their values; or an image."""
+    caption, width = figure["caption"], shown_width(figure["path"])
+    kind, data = drawing_of(figure["path"])
+    if kind == "svg":
+        return inline(data.decode(), f"f{number}-", caption, width)
+    source = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+    return f'<img src="{source}" width="{width}" alt="{html.escape(caption)}">'
+
+
+def drawing_of(path: str) -> tuple[str, bytes]:
+    """The SVG beside a PNG where that is small, else the PNG, `compact`: its kind and its bytes."""
     drawing = Path(path).with_suffix(".svg")
     if drawing.is_file() and drawing.stat().st_size <= LARGEST_SVG:
-        kind, data = "svg+xml", drawing.read_bytes()
-    else:
-        kind, data = compact(Path(path).read_bytes())
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+        return "svg", drawing.read_bytes()
+    return compact(Path(path).read_bytes())
+
+
+def inline(drawing: str, prefix: str, caption: str, width: int) -> str:
+    """Matplotlib's SVG as an element of a page: `width` CSS pixels wide, its ids behind `prefix`, its style its own."""
+    body = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->|<style.*?</style>", "", drawing, flags=re.DOTALL)
+    start, _, body = body[body.index("<svg") :].partition(">")
+    box = re.search(r'viewBox="[^"]*"', start)[0]
+    body = re.sub(r'(\bid="|xlink:href="#|url\(#)', rf"\1{prefix}", body)
+    # The file's one rule, without reaching every other drawing of the page.
+    style = "stroke-linejoin: round; stroke-linecap: butt"
+    return f'<svg {box} width="{width}" role="img" aria-label="{html.escape(caption)}" style="{style}">{body}'
 
 
 def shown_width(path: str) -> int:
@@ -165,10 +201,10 @@ def as_pdf(content: dict[str, Any], path: Path) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         shutil.copy(HERE / "report.typ", folder)
-        printed = json.loads(json.dumps(content))
+        printed = json.loads(json.dumps({name: content[name] for name in PRINTED}))
         blocks = [block for section in printed["front"] + printed["sections"] for block in section["blocks"]]
         for number, block in enumerate(block for block in blocks if block["kind"] == "figure"):
-            kind, data = compact(Path(block["path"]).read_bytes())
+            kind, data = drawing_of(block["path"])
             block["width"] = page_share(block["path"])
             block["path"] = f"figure{number}.{kind}"
             (folder / block["path"]).write_bytes(data)
@@ -189,6 +225,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     try:
         made = render(chosen.study, films=not chosen.no_films, destination=chosen.destination)
+        if not chosen.destination:
+            provenance.write_pages(StudyPaths(chosen.study))
     except (FileNotFoundError, ValueError) as error:
         print(f"report: {error}", file=sys.stderr)
         return 1

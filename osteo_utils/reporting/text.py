@@ -103,8 +103,8 @@ def _model(key: str, name: str, opening: str, *beside: Exhibit) -> Section:
         name,
         opening,
         figures=(
-            Exhibit(f"{key}*curve*", f"{name}: accuracy by epoch, the counterpart of the paper's Fig. 3."),
-            Exhibit(f"{key}*confusion*", f"{name}: labels against predictions, the counterpart of Fig. 4."),
+            Exhibit(f"{key}*curve*", f"{name}: accuracy by epoch."),
+            Exhibit(f"{key}*confusion*", f"{name}: labels against predictions."),
             Exhibit(f"{key}*roc*", f"{name}: receiver operating characteristic."),
             Exhibit(
                 f"{key}_perturbed",
@@ -160,7 +160,7 @@ SECTIONS: tuple[Section, ...] = (
             Exhibit("*fold*", "Classes in each fold."),
         ),
         films=(
-            Exhibit("*sample*", "Films of both classes, as in the paper's Fig. 2."),
+            Exhibit("*sample*", "Films of both classes."),
             Exhibit("*copies*", "Films found to show the same knee, two of each knee.", optional=True),
             Exhibit("data_views*", "Films in the views that a network can see.", optional=True),
         ),

@@ -7,11 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from osteo_utils.sources import user_tables
+from osteo_utils.study import about
 
 CHECKSUMS = "SHA256SUMS"
 # Tables of the user, and what else may lie beside the class folders of a data set without being a film.
 TABLES = ("patients", "reference", "decisions")
-COMPANIONS = (*"patients.csv phantom.json truth.csv truth_outlines.json truth_masks truth_parts".split(), CHECKSUMS)
+COMPANIONS = (
+    *"patients.csv phantom.json truth.csv truth_outlines.json truth_masks truth_parts".split(), CHECKSUMS, about.NAME,
+)  # fmt: skip
 # Folders that programs make; those with a dot or an @ before their name need no list.
 SYSTEM_FOLDERS = ("__macosx", "__pycache__", "$recycle.bin", "#recycle", "system volume information", "lost+found")
 

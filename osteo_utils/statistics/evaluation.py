@@ -168,6 +168,29 @@ def difference(
     return two_sided(metric, float((value_a - value_b)[0]), resampled, pair["a"], remark)
 
 
+def difference_of_runs(
+    first: pd.DataFrame, second: pd.DataFrame, metric: str = "accuracy", n_resamples: int = 2000, seed: int = 0
+) -> Comparison:
+    """Compare one arm in two runs: second minus first, as `difference` does, under the groups of the first.
+
+    Groups may have other names in the second run. Raises ValueError where the runs do not score the same films under the
+    same labels, in the same groups and with the same seeds.
+    """
+    if first.empty or second.empty:
+        raise ValueError("its predictions are not in both runs")
+    joined = first.merge(second, "outer", KEYS, suffixes=("", "_second"), indicator="in_runs")
+    if other := int((joined["in_runs"] != "both").sum()):
+        raise ValueError(f"not the same films and seeds: {other} predictions are in one run alone")
+    if other := int((joined["y_true"] != joined["y_true_second"]).sum()):
+        raise ValueError(f"not the same labels: {other} predictions")
+    names = joined[["group", "group_second"]].drop_duplicates()
+    if names["group"].duplicated().any() or names["group_second"].duplicated().any():
+        raise ValueError("not the same groups of films")
+    arms = [name for name in ("protocol", "recipe", "variant") if name in joined]
+    renamed = joined[[*KEYS, *arms, "group", "y_true"]].assign(y_prob=joined["y_prob_second"])
+    return difference(renamed, first, metric, n_resamples, seed)
+
+
 def two_sided(metric: str, value: float, resampled: np.ndarray, frame: pd.DataFrame, remark: str = "") -> Comparison:
     """Interval and p value of a difference from its resamples, as `difference` describes; `remark` joins the note."""
     beyond = min(np.sum(resampled <= 0), np.sum(resampled >= 0))

@@ -121,6 +121,15 @@ def standard_deviation(values: pd.Series) -> tuple[float, float, float]:
     return found, float(low), float(high)
 
 
+def seed_floor(deviation: float, seeds: int, averaged: int = 1) -> float:
+    """How far two runs that differ in nothing but the seed lie apart at most, in 19 cases of 20.
+
+    `deviation` is the standard deviation that `seeds` seeds show: few show it badly, so Student's distribution takes the
+    place of the normal one. `averaged` is the number of seeds that each run averages.
+    """
+    return float(stats.t.ppf(0.975, seeds - 1) * np.sqrt(2 / averaged) * deviation)
+
+
 def spread(predictions: pd.DataFrame) -> Estimate | None:
     """Standard deviation of the AUROC of one arm over its seeds; None where there is only one."""
     values = by_seed(predictions)
@@ -160,9 +169,8 @@ def _describe(arm: pd.DataFrame) -> str:
     found = spread(arm)
     if found is None:
         return ""
-    # Two independent runs differ by more than 1.96 √2 standard deviations in one case of twenty.
     return (
         f"Over {arm.seed.nunique()} split seeds the AUROC of {arm.recipe.iloc[0]} under grouped has a standard deviation "
-        f"of {found}: two runs that differ in nothing but the seed lie up to {1.96 * np.sqrt(2) * found.value:.3f} apart "
+        f"of {found}: two runs that differ in nothing but the seed lie up to {seed_floor(found.value, arm.seed.nunique()):.3f} apart "
         "in 19 cases of 20. A smaller difference says nothing."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 
@@ -10,7 +11,7 @@ import pandas as pd
 
 from osteo_utils.statistics import evaluation, metrics, resampling
 from osteo_utils.statistics.predictions import NO_WIDTH, check_arms, check_draws, check_groups
-from osteo_utils.study.results import Estimate
+from osteo_utils.study.results import CONTRACTS, Estimate
 
 REPORTED = ("auroc", "accuracy", "balanced_accuracy", "sensitivity", "specificity", "auprc", "brier")
 CALIBRATED = ("calibration_slope", "calibration_intercept", "ece")
@@ -24,6 +25,43 @@ def prefix(model: str, protocol: str, recipe: str, variant: str, primary_recipe:
     """The path before a metric's name; it omits the variant `full` and the primary recipe."""
     subject = model if variant == "full" else f"{model}-{variant}"
     return f"{subject}/{protocol}" if recipe == primary_recipe else f"{subject}/{protocol}/{recipe}"
+
+
+def arm_of(metric: str, primary_recipe: str) -> dict[str, str]:
+    """The model, protocol, recipe, variant and score of a metric's full name, the other way round than `prefix`."""
+    subject, protocol, *recipe, score = metric.split("/")
+    model, _, variant = subject.partition("-")
+    recipe = recipe[0] if recipe else "average" if model == "ensemble" else primary_recipe
+    return {"model": model, "protocol": protocol, "recipe": recipe, "variant": variant or "full", "score": score}
+
+
+def rows_of(tables: Mapping[str, pd.DataFrame], arm: Mapping[str, str]) -> pd.DataFrame:
+    """The predictions of an arm out of those of each model; none where they are not there."""
+    if arm["model"] not in tables:
+        return pd.DataFrame(columns=CONTRACTS["predictions"].columns)
+    table, names = tables[arm["model"]], ["protocol", "recipe", "variant"]
+    return table[(table[names] == [arm[name] for name in names]).all(axis=1)]
+
+
+def seed_floor(tables: Mapping[str, pd.DataFrame], arm: Mapping[str, str]) -> tuple[float, str] | None:
+    """How far the score of an arm moves with the seed alone, and by which seeds that is known; None where it is not.
+
+    By `resampling.seed_floor`, from the arm's own seeds, or else from those of the probe of the same network; for both
+    networks combined, of the network whose probe moves further.
+    """
+    networks = ("vgg16", "resnet50") if arm["model"] == "ensemble" else (arm["model"],)
+    probes = [({**arm, "model": model, "recipe": "none"}, f"probe of {model}") for model in networks]
+    for candidates in ([(arm, "its own seeds")], probes):
+        found = []
+        for one, words in candidates:
+            by_seed = resampling.by_seed(rows, arm["score"]) if len(rows := rows_of(tables, one)) else ()
+            if len(by_seed) > 1:
+                averaged = len(by_seed) if one is arm else 1
+                deviation = resampling.standard_deviation(by_seed)[0]
+                found.append((resampling.seed_floor(deviation, len(by_seed), averaged), words))
+        if found:
+            return max(found)
+    return None
 
 
 def named_estimates(

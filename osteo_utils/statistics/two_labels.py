@@ -32,7 +32,7 @@ def agreement(table: pd.DataFrame, n_resamples: int, seed: int) -> dict[str, Est
     `kappa` is Cohen's kappa of osteoporosis against the rest, `kappa_extremes` that among films whose reference is
     normal or osteoporosis, `kappa_weighted` has linear weights over three levels, with normal and osteoporosis of the
     folders at the ends. A kappa is left out where folder or reference is always the same, all
-    where every resample is the same. `same` is the share of films that count as the class that the reference names, where it is
+    where no kind of group has two. `same` is the share of films that count as the class that the reference names, where it is
     normal or osteoporosis, and `osteopenia` the share of all films where it is neither.
     """
     level, folder = table["level"].to_numpy(), 2 * table["label"].to_numpy(int)
@@ -58,7 +58,9 @@ def agreement(table: pd.DataFrame, n_resamples: int, seed: int) -> dict[str, Est
         every = np.ones((1, len(rows))) if weights is None else weights.astype(float)
         return np.array([values(rows, one) for one in every])
 
-    frame = table.assign(y_true=table["label"], seed=0)
+    # All groups are one stratum: kept apart by label, those whose films carry both would be in every resample, and with
+    # them the same disagreement.
+    frame = table.assign(y_true=0, seed=0)
     if max(map(len, strata(table["group"], table["label"])[1])) < 2:
         return {}
     point, drawn = resample(frame, statistic, n_resamples, seed)

@@ -1,4 +1,4 @@
-"""The commands `audit`, `claims` and `predict`: their words, their exit codes, and how they leave.
+"""The commands that have words of their own (`MODULES`): their words, their exit codes, and how they leave.
 
 It needs Python alone, so that `run_all.sh` can explain and check them before it installs anything.
 """
@@ -22,6 +22,9 @@ MODULES = {
     "audit": "osteo_utils.audit.command",
     "claims": "osteo_utils.papers.claims",
     "predict": "osteo_utils.interpretation.predict",
+    "figures": "osteo_utils.reporting.paper_figures",
+    "compare": "osteo_utils.review.compare",
+    "student": "osteo_utils.course.student",
 }
 DEBUG = "--debug"
 
@@ -32,7 +35,9 @@ UNPRINTABLE = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069
 def parser(command: str, door: bool = False) -> argparse.ArgumentParser:
     """The words of a command; through the `door` they follow `./run_all.sh`, else `python -m` and its module."""
     program = f"./run_all.sh {command}" if door else f"python -m {MODULES[command]}"
-    build = {"audit": _audit, "claims": _claims, "predict": _predict}[command]
+    builders = {"audit": _audit, "claims": _claims, "predict": _predict}
+    builders |= {"figures": _figures, "compare": _compare, "student": _student}
+    build = builders[command]
     layout = argparse.RawDescriptionHelpFormatter
     words = argparse.ArgumentParser(program, allow_abbrev=False, formatter_class=layout)
     build(words, door)
@@ -93,6 +98,54 @@ def _predict(words: argparse.ArgumentParser, door: bool) -> None:
     words.add_argument("images", nargs="+", type=Path, metavar="FILE", help="a film, such as JPEG, PNG, TIFF or DICOM")
     words.add_argument("--model", default="both", choices=("resnet50", "vgg16", "both"))
     words.add_argument("--out", type=Path, metavar="DIR", help="where the page goes (reports/STUDY/own_films)")
+
+
+def _figures(words: argparse.ArgumentParser, _door: bool) -> None:
+    words.description = (
+        "Draw the counterparts of the paper's figures anew from the saved results of a study: PNG, SVG and PDF.\n"
+        "Nothing is trained and no notebook runs. The figure of films stays in figures/films, which is never published."
+    )
+    words.epilog = "exit codes: 0 the figures are drawn; 1 the results are a mixture of runs; 2 the study was not run"
+    words.add_argument("study", metavar="STUDY", help="a study that was run")
+
+
+def _compare(words: argparse.ArgumentParser, _door: bool) -> None:
+    words.description = (
+        "What differs between two runs: parameters, data, code, versions and results.\n"
+        "Differences of headline numbers come with their interval where both runs score the same films, and beside how far\n"
+        "a number moves with the seed alone. Prints the short answer and writes a page."
+    )
+    words.epilog = (
+        "exit codes: 0 all numbers that both have are the same, to the bit; 1 some differ; 2 it cannot be done"
+    )
+    for name, which in (
+        ("first", "a study that was run, or a folder such as reports/published/phantom"),
+        ("second", "the other"),
+    ):
+        words.add_argument(name, metavar=name.upper(), type=_run_or_folder, help=which)
+    words.add_argument("--page", type=Path, default=Path("compare.html"), help="where the page goes (%(default)s)")
+
+
+def _run_or_folder(value: str) -> str:
+    if not value:
+        raise argparse.ArgumentTypeError("'' is no study and no folder; expected one, such as reports/phantom")
+    return value
+
+
+def _student(words: argparse.ArgumentParser, _door: bool) -> None:
+    words.description = "Write the notebooks and their exercises without solutions into a folder for students."
+    words.epilog = (
+        "exit codes: 0 the copies were written; 1 the folder holds something already, so nothing was written; "
+        "2 it cannot be written"
+    )
+    words.add_argument("folder", type=_new_folder, metavar="DIR", help="a new or empty folder")
+
+
+def _new_folder(value: str) -> Path:
+    # An empty path would be the folder that the user stands in.
+    if not value:
+        raise argparse.ArgumentTypeError("'' names no folder; expected a new or empty one")
+    return Path(value)
 
 
 def class_folder(value: str) -> str:

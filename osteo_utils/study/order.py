@@ -6,6 +6,7 @@ The workflow runs all in order. By hand they can be opened in any order, so each
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,8 @@ from osteo_utils.study import config, paths
 from osteo_utils.study.parameters import NOTEBOOKS
 
 _DATA, _MODELS = NOTEBOOKS[:3], NOTEBOOKS[3:5]
+# Jupyter's server sets it for the kernels of the notebooks that a person has opened.
+READ_BY_A_PERSON = "JPY_SESSION_NAME"
 # For each notebook those whose results it reads.
 BEFORE: dict[str, tuple[str, ...]] = {
     **{notebook: NOTEBOOKS[:place] for place, notebook in enumerate(_DATA)},
@@ -47,8 +50,13 @@ def overview(study: str) -> list[dict[str, str]]:
     rows = []
     for name in NOTEBOOKS:
         path = paths.StudyPaths(study).metrics / f"{name}.json"
-        about = json.loads(path.read_text("utf-8"))["_run"] if path.is_file() else {}
-        done = {"run": about["finished"], "minutes": f"{about['seconds'] / 60:.1f}"} if about else {}
+        done = {}
+        if path.is_file():
+            try:
+                about = json.loads(path.read_text("utf-8"))["_run"]
+                done = {"run": about["finished"], "minutes": f"{about['seconds'] / 60:.1f}"}
+            except (ValueError, KeyError, TypeError):
+                raise ValueError(f"{path}: not the metrics of a notebook; delete it and run {name} again") from None
         reads = ", ".join(before[:2] for before in BEFORE[name]) or "nothing"
         rows.append({"notebook": name, "reads": reads, "run": "not yet", "minutes": "", **done})
     return rows
@@ -66,15 +74,21 @@ def run_missing(notebook: str, namespace: Mapping[str, Any]) -> list[str]:
     settings = config.from_namespace(notebook, namespace)
     study = paths.StudyPaths(settings["study"])
     lacking = missing(notebook, study.study)
-    for name in lacking:
-        print(f"running {name} ...")
-        study.notebooks.mkdir(parents=True, exist_ok=True)
-        shared = {key: settings[key] for key in config.names_for(name) if key in settings}
-        papermill.execute_notebook(
-            paths.notebooks_dir() / f"{name}.ipynb",
-            study.notebooks / f"{name}.ipynb",
-            shared,
-            kernel_name="python3",
-            cwd=paths.notebooks_dir(),
-        )
+    # Nobody reads along in the kernels that start here.
+    reader = os.environ.pop(READ_BY_A_PERSON, None)
+    try:
+        for name in lacking:
+            print(f"running {name} ...")
+            study.notebooks.mkdir(parents=True, exist_ok=True)
+            shared = {key: settings[key] for key in config.names_for(name) if key in settings}
+            papermill.execute_notebook(
+                paths.notebooks_dir() / f"{name}.ipynb",
+                study.notebooks / f"{name}.ipynb",
+                shared,
+                kernel_name="python3",
+                cwd=paths.notebooks_dir(),
+            )
+    finally:
+        if reader:
+            os.environ[READ_BY_A_PERSON] = reader
     return lacking

@@ -87,6 +87,7 @@ class StudyPaths:
     tables = _in("reports", "tables")
     figures = _in("reports", "figures")
     films = _in("figures", "films")  # figures that show a radiograph; never published for a real set
+    printed = _in("figures", "paper")  # the counterparts of the paper's figures, at the sizes of a journal
     own_films = _in("reports", "own_films")  # from a reader's own films; git-ignored and never published
     suspects = _in("reports", "suspects.html")  # a page of films; never published
     notebooks = _in("reports", "notebooks")  # executed copies
@@ -104,3 +105,43 @@ class StudyPaths:
     def inner_predictions(self, model: str) -> Path:
         """A network's predictions on inner folds, by which recipe and variant are chosen for each outer fold."""
         return self.interim / "inner" / f"{model}.csv"
+
+
+# The pages that 08 writes for readers.
+REPORTS = ("report.html", "report.pdf", "checklists.html", "reviewer.html", "model_card.md", "datasheet.md")
+
+
+def exchanged(study: StudyPaths, films: bool = True) -> dict[str, tuple[list[Path], list[Path]]]:
+    """What each notebook, by its number, reads of the study beside its parameters, and what it writes beside its metrics.
+
+    `films`: whether 08 may show films, so that it writes the page of suspects.
+    """
+    masks = study.tables / "masks.csv"
+    networks = [study.predictions / f"{model}.csv" for model in MODEL_NOTEBOOKS]
+    maps = [study.activation_maps(model) for model in MODEL_NOTEBOOKS]
+    training = [study.images, study.audit, study.folds, study.masks, masks]
+    audited = [study.manifest, study.images, study.audit]
+    shortcuts, texture = study.tables / "shortcuts.csv", [study.texture, study.background]
+    suspects = [study.tables / "suspect_labels.csv", study.tables / "suspect_films.csv"]
+    written = {
+        "01": [study.manifest, study.images],
+        "02": [study.audit, study.folds, shortcuts],
+        "03": [study.masks, masks, *texture, study.predictions / "texture.csv"],
+        "04": [networks[0], study.history / "vgg16.csv", maps[0]],
+        "05": [networks[1], study.history / "resnet50.csv", maps[1]],
+        "06": [study.predictions / "ensemble.csv", *suspects],
+        "07": [study.predictions / "leakage.csv"],
+        "08": [study.reports / name for name in REPORTS] + [study.claims],
+    }
+    read = {
+        "01": [study.params / "tables"],
+        "02": [study.manifest, study.images],
+        "03": [*audited, study.folds, shortcuts],
+        "04": training,
+        "05": training,
+        "06": [*audited, study.masks, masks, *texture, *networks, *maps],
+        "07": training,
+        "08": [file for number, files in written.items() if number != "08" for file in files],
+    }
+    written["08"] += [study.suspects] if films else []
+    return {number: (read[number], written[number]) for number in written}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -193,7 +194,7 @@ def load_metrics(reports: Path) -> dict[str, Estimate]:
 
 @dataclass
 class Run:
-    """One notebook at work: its parameters, folders, inputs and metrics."""
+    """One notebook at work: its parameters, folders, inputs, metrics, and the 17 of In [17] that saved a result."""
 
     notebook: str
     parameters: dict[str, Any]
@@ -202,6 +203,7 @@ class Run:
     started: float = field(default_factory=time.perf_counter)
     metrics: dict[str, Estimate] = field(default_factory=dict)
     inputs: dict[str, str] = field(default_factory=dict)
+    cells: dict[str, int] = field(default_factory=dict)
 
     @property
     def p(self) -> SimpleNamespace:
@@ -224,12 +226,29 @@ class Run:
     def metric(self, name: str, estimate: Estimate) -> Estimate:
         """Keep a metric for `metrics/<notebook>.json`; returns it."""
         self.metrics[name] = estimate
+        self.note(name)
         return estimate
 
-    def table(self, name: str, frame: pd.DataFrame) -> pd.DataFrame:
-        """Write `tables/<name>.csv`; returns the frame for display."""
-        write_table(self.paths.tables / f"{name}.csv", frame)
+    def keep(self, estimates: Mapping[str, Estimate]) -> None:
+        """Keep several metrics by their names."""
+        for named in estimates.items():
+            self.metric(*named)
+
+    def table(self, name: str, frame: pd.DataFrame, contract: str | None = None) -> pd.DataFrame:
+        """Write `tables/<name>.csv`, checked against its contract; returns the frame for display."""
+        write_table(self.paths.tables / f"{name}.csv", frame, contract)
+        self.note(f"tables/{name}.csv")
         return frame
+
+    def table_or_clear(self, name: str, frame: pd.DataFrame, contract: str) -> None:
+        """As `write_or_clear` does."""
+        write_or_clear(self.paths.tables / f"{name}.csv", frame, contract)
+        self.note(f"tables/{name}.csv")
+
+    def note(self, name: str) -> None:
+        """Note the cell at work as the one that saves `name`; without a notebook there is none."""
+        if shell := "IPython" in sys.modules and sys.modules["IPython"].get_ipython():
+            self.cells[name] = shell.displayhook.prompt_count  # execution_count may be that of the next cell already
 
     def figure(self, figure: Any, name: str, film: bool = False) -> Any:
         """Save a figure as PNG and SVG, under `figures/films/` when it shows a radiograph; returns it."""
@@ -237,11 +256,11 @@ class Run:
         for suffix, options in ((".png", {"dpi": 160}), (".svg", {"metadata": {"Date": None}})):
             with atomic_path(folder / f"{name}{suffix}") as temporary:
                 figure.savefig(temporary, bbox_inches="tight", **options)
+        self.note((folder / f"{name}.png").relative_to(self.paths.reports).as_posix())
         return figure
 
     def finish(self) -> None:
         """Write `metrics/<notebook>.json` and say how long the notebook took."""
-        seconds = time.perf_counter() - self.started
         # The folders of a reader's own films are private; the manifest's hash says what was read.
         private = ("data_dir", "external_dir")
         parameters = {name: value for name, value in self.parameters.items() if name not in private}
@@ -251,23 +270,23 @@ class Run:
             "parameters_sha256": runtime.hash_of(parameters),
             "code_sha256": runtime.notebook_code_hash(paths.notebooks_dir() / f"{self.notebook}.ipynb"),
             "inputs": self.inputs,
+            "cells": self.cells,
             "versions": runtime.versions(),
             "threads": self.threads,
-            "seconds": round(seconds, 1),
+            "seconds": round(time.perf_counter() - self.started, 1),
             "peak_memory_gib": round(runtime.peak_memory_gib(), 2),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         content = {name: asdict(estimate) for name, estimate in self.metrics.items()}
         write_json(self.paths.metrics / f"{self.notebook}.json", {**content, "_run": about})
-        print(f"{self.notebook}: {len(self.metrics)} metrics saved, {seconds:.0f} s")
+        print(f"{self.notebook}: {len(self.metrics)} metrics saved, {about['seconds']:.0f} s")
 
 
 def start(notebook: str, namespace: Mapping[str, Any]) -> Run:
     """Open a notebook's run: check its parameters, fix seeds and threads, print the versions.
 
     `namespace` is the notebook's `globals()`; what it does not set is taken from `config/phantom.yaml`, and a line says
-    how many parameters those are. Raises ValueError on an unknown or wrong parameter, FileNotFoundError where an earlier
-    notebook was not run.
+    how many parameters those are. ValueError: a parameter is wrong; FileNotFoundError: an earlier notebook was not run.
     """
     parameters = config.from_namespace(notebook, namespace)
     order.require_earlier(notebook, parameters["study"])
