@@ -72,6 +72,45 @@ def test_rooms_reached_through_another_room_count(tmp_path: Path) -> None:
     assert names == {"results", "config", "order", "parameters", "paths", "runtime"}
 
 
+def test_data_and_templates_that_a_room_names_count_and_others_do_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paths, "code_root", lambda: tmp_path)
+    wing = tmp_path / "osteo_utils" / "wing"
+    (wing / "lists").mkdir(parents=True)
+    (wing / "room.py").write_text('from pathlib import Path\n\nPAGE, LISTS = "page.html.j2", Path("lists")\n')
+    for name, text in {
+        "page.html.j2": '{% include "own.js" %}',
+        "own.js": "1",
+        "lists/a.yaml": "a",
+        "idle.txt": "x",
+    }.items():
+        (wing / name).write_text(text)
+    path = notebook(tmp_path, "", "from osteo_utils.wing import room", "")
+    assert [file.name for file in runtime.data_used_by(runtime.rooms_used_by(path))] == [
+        "a.yaml",
+        "own.js",
+        "page.html.j2",
+    ]
+    before = runtime.notebook_code_hash(path)
+    (wing / "idle.txt").write_text("y")
+    assert runtime.notebook_code_hash(path) == before
+    for name in ("page.html.j2", "own.js", "lists/a.yaml"):
+        (wing / name).write_text((wing / name).read_text() + " ")
+        assert runtime.notebook_code_hash(path) != before, name
+        before = runtime.notebook_code_hash(path)
+
+
+def test_what_the_report_is_made_of_counts_for_its_notebook_alone() -> None:
+    folder = paths.notebooks_dir()
+    used = {
+        number: {file.name for file in runtime.data_used_by(runtime.rooms_used_by(folder / f"{name}.ipynb"))}
+        for number, name in (("01", "01_data_download"), ("08", "08_report"))
+    }
+    made_of = {"claims.yaml", "facts.yaml", "report.html.j2", "report.js", "report.typ"}
+    assert made_of <= used["08"] and not made_of & used["01"]
+
+
 def test_a_notebook_that_is_not_python_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"01_a.ipynb: line 1 is not Python"):
         runtime.notebook_code_hash(notebook(tmp_path, "", "x = = 1", ""))

@@ -137,12 +137,32 @@ def rooms_used_by(notebook: Path) -> list[Path]:
     return sorted(found)
 
 
+def data_used_by(rooms: Iterable[Path]) -> list[Path]:
+    """Files of data and templates beside rooms that their code names: alone, in a folder, or in such a template."""
+    found: set[Path] = set()
+    for room in rooms:
+        others = (path for path in room.parent.iterdir() if path.suffix != ".py" and path.name != "__pycache__")
+        beside = {path.name: path for path in others}
+        waiting = [beside[name] for name in _read(room.name, room.read_text("utf-8"))[2] & beside.keys()]
+        while waiting:
+            path = waiting.pop()
+            if path.is_dir():
+                waiting += path.iterdir()
+            elif path not in found:
+                found.add(path)
+                text = path.read_text("utf-8") if path.suffix == ".j2" else ""
+                waiting += [other for name, other in beside.items() if name in text]
+    return sorted(found)
+
+
 def notebook_code_hash(notebook: Path) -> str:
-    """Hash of a notebook's code cells and of every module they reach.
+    """Hash of a notebook's code cells, of every module they reach, and of the data and templates that these name.
 
     The cell tagged `parameters` does not count: its values are hashed as parameters.
     """
-    return code_hash([notebook, *rooms_used_by(notebook)])
+    rooms = rooms_used_by(notebook)
+    data = {path.relative_to(paths.code_root()).as_posix(): sha256_file(path) for path in data_used_by(rooms)}
+    return hash_of({"code": code_hash([notebook, *rooms]), "data": data})
 
 
 def _meaning(path: Path) -> str:
@@ -155,20 +175,23 @@ def _imported_modules(path: Path) -> frozenset[str]:
 
 # The eight notebooks share most rooms. The text is part of the key, so an edited file is read anew.
 @cache
-def _read(name: str, text: str) -> tuple[str, frozenset[str]]:
-    """What the code of a file does, as text, and the modules of the package that it imports."""
+def _read(name: str, text: str) -> tuple[str, frozenset[str], frozenset[str]]:
+    """What the code of a file does, as text, the modules of the package that it imports, and the texts that it holds."""
     tree = _tree(name, text)
-    modules = set()
+    modules, texts = set(), set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             modules.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             modules.add(node.module)
             modules.update(f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            texts.add(node.value)
         documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
         if documented and name.endswith(".py") and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:]
-    return ast.dump(tree), frozenset(module for module in modules if module.split(".")[0] == "osteo_utils")
+    ours = frozenset(module for module in modules if module.split(".")[0] == "osteo_utils")
+    return ast.dump(tree), ours, frozenset(texts)
 
 
 def _tree(name: str, text: str) -> ast.Module:
