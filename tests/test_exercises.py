@@ -33,7 +33,9 @@ def tags(cell: dict) -> list[str]:
 def code(name: str, study: str) -> list[str]:
     """The code cells of a file of exercises about a study."""
     listed = [cell for cell in cells(name) if cell["cell_type"] == "code"]
-    return [f"study = {study!r}" if "parameters" in tags(cell) else "".join(cell["source"]) for cell in listed]
+    sources = [(tags(cell), "".join(cell["source"])) for cell in listed]
+    asked = [("parameters" in tagged and source.startswith("study ="), source) for tagged, source in sources]
+    return [f"study = {study!r}" if about_a_study else source for about_a_study, source in asked]
 
 
 def numbers_of(name: str) -> list[str]:

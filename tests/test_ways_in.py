@@ -3,8 +3,12 @@
 import json
 import re
 import shlex
+import subprocess
 from fnmatch import fnmatch
+from pathlib import Path
 
+import nbclient
+import nbformat
 import pytest
 import yaml
 from packaging.specifiers import SpecifierSet
@@ -89,10 +93,42 @@ def test_the_image_gets_the_project_and_no_data(path: str, goes: bool) -> None:
 
 
 def test_colab_needs_an_address_and_says_so() -> None:
-    first = next("".join(cell["source"]) for cell in COLAB["cells"] if cell["cell_type"] == "code")
+    cells = [cell for cell in COLAB["cells"] if cell["cell_type"] == "code"]
+    assert cells[0]["metadata"]["tags"] == ["parameters"]
+    first = "\n".join("".join(cell["source"]) for cell in cells[:2])
     with pytest.raises(SystemExit, match="address of the project"):
         exec(first, {})
     exec(first.replace('repository = ""', 'repository = "https://example.org/a"'), {})
+
+
+def test_a_command_that_fails_on_colab_stops_the_notebook(tmp_path: Path) -> None:
+    """The cell that copies the project and runs it, in a kernel, with a project of one script; then with none."""
+    source = next("".join(c["source"]) for c in COLAB["cells"] if "".join(c["source"]).startswith("%%bash"))
+    project, tools = tmp_path / "project", tmp_path / "tools"
+    for folder in (project, tools):
+        folder.mkdir()
+    (project / "run_all.sh").write_text('#!/bin/sh\necho "asked for $1 with $OSTEO_ENV"\nexit "${FAIL:-0}"\n')
+    (tools / "pip").write_text("#!/bin/sh\n")
+    for script in (project / "run_all.sh", tools / "pip"):
+        script.chmod(0o755)
+    author = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+    for words in (["init", "--quiet"], ["add", "."], [*author, "commit", "--quiet", "-m", "one"]):
+        subprocess.run(["git", *words], cwd=project, check=True)
+
+    def run(repository: str, folder: str, fail: str) -> str:
+        (tmp_path / folder).mkdir()
+        cells = [
+            f"import os\nos.environ.update(FAIL={fail!r})\nos.environ['PATH'] = {str(tools)!r} + ':' + os.environ['PATH']"
+        ]
+        cells += [f"repository = {repository!r}", source]
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+        nbclient.NotebookClient(notebook, resources={"metadata": {"path": str(tmp_path / folder)}}).execute()
+        return "".join(output.get("text", "") for output in notebook.cells[-1].outputs)
+
+    assert "asked for quick with venv" in run(f"file://{project}", "good", "0")
+    for repository, fail in ((f"file://{project}", "7"), (f"file://{tmp_path}/nothing", "0")):
+        with pytest.raises(nbclient.exceptions.CellExecutionError, match="CalledProcessError"):
+            run(repository, f"bad{fail}", fail)
 
 
 def test_the_pages_are_made_from_published_results_with_no_more_rights_than_needed() -> None:
